@@ -1,0 +1,156 @@
+"""Which examples go together, and how they become tensors.
+
+The order of an epoch is a pure function of (seed, epoch): nothing about it is saved, and a resumed run
+finds it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from llmkit.corpus.masking import Vocabulary, mask_block
+from llmkit.corpus.packing import PackedBlocks
+
+if TYPE_CHECKING:
+    import datasets
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Batch = dict[str, Tensor]
+
+POOL = 50  # global batches that are sorted by length together, as transformers' own bucketing does
+PAD_TO = 8  # tokens; a multiple that matrix units like
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of item numbers; item i of epoch e has the number e · count + i, so that it knows its epoch.
+
+    With `lengths`, items of a like length go together, `group` batches at a time (those of one optimizer
+    step), and the groups come in random order. Only the last batch may be short.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, *, lengths: Array | None = None, group: int = 1) -> None:
+        self.batch_size = batch_size
+        self.drop_last = False  # accelerate reads both
+        self._count, self._seed, self._lengths, self._group = count, seed, lengths, group
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self._count // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.Generator(np.random.Philox(key=self._seed, counter=[0, 0, 0, self.epoch]))
+        order = random.permutation(self._count)
+        if self._lengths is not None:
+            order = self._bucketed(order, random)
+        order += self.epoch * self._count
+        for start in range(0, self._count, self.batch_size):
+            yield order[start : start + self.batch_size].tolist()
+
+    def _bucketed(self, order: Array, random: np.random.Generator) -> Array:
+        assert self._lengths is not None
+        size = self.batch_size * self._group
+        pools = [order[start : start + size * POOL] for start in range(0, len(order), size * POOL)]
+        pools = [pool[np.argsort(-self._lengths[pool], kind="stable")] for pool in pools]
+        groups = [pool[start : start + size] for pool in pools for start in range(0, len(pool), size)]
+        whole = [group for group in groups if len(group) == size]
+        rest = [group for group in groups if len(group) < size]
+        return np.concatenate([whole[i] for i in random.permutation(len(whole))] + rest)
+
+
+class MaskedBlocks(Dataset[dict[str, Array]]):
+    """Packed blocks with their masks, by item number as EpochBatches gives it."""
+
+    def __init__(
+        self,
+        blocks: PackedBlocks,
+        vocabulary: Vocabulary,
+        *,
+        probability: float,
+        whole_words: bool,
+        seed: int,
+    ) -> None:
+        self._blocks, self._vocabulary = blocks, vocabulary
+        self._probability, self._whole_words, self._seed = probability, whole_words, seed
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __getitem__(self, item: int) -> dict[str, Array]:
+        epoch, number = divmod(item, len(self._blocks))
+        block = self._blocks[number]
+        masked, positions = mask_block(
+            block.input_ids,
+            self._vocabulary,
+            probability=self._probability,
+            whole_words=self._whole_words,
+            seed=self._seed,
+            epoch=epoch,
+            block=number,
+        )
+        return {
+            "input_ids": masked,
+            "segments": block.segments,
+            "position_ids": block.positions,
+            "masked_positions": positions,
+            "labels": block.input_ids[positions],
+        }
+
+
+def collate_blocks(blocks: Sequence[Mapping[str, Array]]) -> Batch:
+    """Blocks as the tensors that BertForMaskedLM.forward names."""
+    size = len(blocks[0]["input_ids"])
+    batch = {
+        name: torch.from_numpy(np.stack([block[name] for block in blocks]))
+        for name in ("input_ids", "segments", "position_ids")
+    }
+    flat = [number * size + block["masked_positions"] for number, block in enumerate(blocks)]
+    batch["masked_positions"] = torch.from_numpy(np.concatenate(flat))
+    batch["labels"] = torch.from_numpy(np.concatenate([block["labels"] for block in blocks]))
+    return batch
+
+
+class Features(Dataset[dict[str, Any]]):
+    """A task's features, by item number as EpochBatches gives it."""
+
+    def __init__(self, features: datasets.Dataset) -> None:
+        self._features = features
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        row: dict[str, Any] = self._features[item % len(self._features)]
+        return row
+
+
+class Collator:
+    """Features of any length → tensors, padded to the longest among them.
+
+    `inputs` names the per-token inputs that the model takes; what it does not take is left out.
+    """
+
+    def __init__(self, pad_id: int, inputs: Sequence[str]) -> None:
+        self._pad = {"input_ids": pad_id, "token_type_ids": 0}
+        self._inputs = [name for name in self._pad if name in inputs]
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        length = max(row["length"] for row in rows)
+        length = -(-length // PAD_TO) * PAD_TO
+        batch = {}
+        for name in self._inputs:
+            padded = np.full((len(rows), length), self._pad[name], dtype=np.int64)
+            for number, row in enumerate(rows):
+                padded[number, : row["length"]] = row[name]
+            batch[name] = torch.from_numpy(padded)
+        lengths = torch.tensor([row["length"] for row in rows])
+        batch["attention_mask"] = (torch.arange(length)[None, :] < lengths[:, None]).long()
+        for name in ("start_positions", "end_positions"):
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows])
+        return batch

@@ -1,0 +1,75 @@
+"""Work that is done once and found again by its content.
+
+A piece of work is a folder named by the hash of everything that decides what is in it. It is built aside,
+under a lock, and renamed into place, so a reader sees a whole one or none; of several processes that want
+the same one, the first builds it and the others wait. (This is why data is prepared before a process group
+exists: nobody can time out.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from llmkit.errors import UserError
+
+
+def cache_folder() -> Path:
+    """Where prepared data is kept: $LLMKIT_CACHE, or llmkit under $XDG_CACHE_HOME or ~/.cache."""
+    if own := os.environ.get("LLMKIT_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmkit"
+
+
+def fingerprint(value: Any) -> str:
+    """Hash of plain values (what JSON can hold), the same on every machine."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def file_fingerprint(path: Path) -> str:
+    """Hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:20]
+
+
+def built_once(folder: Path, build: Callable[[Path], None], *, is_whole: Callable[[Path], bool]) -> Path:
+    """`folder`, built by `build(aside)` unless it is there already.
+
+    `build` gets the same folder aside again after it was killed, so it may go on from what is there.
+    Raises UserError where the place cannot be written.
+    """
+    if is_whole(folder):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.parent / f".{folder.name}.lock")
+        with lock:
+            if not is_whole(folder):
+                aside = folder.parent / f".{folder.name}.partial"
+                aside.mkdir(exist_ok=True)
+                build(aside)
+                with suppress(FileNotFoundError):
+                    folder.rmdir()  # an empty folder the user made
+                aside.rename(folder)
+    except PermissionError as error:
+        raise _unwritable(folder, error) from None
+    except OSError as error:
+        if error.errno in (28, 30, 122):  # ENOSPC, EROFS, EDQUOT
+            raise _unwritable(folder, error) from None
+        raise
+    return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {error.filename or folder}: {error.strerror}",
+        remedy="choose another folder with -o, or another cache with the environment variable LLMKIT_CACHE",
+    )

@@ -1,0 +1,397 @@
+"""The commands: flags in, one call out. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmkit.errors import UserError
+
+app = typer.Typer(
+    name="llmkit",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From raw text to a working BERT-class model: tokenize, pretrain, fine-tune, evaluate, ask.\n\n"
+    "Start with `llmkit demo`: the whole flow on embedded data, offline, in minutes.",
+)
+recipes_app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
+app.add_typer(recipes_app, name="recipes")
+
+
+def complete_task(incomplete: str) -> list[str]:
+    """Names of tasks, for the shell."""
+    from llmkit.tasks import TASKS
+
+    return [name for name in TASKS if name.startswith(incomplete)]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Names of shipped recipes, for the shell."""
+    from llmkit.recipe_reading import shipped_recipes
+
+    return [name for name in shipped_recipes() if name.startswith(incomplete)]
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]…", help="Overrides of the recipe: `train.learning_rate=1e-4`."),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option("-r", "--recipe", help="Name or path of a recipe.", autocompletion=complete_recipe),
+]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.", show_default="runs/NAME")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and load everything, then stop.")]
+Processes = Annotated[
+    int | None,
+    typer.Option("-n", "--processes", min=1, help="Processes.", show_default="one a GPU, or one"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="A task: see `llmkit tasks`.", autocompletion=complete_task)
+]
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the runs.")] = Path("runs/demo"),
+    as_json: AsJson = False,
+) -> None:
+    """The whole flow on embedded data: offline, minutes on two cores.
+
+    Example: `llmkit demo`
+    """
+    from llmkit.demo.command import run_demo, show
+
+    report = run_demo(output)
+    if as_json:
+        _print_json(report)
+    else:
+        show(report, output)
+
+
+@app.command()
+def tokenize(
+    overrides: Overrides = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-c",
+            "--corpus",
+            metavar="SOURCE[,key=value…]",
+            help="`wikipedia`, `bookcorpus`, `demo`, a file, folder or glob (.txt, .jsonl, .parquet), or a Hub id. "
+            "Keys: `weight`, `documents` (`file` or `blank_line`, for .txt), `name`, `split`, `revision`, "
+            "`text_column`. Give it once a source.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for the token shards.", show_default="in the cache"),
+    ] = None,
+) -> None:
+    """Text → token shards, which `pretrain` reads.
+
+    Trains a WordPiece vocabulary of 30,522 unless told otherwise: `tokenizer.vocab_size=8000` for another size,
+    `tokenizer.path=google-bert/bert-base-uncased` to use one that exists.
+
+    Example: `llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000`
+    """
+    from llmkit.console import result
+    from llmkit.machine import quiet
+    from llmkit.recipe import TokenizeRecipe
+    from llmkit.recipe_reading import recipe_from
+    from llmkit.tokenize import tokenize as run
+
+    if not corpus:
+        raise UserError("no source of text is given", remedy="name one with -c, for instance -c wikipedia")
+    recipe = recipe_from(TokenizeRecipe, {"sources": list(corpus)}, overrides or ())
+    quiet()
+    result(str(run(recipe.sources, recipe.tokenizer, output)))
+
+
+@app.command()
+def pretrain(
+    overrides: Overrides = None,
+    recipe: Recipe = None,
+    output: Output = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    processes: Processes = None,
+) -> None:
+    """Token shards (or text) → a pretrained BERT. Without -r: bert-base on Wikipedia and BookCorpus.
+
+    Example: `llmkit pretrain -r tiny/pretrain -o runs/tiny-pretrain`
+    """
+    from llmkit.recipe import PretrainRecipe
+    from llmkit.recipe_reading import read_recipe
+
+    settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
+    from llmkit import pretrain as story
+
+    prepared = story.prepare(settings, output, resume=resume)
+    _go(processes, dry_run, lambda: story.finish_line(story.pretrain(prepared)))
+
+
+@app.command()
+def finetune(
+    overrides: Overrides = None,
+    task: TaskName = None,
+    recipe: Recipe = None,
+    output: Output = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    processes: Processes = None,
+) -> None:
+    """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
+
+    Example: `llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad`
+    """
+    from llmkit.recipe import FinetuneRecipe
+    from llmkit.recipe_reading import read_recipe
+    from llmkit.tasks import TASKS, task_named
+
+    if recipe is None and task is None:
+        raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
+    settings = read_recipe(FinetuneRecipe, recipe or task_named(task or "").recipe, overrides or (), tasks=list(TASKS))
+    if task is not None and settings.task != task_named(task).name:
+        raise UserError(f"--task {task}, but the recipe is for {settings.task}", remedy="leave --task out")
+    from llmkit import finetune as story
+
+    prepared = story.prepare(settings, output, resume=resume)
+    _go(processes, dry_run, lambda: story.finish_line(story.finetune(prepared)))
+
+
+@app.command(name="eval")
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[RUN_OR_MODEL]", help="A run, a checkpoint folder or a Hub id.")
+    ] = None,
+    task: TaskName = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Which split of the data.")] = "validation",
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Score this file in place of a model: `{id: text}`, or predictions.jsonl."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for metrics.json and predictions.jsonl.")
+    ] = None,
+    processes: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """A run, a checkpoint or a predictions file → scores with 95 % intervals.
+
+    Examples: `llmkit eval runs/tiny-squad`, or `llmkit eval --predictions FILE --data FILE --task squad`
+    """
+    from llmkit import evaluate as story
+    from llmkit.tasks import task_named
+
+    if (model is None) == (predictions is None):
+        raise UserError("give either a run or model, or --predictions FILE")
+    if predictions is not None:
+        if task is None or data is None:
+            raise UserError("--predictions needs --task and --data")
+        if output is not None:
+            raise UserError("-o has no effect beside --predictions")
+        scores = story.evaluate_predictions(predictions, task_named(task), data, split)
+        _print_json(scores) if as_json else story.show(scores, str(predictions))
+        return
+    assert model is not None
+    name = model
+    settings = story.settings_of(name, task, data)
+    story.check(name, settings, split, output)
+
+    def run() -> None:
+        scores = story.evaluate_model(name, settings, split, output)
+        _print_json(scores) if as_json else story.show(scores, name)
+
+    _go(processes, False, run)
+
+
+@app.command()
+def ask(
+    model: Model,
+    question: Annotated[str, typer.Option("-q", "--question", help="The question.")],
+    context: Annotated[str | None, typer.Option("-c", "--context", help="The passage.")] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="A text file with the passage.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A question and a passage → the answer and its place.
+
+    Example: `llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."`
+    """
+    from llmkit import ask as story
+
+    text = story.passage(context, file)
+    answer = story.ask(model, question, text, str(file) if file else "the passage")
+    if as_json:
+        _print_json({**answer.prediction.as_row(), "line": answer.line})
+    else:
+        story.show(answer, text)
+
+
+@app.command()
+def tasks(as_json: AsJson = False) -> None:
+    """The tasks that `finetune` and `eval` know.
+
+    Example: `llmkit tasks`
+    """
+    from llmkit.console import table
+    from llmkit.tasks import TASKS
+
+    if as_json:
+        _print_json({name: {"title": task.title, "recipe": task.recipe} for name, task in TASKS.items()})
+    else:
+        table(
+            ["task", "what it is", "recipe"],
+            [[name, task.title, task.recipe] for name, task in TASKS.items()],
+        )
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Versions, hardware, what would be chosen for it, and whether the Hub answers.
+
+    Example: `llmkit doctor`
+    """
+    from llmkit.doctor import examine, show
+
+    findings = examine()
+    _print_json(findings) if as_json else show(findings)
+
+
+@recipes_app.command("list")
+def recipes_list() -> None:
+    """The recipes that come with llmkit.
+
+    Example: `llmkit recipes list`
+    """
+    from llmkit.console import table
+    from llmkit.recipe_reading import shipped_recipes, summary
+
+    table(["recipe", "what it is"], [[name, summary(path)] for name, path in shipped_recipes().items()])
+
+
+@recipes_app.command("show")
+def recipes_show(name: Annotated[str, typer.Argument(autocompletion=complete_recipe)]) -> None:
+    """Print a recipe.
+
+    Example: `llmkit recipes show bert-mini`
+    """
+    from llmkit.console import result
+    from llmkit.recipe_reading import locate
+
+    result(locate(name).read_text(encoding="utf-8").rstrip())
+
+
+@recipes_app.command("copy")
+def recipes_copy(
+    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)],
+    to: Annotated[Path, typer.Argument(help="A file, or a folder to put it in.")] = Path(),
+) -> None:
+    """Copy a recipe, to make it your own.
+
+    Example: `llmkit recipes copy bert-mini my-bert.yaml`
+    """
+    from llmkit.console import result
+    from llmkit.recipe_reading import locate
+    from llmkit.rundir import write_whole
+
+    source = locate(name)
+    target = to / source.name if to.is_dir() else to
+    if target.exists():
+        raise UserError(f"{target} is there already", remedy="choose another name")
+    if not target.parent.is_dir():
+        raise UserError(f"no such folder: {target.parent}")
+    write_whole(target, source.read_bytes())
+    result(str(target))
+
+
+@recipes_app.command("check")
+def recipes_check(
+    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)], overrides: Overrides = None
+) -> None:
+    """Check a recipe without running it.
+
+    Example: `llmkit recipes check my-bert.yaml train.max_steps=1000`
+    """
+    from llmkit.console import result
+    from llmkit.recipe_reading import dump, kind_of, locate, read_recipe
+    from llmkit.tasks import TASKS
+
+    recipe = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=list(TASKS))
+    result(dump(recipe).rstrip())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from llmkit import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _go(processes: int | None, dry_run: bool, run: Any) -> None:
+    """Run in this process, or in several; everything was prepared and checked by now."""
+    from llmkit.console import say
+    from llmkit.processes import check_launch, default_processes, launched, relaunch
+
+    check_launch(processes)
+    if dry_run:
+        say("dry run: everything is in place")
+        return
+    count = processes or (1 if launched() else default_processes())
+    if count > 1 and not launched():
+        raise typer.Exit(relaunch(count, sys.argv[1:]))
+    run()
+
+
+def _print_json(value: Any) -> None:
+    from llmkit.console import is_main
+
+    if is_main():
+        print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def main() -> None:
+    """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
+    from llmkit.console import fail
+
+    try:
+        app()
+    except UserError as error:
+        fail(error.problems, error.remedy)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        fail(
+            [f"{place}{os.strerror(error.errno)}"],
+            "make room or choose another folder, and run the command again",
+        )
+        sys.exit(1)
+    except KeyboardInterrupt:
+        fail(["stopped"], "a run that has a checkpoint goes on with --resume")
+        sys.exit(130)

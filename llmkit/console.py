@@ -1,0 +1,108 @@
+"""Talk and progress on stderr, results on stdout.
+
+On a terminal progress is one live line; elsewhere (a log file, CI) it is a plain line every few seconds.
+Only one process of a run speaks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+PLAIN_EVERY = 5.0  # seconds between plain lines, where there is no terminal
+
+_stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+_stdout = Console(highlight=False, soft_wrap=True)
+
+
+def is_main() -> bool:
+    """Whether this process is the one that speaks and writes files."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def say(message: str) -> None:
+    """A line of talk."""
+    if is_main():
+        _stderr.print(escape(message))
+
+
+def warn(message: str) -> None:
+    """A line the user should not miss."""
+    if is_main():
+        _stderr.print(f"[yellow]warning:[/yellow] {escape(message)}")
+
+
+def fail(problems: Sequence[str], remedy: str) -> None:
+    """What went wrong and what to do about it."""
+    for problem in problems:
+        _stderr.print(f"[red]error:[/red] {escape(problem)}")
+    if remedy:
+        _stderr.print(f"[bold]{escape(remedy[0].upper() + remedy[1:])}.[/bold]")
+
+
+def result(text: str) -> None:
+    """A result, on stdout, as it is."""
+    _stdout.print(text, markup=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """A table of results, on stdout. Columns of numbers (`:>` before the name) are right-aligned."""
+    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=False)
+    for row in rows:
+        grid.add_row(*(escape(cell) for cell in row))
+    Console(highlight=False).print(grid)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3:20`, `2:05:00`: short at every size."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def count(number: float) -> str:
+    """`842`, `15.3k`, `2.1M`: a count in four characters or so."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return f"{number:.0f}"
+
+
+class Progress:
+    """One line that says how far a job is. Use as a context manager; call it with the line's parts."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last = time.monotonic()
+        self._live = _stderr.status("", spinner="dots") if _stderr.is_terminal and is_main() else None
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, parts: Mapping[str, Any]) -> None:
+        """Show the line: now on a terminal, elsewhere when the last one is a few seconds old."""
+        now = time.monotonic()
+        if not is_main() or (self._live is None and now - self._last < PLAIN_EVERY):
+            return
+        self._last = now
+        line = self._name + "  " + "  ".join(f"{key} {value}".strip() for key, value in parts.items())
+        if self._live:
+            self._live.update(escape(line))
+        else:
+            say(line)

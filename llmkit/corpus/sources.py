@@ -1,0 +1,196 @@
+"""Wikipedia, BookCorpus, the demo, local files, any Hub data set: each an iterator of documents.
+
+A document is a non-empty string. Iteration streams: nothing here grows with the corpus.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llmkit.cache import file_fingerprint
+from llmkit.errors import UserError
+from llmkit.hub import dataset_commit, reading_from_the_hub
+from llmkit.recipe import Source
+
+FORMATS = (".txt", ".jsonl", ".parquet")
+WIKIPEDIA = {"path": "wikimedia/wikipedia", "name": "20231101.en"}
+# The repository's own revision is a loading script, which datasets no longer runs; the Hub keeps a
+# conversion to parquet beside it.
+BOOKCORPUS = {"path": "bookcorpus/bookcorpus", "name": "plain_text", "revision": "refs/convert/parquet"}
+# A row of BookCorpus is one sentence, and nothing says where a book ends. Neighbouring sentences are joined
+# into documents of about 7,000 tokens: a sentence alone would give the model no context to predict from.
+BOOKCORPUS_SENTENCES = 512
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """A source that was found: what decides its content, and its documents.
+
+    `size` is the number of bytes of local files, None where it is not known beforehand.
+    """
+
+    spec: Source
+    content: dict[str, Any]
+    size: int | None
+    files: tuple[Path, ...] = ()
+
+    def documents(self) -> Iterator[str]:
+        """The documents, in an order that is always the same. Raises UserError at the first bad one."""
+        if self.spec.path == "demo":
+            from llmkit.demo.data import documents
+
+            yield from documents()
+        elif self.files:
+            for file in self.files:
+                yield from _read(file, self.spec)
+        else:
+            yield from _hub_documents(self.content, self.spec)
+
+
+def open_source(spec: Source) -> OpenSource:
+    """Find a source. Raises UserError where there is none; reads files once for their fingerprint."""
+    if spec.path == "demo":
+        return OpenSource(spec, {"demo": _demo_fingerprint()}, None)
+    if spec.path in ("wikipedia", "bookcorpus"):
+        defaults = WIKIPEDIA if spec.path == "wikipedia" else BOOKCORPUS
+        where = {
+            "path": defaults["path"],
+            "name": spec.name or defaults["name"],
+            "revision": spec.revision or defaults.get("revision"),
+        }
+        return _on_the_hub(spec, where)
+    files = _local_files(spec)
+    if files:
+        content = {"files": [[file.name, file_fingerprint(file)] for file in files]}
+        return OpenSource(spec, content, sum(file.stat().st_size for file in files), files)
+    if _HUB_ID.fullmatch(spec.path) and not spec.path.endswith(FORMATS):
+        return _on_the_hub(spec, {"path": spec.path, "name": spec.name, "revision": spec.revision})
+    raise UserError(
+        f"no such corpus: {spec.path}",
+        remedy="give wikipedia, bookcorpus, demo, a .txt, .jsonl or .parquet file, a folder or glob of them, "
+        "or the id of a data set on the Hub",
+    )
+
+
+def _local_files(spec: Source) -> tuple[Path, ...]:
+    path = Path(spec.path).expanduser()
+    if path.is_file():
+        if path.suffix not in FORMATS:
+            raise UserError(f"{path}: not a format that is read here", remedy=f"formats are {', '.join(FORMATS)}")
+        found = [path]
+    elif path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix in FORMATS and p.is_file())
+        if not found:
+            raise UserError(f"{path} holds no {', '.join(FORMATS)} file")
+    else:
+        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if p.endswith(FORMATS))
+    return tuple(found)
+
+
+def _on_the_hub(spec: Source, where: dict[str, Any]) -> OpenSource:
+    commit = dataset_commit(where["path"], where["revision"])
+    return OpenSource(spec, {**where, "split": spec.split, "text_column": spec.text_column, "commit": commit}, None)
+
+
+def _hub_documents(where: dict[str, Any], spec: Source) -> Iterator[str]:
+    from datasets import load_dataset
+
+    with reading_from_the_hub(where["path"]):
+        rows = load_dataset(where["path"], where["name"], split=spec.split, revision=where["revision"], streaming=True)
+        if rows.column_names and spec.text_column not in rows.column_names:
+            raise UserError(
+                f"{where['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
+                remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
+            )
+        texts = (row[spec.text_column] for row in rows)
+        if spec.path == "bookcorpus":
+            texts = _joined(texts, BOOKCORPUS_SENTENCES)
+        yield from texts
+
+
+def _joined(sentences: Iterable[str], size: int) -> Iterator[str]:
+    sentences = iter(sentences)
+    while group := list(islice(sentences, size)):
+        yield " ".join(group)
+
+
+def _read(file: Path, spec: Source) -> Iterator[str]:
+    if file.suffix == ".parquet":
+        return _read_parquet(file, spec)
+    if file.suffix == ".jsonl":
+        return _read_jsonl(file, spec)
+    return _read_txt(file, spec)
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file; a byte order mark is dropped. Raises UserError with the offending place."""
+    with file.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{file}:{number}: not UTF-8 text (byte {error.start + 1} of the line)",
+                    remedy="convert the file to UTF-8, for instance with iconv",
+                ) from None
+
+
+def _read_txt(file: Path, spec: Source) -> Iterator[str]:
+    part: list[str] = []
+    for line in _lines(file):
+        if spec.documents == "blank_line" and not line.strip():
+            yield "".join(part)
+            part = []
+        else:
+            part.append(line)
+    yield "".join(part)
+
+
+def _read_jsonl(file: Path, spec: Source) -> Iterator[str]:
+    for number, line in enumerate(_lines(file), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{file}:{number}: broken JSON: {error.msg} (column {error.colno})") from None
+        text = row.get(spec.text_column) if isinstance(row, dict) else None
+        if not isinstance(text, str):
+            what = "a JSON object" if not isinstance(row, dict) else f"a text in field {spec.text_column!r}"
+            raise UserError(f"{file}:{number}: expected {what}", remedy=f"name the field: -c {spec.path},text_column=…")
+        yield text
+
+
+def _read_parquet(file: Path, spec: Source) -> Iterator[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{file}: not readable as parquet: {error}") from None
+    with table:
+        if spec.text_column not in table.schema_arrow.names:
+            raise UserError(
+                f"{file} has no column {spec.text_column!r}; columns are {', '.join(table.schema_arrow.names)}",
+                remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
+            )
+        for batch in table.iter_batches(batch_size=1024, columns=[spec.text_column]):
+            for text in batch.column(0).to_pylist():
+                if text is not None and not isinstance(text, str):
+                    raise UserError(f"{file}: column {spec.text_column!r} does not hold text")
+                yield text or ""
+
+
+def _demo_fingerprint() -> str:
+    from llmkit.demo import data
+
+    return file_fingerprint(Path(data.__file__))

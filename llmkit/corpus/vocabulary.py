@@ -1,0 +1,98 @@
+"""A tokenizer: loaded, or a WordPiece one trained on the corpus."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import UserError
+from llmkit.hub import reading_from_the_hub
+from llmkit.rundir import resolve_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# Word counts settle long before this; more text would only take longer to count.
+TRAINING_BYTES = 1_000_000_000
+ALPHABET = 1000  # characters; rarer ones become [UNK], as in BERT's own vocabulary
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """The tokenizer of a Hub id, a folder or a run. Raises UserError where there is none that fits."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    path = resolve_model(name)
+    with reading_from_the_hub(path):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path)
+        except (ValueError, OSError, KeyError) as error:
+            raise UserError(f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"the tokenizer of {name} has no form for the tokenizers library", remedy="choose another")
+    return tokenizer
+
+
+def train_tokenizer(
+    documents: Callable[[], Iterator[str]], vocab_size: int, *, lowercase: bool
+) -> PreTrainedTokenizerFast:
+    """A BERT tokenizer whose WordPiece vocabulary is trained on the first gigabyte of documents.
+
+    The same documents give the same vocabulary. The library alone does not promise that: it numbers the
+    pieces that continue a word in the order of a hash table, and breaks ties between merges by number. So
+    the alphabet is counted first, and handed over in order.
+    """
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizer
+
+    wordpiece = BertWordPieceTokenizer(lowercase=lowercase)
+    alphabet = _alphabet(_first(documents(), TRAINING_BYTES), wordpiece.normalizer)
+    continuing = [f"##{c}" for c in alphabet if len(wordpiece.pre_tokenizer.pre_tokenize_str(f"a{c}")) == 1]
+    wordpiece.train_from_iterator(
+        _first(documents(), TRAINING_BYTES),
+        vocab_size=vocab_size,
+        min_frequency=2,
+        limit_alphabet=len(alphabet),
+        initial_alphabet=alphabet,
+        special_tokens=[*SPECIAL, *continuing],
+        show_progress=False,
+    )
+    vocabulary = sorted(wordpiece.get_vocab().items(), key=lambda item: item[1])
+    if len(vocabulary) > vocab_size:
+        raise UserError(
+            f"tokenizer.vocab_size {vocab_size} is smaller than the corpus's alphabet",
+            remedy=f"give at least tokenizer.vocab_size={len(vocabulary) * 2}",
+        )
+    return BertTokenizer(vocab=dict(vocabulary), do_lower_case=lowercase)
+
+
+def _alphabet(documents: Iterator[str], normalizer: Any) -> list[str]:
+    """The most frequent characters of normalized text, in the order of their code points."""
+    counts: Counter[str] = Counter()
+    for document in documents:
+        counts.update(normalizer.normalize_str(document))
+    letters = sorted(counts, key=lambda c: (-counts[c], c))
+    return sorted(c for c in letters[:ALPHABET] if not c.isspace())
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Hash of everything that decides which ids a text becomes."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:20]
+
+
+def check_for_pretraining(tokenizer: Any, name: str) -> None:
+    """Raises UserError unless the tokenizer has what masked-language modelling needs."""
+    missing = [n for n in ("mask_token", "cls_token", "sep_token", "pad_token") if getattr(tokenizer, n) is None]
+    if missing:
+        raise UserError(f"the tokenizer of {name} has no {', '.join(missing)}", remedy="use one of a BERT-like model")
+
+
+def _first(documents: Iterator[str], size: int) -> Iterator[str]:
+    read = 0
+    for document in documents:
+        yield document
+        read += len(document)
+        if read >= size:
+            return

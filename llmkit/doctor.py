@@ -1,0 +1,56 @@
+"""`llmkit doctor`: what there is, what would be chosen, and what is missing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from llmkit.cache import cache_folder
+from llmkit.console import table
+from llmkit.hub import TIMEOUT, endpoint
+from llmkit.machine import choose, hardware, quiet, versions
+from llmkit.processes import default_processes
+
+
+def examine() -> dict[str, Any]:
+    """Everything doctor says, as plain values."""
+    quiet()
+    folder = cache_folder()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return {
+        "versions": versions(),
+        "hardware": hardware(),
+        "chosen": {"computing": choose("auto").why, "processes": default_processes()},
+        "cache": {"folder": str(folder), "writable": os.access(existing, os.W_OK)},
+        "hub": {"endpoint": endpoint(), "state": _hub_state()},
+    }
+
+
+def show(findings: dict[str, Any]) -> None:
+    """The findings as a table on stdout."""
+    hub, cache = findings["hub"], findings["cache"]
+    rows = [[name, value] for name, value in findings["versions"].items()]
+    rows += [
+        [name, ", ".join(v) or "none" if isinstance(v, list) else str(v)] for name, v in findings["hardware"].items()
+    ]
+    rows += [[name, str(value)] for name, value in findings["chosen"].items()]
+    rows.append(
+        [
+            "cache",
+            f"{cache['folder']} ({'writable' if cache['writable'] else 'NOT writable: set LLMKIT_CACHE'})",
+        ]
+    )
+    rows.append(["hub", f"{hub['endpoint']}: {hub['state']}"])
+    table(["", "found"], rows)
+
+
+def _hub_state() -> str:
+    import httpx2
+
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return "not asked (HF_HUB_OFFLINE is set)"
+    try:
+        answer = httpx2.get(f"{endpoint()}/api/models?limit=1", timeout=TIMEOUT)
+    except httpx2.HTTPError as error:
+        return f"not reachable ({type(error).__name__}): local files and the cache work, Hub ids do not"
+    return "reachable" if answer.is_success else f"answers with status {answer.status_code}"

@@ -1,0 +1,37 @@
+"""What a user can fix: one message that says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class UserError(Exception):
+    """A mistake the user can fix. The command prints it without a traceback and exits with 1.
+
+    `problems` holds one or more messages: a recipe reports everything that is wrong with it at once.
+    `remedy` says what to do next, in one line.
+    """
+
+    def __init__(self, *problems: str, remedy: str = "") -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+        self.remedy = remedy
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)` for the known name nearest to a mistyped one, or nothing."""
+    near = get_close_matches(given, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """What tells two trees of plain values apart, a line each: `key was X, is Y`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = dict.fromkeys([*old, *new])
+        return [d for n in names for d in differences(old.get(n), new.get(n), f"{name}.{n}" if name else n)]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [d for i, (a, b) in pairs for d in differences(a, b, f"{name}[{i}]")]
+    return [] if old == new else [f"{name} was {old!r}, is {new!r}"]

@@ -1,0 +1,200 @@
+"""`llmkit eval`: a model on data, or predictions against data, in; scores out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.console import is_main, say, table
+from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.errors import UserError
+from llmkit.features import features_of
+from llmkit.inference import TaskEvaluation
+from llmkit.machine import choose, keep_memory, quiet
+from llmkit.models import describe, trained_model
+from llmkit.processes import start_group
+from llmkit.recipe import DataSection
+from llmkit.rundir import RunDir
+from llmkit.tasks import task_named
+from llmkit.tasks.base import Candidate, Prediction, Task
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run says of how it is to be evaluated."""
+
+    task: Task
+    data: DataSection
+    threshold: float | None
+
+
+def settings_of(model: str, task: str | None, data: str | None) -> Settings:
+    """The task, data and null threshold for a run or checkpoint: the run's own, where it has any.
+
+    `data` names other data than the run's: a Hub id, folder or file. Raises UserError where the model says
+    nothing of a task or data and none is given.
+    """
+    recipe: dict[str, Any] = {}
+    threshold = None
+    run = RunDir(Path(model))
+    if (run.path / "recipe.yaml").is_file():
+        recipe = run.recipe()
+        threshold = run.null_threshold()
+    name = task or recipe.get("task")
+    if name is None:
+        raise UserError(f"{model} does not say what task it is for", remedy="name it: --task squad")
+    own = recipe.get("data", {})
+    if data is None and not own:
+        raise UserError(f"{model} does not say what data to evaluate it on", remedy="name it: --data PATH")
+    windows = {key: own[key] for key in ("max_length", "doc_stride", "max_answer_length") if key in own}
+    section = DataSection(**windows, **data_origin(data)) if data is not None else DataSection(**own)
+    return Settings(task_named(name), section, threshold if task in (None, recipe.get("task")) else None)
+
+
+def data_origin(data: str) -> dict[str, Any]:
+    """A file stands for every split; anything else is a folder, a Hub id or `demo`."""
+    if Path(data).is_file():
+        return {"train": data, "validation": data, "test": data}
+    return {"path": data}
+
+
+def check(model: str, settings: Settings, split: str, output: Path | None) -> None:
+    """Load and check everything once, before processes are started. Raises UserError."""
+    check_output(output)
+    quiet()
+    tokenizer = load_tokenizer(model)
+    trained_model(model, settings.task.head)
+    examples = settings.task.load(settings.data, [split])[split]
+    features_of(settings.task, examples, tokenizer, settings.data, training=False)
+
+
+def evaluate_model(model: str, settings: Settings, split: str, output: Path | None) -> dict[str, Any]:
+    """Scores of a run or checkpoint. With `output`, also metrics.json and predictions.jsonl in that folder."""
+    check_output(output)
+    quiet()
+    keep_memory()
+    tokenizer = load_tokenizer(model)
+    loaded = trained_model(model, settings.task.head)
+    examples = settings.task.load(settings.data, [split])[split]
+    features = features_of(settings.task, examples, tokenizer, settings.data, training=False)
+    device = start_group()
+    choice = choose("auto")
+    say(f"{describe(loaded)} on {len(examples):,} examples, {len(features):,} windows; {choice.why}")
+    evaluation = TaskEvaluation(
+        settings.task, examples, features, tokenizer, settings.data, batch_size=BATCH_SIZE, bf16=choice.bf16
+    )
+    scores = evaluation(loaded.to(device), settings.threshold)
+    if output is not None and is_main():
+        _write(output, scores, evaluation.predictions)
+    return scores
+
+
+def evaluate_predictions(file: Path, task: Task, data: str, split: str) -> dict[str, Any]:
+    """Scores of a predictions file: ours (JSON lines) or the official one (`{id: text}`)."""
+    quiet()
+    examples = task.load(DataSection(**data_origin(data)), [split])[split]
+    predictions = read_predictions(file)
+    known = set(examples["id"])
+    strangers = [p.id for p in predictions if p.id not in known]
+    if len(strangers) == len(predictions):
+        raise UserError(f"{file}: none of its ids is in {data}", remedy="check --data and --split")
+    missing = len(known) - (len(predictions) - len(strangers))
+    if missing:
+        say(f"{missing:,} of {len(known):,} questions have no prediction and score 0")
+        predicted = {p.id for p in predictions}
+        predictions += [Prediction(i, "", 0.0) for i in examples["id"] if i not in predicted]
+    return task.score([p for p in predictions if p.id in known], examples)
+
+
+def read_predictions(file: Path) -> list[Prediction]:
+    """Predictions of either format. Raises UserError with the place of what is wrong."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {file}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 text (byte {error.start})") from None
+    if file.suffix == ".jsonl":
+        rows = [(f"{file}:{number}", line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        predictions = [_prediction(place, _json(line, place)) for place, line in rows]
+    else:
+        content = _json(text, str(file))
+        if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+            raise UserError(f"{file}: expected {{id: text, …}}, or JSON lines in a .jsonl file")
+        predictions = [Prediction(example_id, answer, 1.0) for example_id, answer in content.items()]
+    if not predictions:
+        raise UserError(f"{file} holds no prediction")
+    seen: set[str] = set()
+    for prediction in predictions:
+        if prediction.id in seen:
+            raise UserError(f"{file}: id {prediction.id!r} occurs twice", remedy="give each question one answer")
+        seen.add(prediction.id)
+    return predictions
+
+
+def show(scores: dict[str, Any], title: str) -> None:
+    """Scores as a table on stdout."""
+
+    def interval(name: str) -> str:
+        ends = scores.get(f"{name}_interval")
+        return f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
+
+    rows = [[name, f"{scores[name]:.2f}", interval(name)] for name in ("exact_match", "f1")]
+    for part in ("HasAns", "NoAns"):
+        if f"{part}_f1" in scores:
+            count = f"{scores[f'{part}_total']:,} questions"
+            rows.append([f"{part} f1", f"{scores[f'{part}_f1']:.2f}", count])
+    table(["score", ">percent", "95 % interval"], rows, title=f"{title}, {scores['total']:,} questions")
+    if tuned := scores.get("tuned"):
+        on, held = tuned["tuned_on"], tuned["reported_on"]
+        table(
+            ["null threshold", ">f1", ">exact_match", ">questions"],
+            [
+                ["as predicted", *_row(scores)],
+                [f"{tuned['null_threshold']:.3f}, half it was tuned on", *_row(on)],
+                [f"{tuned['null_threshold']:.3f}, the other half", *_row(held)],
+            ],
+        )
+
+
+def _row(part: dict[str, Any]) -> list[str]:
+    return [f"{part['f1']:.2f}", f"{part['exact_match']:.2f}", f"{part['total']:,}"]
+
+
+def check_output(output: Path | None) -> None:
+    """Raises UserError where an output folder is in use."""
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} is in use", remedy="choose another folder with -o")
+
+
+def _write(output: Path, scores: dict[str, Any], predictions: Sequence[Prediction]) -> None:
+    folder = RunDir(output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        folder.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in predictions))
+        folder.write_json("metrics.json", scores)
+    except OSError as error:
+        raise UserError(f"cannot write to {output}: {error.strerror}", remedy="choose another folder with -o") from None
+
+
+def _json(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place}: broken JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+
+
+def _prediction(place: str, row: Any) -> Prediction:
+    try:
+        candidates = tuple(Candidate(**candidate) for candidate in row.pop("candidates", ()))
+        prediction = Prediction(**{"score": 1.0, **row}, candidates=candidates)
+    except (TypeError, AttributeError) as error:
+        raise UserError(f"{place}: not a prediction: {error}", remedy='expected {"id": …, "text": …}') from None
+    if not isinstance(prediction.id, str) or not isinstance(prediction.text, str):
+        raise UserError(f"{place}: id and text must be text")
+    return prediction

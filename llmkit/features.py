@@ -1,0 +1,55 @@
+"""Examples → features, once: the same examples, tokenizer and options find them again on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.cache import built_once, cache_folder, fingerprint
+from llmkit.corpus.vocabulary import tokenizer_fingerprint
+from llmkit.recipe import DataSection
+from llmkit.tasks.base import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
+
+# Options that say where examples come from: what came from there is part of the key already.
+_ORIGIN = {"path", "name", "revision", "train", "validation", "test"}
+
+
+def features_of(
+    task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: DataSection, *, training: bool
+) -> Dataset:
+    """The task's features, memory-mapped from the cache; encoded now where they are not there yet."""
+    from datasets import load_from_disk
+
+    key = {
+        "code": _code_fingerprint(task),
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "examples": examples_fingerprint(examples),
+        "options": data.model_dump(exclude=_ORIGIN),
+        "training": training,
+    }
+
+    def build(aside: Path) -> None:
+        task.encode(examples, tokenizer, data, training=training).save_to_disk(str(aside))
+
+    folder = cache_folder() / "features" / fingerprint(key)
+    return load_from_disk(str(built_once(folder, build, is_whole=lambda f: (f / "state.json").is_file())))
+
+
+def examples_fingerprint(examples: Dataset) -> str:
+    """Hash of the content of examples."""
+    columns: Mapping[str, Any] = examples.to_dict()
+    return hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _code_fingerprint(task: Task) -> str:
+    """Hash of the module that encodes: what older code encoded is not found again."""
+    return hashlib.sha256(inspect.getsource(sys.modules[type(task).__module__]).encode()).hexdigest()[:20]

@@ -1,0 +1,160 @@
+"""`llmkit finetune`: a checkpoint and a task in, a run with a model, scores and predictions out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmkit.batching import Collator, EpochBatches, Features
+from llmkit.console import is_main, say
+from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.evaluate import show
+from llmkit.features import examples_fingerprint, features_of
+from llmkit.inference import TaskEvaluation
+from llmkit.machine import hardware, versions
+from llmkit.models import describe, model_for_task
+from llmkit.pace import Pace
+from llmkit.processes import world_size
+from llmkit.recipe import FinetuneRecipe
+from llmkit.recipe_reading import dump
+from llmkit.rundir import RunDir, open_run, start
+from llmkit.tasks import task_named
+from llmkit.tasks.base import Prediction, Task
+from llmkit.training import Report, Trainer, save_model, training_arguments
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a fine-tuning run needs, checked, before any process group exists."""
+
+    recipe: FinetuneRecipe
+    run: RunDir
+    resume: bool
+    task: Task
+    tokenizer: PreTrainedTokenizerFast
+    model: PreTrainedModel
+    examples: DatasetDict
+    train: Dataset
+    validation: Dataset
+
+
+def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False) -> Prepared:
+    """Load and check the model and the data. Raises UserError; writes nothing but the cache."""
+    run = open_run(output or Path("runs") / recipe.name, dump(recipe), resume=resume)
+    task = task_named(recipe.task)
+    tokenizer = load_tokenizer(str(recipe.model.tokenizer or recipe.model.pretrained))
+    model = seeded_model(recipe, task, tokenizer)
+    examples = task.load(recipe.data, ["train", "validation"])
+    train = features_of(task, examples["train"], tokenizer, recipe.data, training=True)
+    validation = features_of(task, examples["validation"], tokenizer, recipe.data, training=False)
+    say(f"model: {describe(model)}")
+    for name, features in (("train", train), ("validation", validation)):
+        mean = float(np.mean(features["length"]))
+        say(f"{name}: {len(examples[name]):,} examples, {len(features):,} windows of {mean:.0f} tokens on average")
+    return Prepared(recipe, run, resume, task, tokenizer, model, examples, train, validation)
+
+
+def seeded_model(recipe: FinetuneRecipe, task: Task, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """The model to train; its fresh weights follow from the recipe's seed."""
+    from transformers import set_seed
+
+    set_seed(recipe.train.seed)
+    return model_for_task(recipe.model, task.head, tokenizer, recipe.data.max_length)
+
+
+def finetune(prepared: Prepared) -> RunDir:
+    """Train, keep the best checkpoint, evaluate it, write the run down."""
+    recipe, run, task, tokenizer = prepared.recipe, prepared.run, prepared.task, prepared.tokenizer
+    arguments = training_arguments(recipe.train, run, metric=task.metric, higher_is_better=True)
+    if is_main():
+        start(run, dump(recipe), environment(prepared))
+    evaluation = TaskEvaluation(
+        task,
+        prepared.examples["validation"],
+        prepared.validation,
+        tokenizer,
+        recipe.data,
+        batch_size=arguments.per_device_eval_batch_size,
+        bf16=arguments.bf16,
+    )
+    best = _Best(evaluation, task)
+    pace = Pace(recipe.train)
+    batches = EpochBatches(
+        len(prepared.train),
+        arguments.per_device_train_batch_size,
+        recipe.train.seed,
+        lengths=np.asarray(prepared.train["length"]),
+        group=arguments.gradient_accumulation_steps * arguments.world_size,
+    )
+    trainer = Trainer(
+        prepared.model,
+        arguments,
+        data=Features(prepared.train),
+        batches=batches,
+        collate=Collator(tokenizer.pad_token_id or 0, tokenizer.model_input_names),
+        assess=best.assess,
+        pace=pace,
+        report=Report(run, pace, "finetune"),
+        tokenizer=tokenizer,
+    )
+    checkpoint = run.last_checkpoint() if prepared.resume else None
+    if checkpoint:
+        pace.resume(checkpoint)
+        say(f"resuming from {checkpoint}")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
+    scores, predictions = best.scores, best.predictions
+    if best.score != trainer.state.best_metric:
+        scores, predictions = evaluation(trainer.model), evaluation.predictions
+    save_model(trainer, run)
+    if is_main():
+        run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in predictions))
+        run.write_json("metrics.json", scores)
+    return run
+
+
+def finish_line(run: RunDir) -> None:
+    """The run's scores, and what can be done with it."""
+    if not is_main():
+        return
+    show(json.loads((run.path / "metrics.json").read_text(encoding="utf-8")), str(run.path))
+    say(f'ask it: llmkit ask {run.path} -q "…" -f FILE      score it elsewhere: llmkit eval {run.path} --data FILE')
+
+
+def environment(prepared: Prepared) -> dict[str, Any]:
+    """What env.json says."""
+    return {
+        "command": sys.argv,
+        "versions": versions(),
+        "hardware": hardware(),
+        "processes": world_size(),
+        "data": {name: examples_fingerprint(examples) for name, examples in prepared.examples.items()},
+    }
+
+
+class _Best:
+    """Remembers scores and predictions of the best evaluation, so that they need not be made twice."""
+
+    def __init__(self, evaluation: TaskEvaluation, task: Task) -> None:
+        self._evaluation, self._task = evaluation, task
+        self.score: float | None = None
+        self.scores: dict[str, Any] = {}
+        self.predictions: Sequence[Prediction] = ()
+
+    def assess(self, model: PreTrainedModel) -> dict[str, float]:
+        """Score a model; returns the scores worth a line."""
+        scores = self._evaluation(model)
+        score = float(scores[self._task.metric])
+        if self.score is None or score > self.score:
+            self.score, self.scores, self.predictions = score, scores, self._evaluation.predictions
+        return {name: scores[name] for name in self._task.headline}

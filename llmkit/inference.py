@@ -1,0 +1,113 @@
+"""A model over features: outputs in their order, on any number of processes, and the scores they make.
+
+Fine-tuning, `eval` and `ask` all go through here, so a score is the same number wherever it appears.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from llmkit.batching import Collator
+from llmkit.console import Progress, duration
+from llmkit.processes import from_first, sharded, world_size
+from llmkit.recipe import DataSection
+from llmkit.tasks.base import Outputs, Prediction, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# What a model with a span head gives for every token.
+SPAN_OUTPUTS = ("start_logits", "end_logits")
+
+
+def outputs_of(
+    model: PreTrainedModel,
+    features: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    batch_size: int,
+    *,
+    bf16: bool,
+) -> list[Outputs] | None:
+    """Start and end logits of every feature, float32, cut to its length; None except on the first process.
+
+    Features go through the model in order of length, so that next to nothing is padded.
+    """
+    lengths = np.asarray(features["length"])
+    order = np.argsort(-lengths, kind="stable")
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    collate = Collator(tokenizer.pad_token_id or 0, tokenizer.model_input_names)
+    inputs = features.select_columns(
+        [n for n in ("input_ids", "token_type_ids", "length") if n in features.column_names]
+    )
+    device = model.device
+    model.eval()
+    began, done = time.monotonic(), 0
+
+    with Progress("evaluating") as progress:
+
+        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> list[dict[str, Any]]:
+            nonlocal done
+            rows = inputs[numbers]
+            columns = list(rows)
+            batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                out = model(**{name: tensor.to(device) for name, tensor in batch.items()})
+            arrays = {name: out[name].float().cpu().numpy() for name in SPAN_OUTPUTS}
+            done += len(numbers)
+            speed = done / (time.monotonic() - began)
+            left = duration((len(order) / world_size() - done) / speed)
+            progress({"": f"{done:,} windows", "windows/s": f"{speed:.0f}", "left": left})
+            return [
+                {name: array[i, : lengths[number]].copy() for name, array in arrays.items()}
+                for i, number in enumerate(numbers)
+            ]
+
+        results = sharded(batches, work)
+    if results is None:
+        return None
+    outputs: list[Outputs] = [{}] * len(order)
+    for numbers, batch_outputs in zip(batches, results, strict=True):
+        for number, output in zip(numbers, batch_outputs, strict=True):
+            outputs[number] = output
+    return outputs
+
+
+class TaskEvaluation:
+    """A task's examples of one split, ready to score models on.
+
+    After a call, `scores` is on every process and `predictions` on the first.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        examples: Dataset,
+        features: Dataset,
+        tokenizer: PreTrainedTokenizerFast,
+        data: DataSection,
+        *,
+        batch_size: int,
+        bf16: bool,
+    ) -> None:
+        self._task, self._examples, self._features = task, examples, features
+        self._tokenizer, self._data, self._batch_size, self._bf16 = tokenizer, data, batch_size, bf16
+        self.predictions: Sequence[Prediction] = ()
+        self.scores: dict[str, Any] = {}
+
+    def __call__(self, model: PreTrainedModel, threshold: float | None = None) -> dict[str, Any]:
+        """The task's scores of a model, in percent."""
+        outputs = outputs_of(model, self._features, self._tokenizer, self._batch_size, bf16=self._bf16)
+        scores = None
+        if outputs is not None:
+            self.predictions = self._task.decode(
+                outputs, self._features, self._examples, self._data, threshold=threshold
+            )
+            scores = self._task.score(self.predictions, self._examples)
+        self.scores = from_first(scores)
+        return self.scores

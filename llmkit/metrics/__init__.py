@@ -1,0 +1,1 @@
+"""Scores: functions per question that import nothing heavy, and `evaluate` metrics that need no network."""

@@ -1,0 +1,67 @@
+"""Score one answer against its gold texts, as SQuAD's official scripts v1.1 and v2.0 do.
+
+Every score lies between 0 and 1 and is the best over the gold texts; the metrics turn means into percent.
+`exact_match` and `f1` are v1.1. `exact_match_v2` and `f1_v2` are v2.0, where a question may have no gold
+text and the empty answer is then the right one.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)  # ASCII only, as in the official scripts
+
+
+def normalize_answer(text: str) -> str:
+    """Lower-case `text`, drop ASCII punctuation and English articles, and join its words by single spaces."""
+    bare = text.lower().translate(_DROP_PUNCTUATION)
+    return " ".join(_ARTICLE.sub(" ", bare).split())
+
+
+def exact_match(prediction: str, gold_texts: Sequence[str]) -> float:
+    """1.0 if `prediction` equals one of `gold_texts` after normalisation, else 0.0.
+
+    Raises ValueError for empty `gold_texts`: v1.1 knows no question without an answer.
+    """
+    answer = normalize_answer(prediction)
+    return max(float(answer == normalize_answer(gold)) for gold in gold_texts)
+
+
+def f1(prediction: str, gold_texts: Sequence[str]) -> float:
+    """Harmonic mean of token precision and recall against the closest of `gold_texts`.
+
+    Two texts that both normalise to nothing share no token and score 0.0, although `exact_match` gives them
+    1.0: the official v1.1 script does so. Raises ValueError for empty `gold_texts`.
+    """
+    answer = normalize_answer(prediction).split()
+    return max(_token_f1(answer, normalize_answer(gold).split()) for gold in gold_texts)
+
+
+def exact_match_v2(prediction: str, gold_texts: Sequence[str]) -> float:
+    """`exact_match` where no gold text, or none that survives normalisation, asks for the empty answer."""
+    return exact_match(prediction, _golds_or_empty(gold_texts))
+
+
+def f1_v2(prediction: str, gold_texts: Sequence[str]) -> float:
+    """`f1` where no gold text, or none that survives normalisation, asks for the empty answer.
+
+    The empty answer scores 1.0 on such a question and 0.0 on every other.
+    """
+    golds = _golds_or_empty(gold_texts)
+    return f1(prediction, golds) if golds != [""] else exact_match(prediction, golds)
+
+
+def _golds_or_empty(gold_texts: Sequence[str]) -> list[str]:
+    return [gold for gold in gold_texts if normalize_answer(gold)] or [""]
+
+
+def _token_f1(answer: list[str], gold: list[str]) -> float:
+    shared = (Counter(answer) & Counter(gold)).total()
+    if shared == 0:
+        return 0.0
+    precision, recall = shared / len(answer), shared / len(gold)
+    return 2 * precision * recall / (precision + recall)

@@ -1,0 +1,118 @@
+"""Several processes: start them, find out about them, and refuse to run alone where more were asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from llmkit.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def launched() -> bool:
+    """Whether a launcher (torchrun, accelerate launch, -n) started this process."""
+    return "WORLD_SIZE" in os.environ
+
+
+def world_size() -> int:
+    """Processes of this run, as the launcher says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Number of this process among them."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def check_launch(asked: int | None) -> None:
+    """Raises UserError where several processes were asked for and this one runs alone, or the other way round."""
+    if launched():
+        if asked not in (None, world_size()):
+            raise UserError(
+                f"-n {asked} under a launcher that started {world_size()} processes",
+                remedy="leave -n out: the launcher decides",
+            )
+        return
+    # On a CPU `accelerate launch --num_processes 2` starts one process, and leaves this behind.
+    if "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ:
+        raise UserError(
+            "accelerate launch was asked for several processes and started only this one (it does on a CPU)",
+            remedy="use -n PROCESSES, or torchrun --nproc-per-node PROCESSES -m llmkit …, or "
+            "accelerate launch --multi_gpu, which starts them with gloo where there is no GPU",
+        )
+
+
+def default_processes() -> int:
+    """One process a GPU, and one where there is none."""
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def relaunch(count: int, arguments: Sequence[str]) -> int:
+    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher; returns its exit code."""
+    environment = dict(os.environ)
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    command = [sys.executable, *launcher, "-m", "llmkit", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
+    """`work` on every item, each whole on one process; the first process gets all results, in order.
+
+    An item is computed alike however many processes there are. A process with nothing left to do repeats its
+    last item for nothing, since a sharded model needs all processes in every forward pass.
+    """
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        return [work(item) for item in items]
+    size, me = dist.get_world_size(), dist.get_rank()
+    mine: list[R] = []
+    for start in range(0, len(items), size):
+        result = work(items[min(start + me, len(items) - 1)])
+        if start + me < len(items):
+            mine.append(result)
+    gathered: list[Any] | None = [None] * size if me == 0 else None
+    dist.gather_object(mine, gathered)
+    if gathered is None:
+        return None
+    return [gathered[number % size][number // size] for number in range(len(items))]
+
+
+def from_first(value: T | None) -> T:
+    """The first process's value, on every process."""
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        assert value is not None
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    assert box[0] is not None
+    return box[0]
+
+
+def start_group() -> Any:
+    """Join the processes that a launcher started, where there are any; returns this one's device."""
+    from accelerate import PartialState
+
+    state = PartialState(cpu=_no_gpu())
+    if state.num_processes != world_size():
+        raise UserError(
+            f"{world_size()} processes were started and {state.num_processes} found each other",
+            remedy="start them with -n, torchrun or accelerate launch, and look for an earlier error above",
+        )
+    return state.device
+
+
+def _no_gpu() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()

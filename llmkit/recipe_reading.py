@@ -1,0 +1,278 @@
+"""YAML and overrides → a recipe, or everything that is wrong with them in one message.
+
+A value that is wrong is named with its file and line, or with the override it came from. Nothing is
+downloaded or written before a recipe has passed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from llmkit.errors import UserError, did_you_mean
+from llmkit.recipe import FinetuneRecipe, PretrainRecipe, Section
+
+R = TypeVar("R", bound=Section)
+Key = tuple[str | int, ...]
+
+# An override takes the place of what the file says of its alternatives.
+_LENGTHS: tuple[Key, ...] = (("train", "num_train_epochs"), ("train", "max_steps"), ("train", "time_budget"))
+_FILES: tuple[Key, ...] = (("data", "train"), ("data", "validation"), ("data", "test"))
+DISPLACES: dict[Key, tuple[Key, ...]] = {
+    **{length: _LENGTHS for length in _LENGTHS},
+    **{file: (("data", "path"),) for file in _FILES},
+    ("data", "path"): _FILES,
+    ("corpus", "path"): (("corpus", "sources"), ("corpus", "tokenizer")),
+    ("corpus", "sources"): (("corpus", "path"),),
+    ("model", "pretrained"): (("model", "config"), ("model", "tokenizer")),
+    ("model", "config"): (("model", "pretrained"),),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with floats as in YAML 1.2: `1e-4` is a number, not a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d+)([eE][-+]?\d+)?$"),
+    list("-+0123456789."),
+)
+# First match wins: a plain integer stays an integer.
+for _first, _resolvers in _Loader.yaml_implicit_resolvers.items():
+    _Loader.yaml_implicit_resolvers[_first] = sorted(_resolvers, key=lambda pair: pair[0] == "tag:yaml.org,2002:float")
+
+
+@dataclass
+class _Draft:
+    """A recipe before it is checked: its values, and where each came from."""
+
+    values: dict[str, Any]
+    places: dict[Key, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def place(self, key: Key) -> str:
+        """Where the value at `key` was given, or the nearest thing around it that was."""
+        for length in range(len(key), -1, -1):
+            if key[:length] in self.places:
+                return self.places[key[:length]]
+        return ""
+
+
+def recipe_folder() -> Path:
+    """The folder of shipped recipes: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name → file of every recipe that comes with llmkit; `tiny/` and `demo/` keep their folder's name."""
+    folder = recipe_folder()
+    found = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        parent = path.parent.relative_to(folder).as_posix()
+        name = path.stem if parent in ("pretrain", "finetune") else f"{parent}/{path.stem}"
+        found[name] = path
+    return found
+
+
+def summary(path: Path) -> str:
+    """The first sentence of the comment that a recipe opens with."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# "))
+    return " ".join(lines).partition(". ")[0].rstrip(".:")
+
+
+def locate(name_or_path: str) -> Path:
+    """The file of a recipe given by name or by path. Raises UserError where there is none."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if not path.is_file():
+            raise UserError(f"no recipe file {path}", remedy="see `llmkit recipes list` for those that come along")
+        return path
+    shipped = shipped_recipes()
+    if name_or_path not in shipped:
+        raise UserError(
+            f"no recipe named {name_or_path!r}{did_you_mean(name_or_path, shipped)}",
+            remedy="see `llmkit recipes list`, or give the path of a .yaml file",
+        )
+    return shipped[name_or_path]
+
+
+def read_recipe(kind: type[R], name_or_path: str, overrides: Sequence[str] = (), *, tasks: Sequence[str] = ()) -> R:
+    """The recipe `name_or_path` with `overrides` on top.
+
+    Raises UserError with every problem at once.
+    """
+    path = locate(name_or_path)
+    draft = _parse_file(path)
+    return _finish(kind, draft, overrides, tasks, f"recipe {path}")
+
+
+def recipe_from(kind: type[R], values: Mapping[str, Any], overrides: Sequence[str] = ()) -> R:
+    """A recipe from values in hand (what the command line gave) with `overrides` on top."""
+    draft = _Draft(dict(values), {(): "command line"})
+    return _finish(kind, draft, overrides, (), "command line")
+
+
+def kind_of(path: Path) -> type[PretrainRecipe] | type[FinetuneRecipe]:
+    """Which of the two recipes a file holds: only a fine-tuning recipe names a task."""
+    values = _parse_file(path).values
+    return FinetuneRecipe if "task" in values or "data" in values else PretrainRecipe
+
+
+def dump(recipe: Section) -> str:
+    """The resolved recipe as YAML that reads back as the same recipe."""
+    values = recipe.model_dump(exclude_none=True, exclude_unset=False)
+    # A default that may not stand beside its alternative is left out.
+    corpus = values.get("corpus", {})
+    if "path" in corpus:
+        corpus.pop("tokenizer", None)
+    for holder in (corpus, values):
+        tokenizer = holder.get("tokenizer")
+        if isinstance(tokenizer, dict) and "path" in tokenizer:
+            holder["tokenizer"] = {"path": tokenizer["path"]}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Sequence[str], title: str) -> R:
+    _apply(draft, overrides)
+    try:
+        recipe = kind.model_validate(draft.values, context={"tasks": tasks} if tasks else None)
+    except ValidationError as error:
+        draft.problems += [_explain(kind, draft, dict(problem)) for problem in error.errors()]
+    if draft.problems:
+        count = len(draft.problems)
+        raise UserError(
+            *dict.fromkeys(draft.problems),
+            remedy=f"{title} has {count} problem{'s' if count > 1 else ''}; docs/recipes.md lists every key",
+        )
+    return recipe
+
+
+def _parse_file(path: Path) -> _Draft:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start})", remedy="save the recipe as UTF-8") from None
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        values = yaml.load(text, Loader=_Loader)  # a SafeLoader's child: builds plain values only
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error)
+        raise UserError(f"{path}{line}: not valid YAML: {what}", remedy="mind the indentation and colons") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a recipe is a mapping of sections", remedy="see `llmkit recipes show bert-mini`")
+    draft = _Draft(values, {(): str(path)})
+    seen: set[Key] = set()
+    for key, line in _lines(node, ()):
+        if key in seen:
+            draft.problems.append(f"{path}:{line}: {_dotted(key)}: given twice")
+        seen.add(key)
+        draft.places[key] = f"{path}:{line}"
+    return draft
+
+
+def _lines(node: yaml.Node, key: Key) -> Iterator[tuple[Key, int]]:
+    """Every key of a YAML document, with its line."""
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield (*key, name.value), name.start_mark.line + 1
+            yield from _lines(value, (*key, name.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*key, index), value.start_mark.line + 1
+            yield from _lines(value, (*key, index))
+
+
+def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
+    given: set[Key] = set()
+    for override in overrides:
+        dotted, equals, text = override.partition("=")
+        key: Key = tuple(dotted.strip().split("."))
+        place = f"override {override}"
+        if not equals or not all(key):
+            draft.problems.append(f"{place}: not of the form section.key=value")
+            continue
+        try:
+            value = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError:
+            draft.problems.append(f"{place}: the value is not valid YAML; quote it")
+            continue
+        given.add(key[:2])
+        for other in DISPLACES.get(key[:2], ()):
+            if other not in {*given, key[:2]}:
+                _remove(draft.values, other)
+        parent = draft.values
+        for name in key[:-1]:
+            child = parent.get(name)
+            # Copied, so that the mapping the caller passed in stays as it was.
+            parent[name] = dict(child) if isinstance(child, Mapping) else {}
+            parent = parent[name]
+        parent[key[-1]] = value
+        draft.places[key] = place
+
+
+def _remove(values: dict[str, Any], key: Key) -> None:
+    section = values.get(str(key[0]))
+    if isinstance(section, dict):
+        section.pop(str(key[1]), None)
+
+
+def _explain(kind: type[BaseModel], draft: _Draft, problem: dict[str, Any]) -> str:
+    """One pydantic problem as a line a user can act on."""
+    key: Key = tuple(part for part in problem["loc"] if not str(part).startswith(("function-", "literal[")))
+    # Of a union pydantic names the branch (`bool`, `literal['auto']`); the user wrote no such key.
+    key = tuple(part for part in key if part not in ("bool",))
+    name = _dotted(key)
+    place = draft.place(key)
+    if problem["type"] == "extra_forbidden":
+        known = _fields(kind, key[:-1])
+        what = f"unknown key{did_you_mean(str(key[-1]), known)}"
+        if not did_you_mean(str(key[-1]), known):
+            what += f"; known here: {', '.join(known)}"
+    elif problem["type"] == "missing":
+        what = "missing"
+    elif problem["type"] == "value_error":
+        what = problem["msg"].removeprefix("Value error, ")
+    else:
+        message = problem["msg"].removeprefix("Input ")
+        what = f"{message}, got {problem['input']!r}"
+    return ": ".join(part for part in (place, name, what) if part)
+
+
+def _fields(kind: type[BaseModel], key: Key) -> list[str]:
+    """The keys that the section at `key` knows."""
+    section: type[BaseModel] | None = kind
+    for part in key:
+        if isinstance(part, int) or section is None:
+            continue
+        info = section.model_fields.get(part)
+        section = _section_in(info.annotation) if info else None
+    return list(section.model_fields) if section else []
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section class inside an annotation such as `list[Annotated[Source, …]] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _section_in(inner))), None)
+
+
+def _dotted(key: Key) -> str:
+    dotted = ""
+    for part in key:
+        dotted += f"[{part}]" if isinstance(part, int) else f".{part}" if dotted else str(part)
+    return dotted

@@ -1,0 +1,165 @@
+"""What a run leaves: the contract between commands.
+
+    runs/NAME/
+      recipe.yaml   resolved: running it again repeats the run
+      env.json      versions, hardware, processes, data fingerprints, command line
+      log.jsonl     one line per report
+      checkpoints/  for --resume
+      model/        loads with AutoModel….from_pretrained and nothing of ours
+      metrics.json  scores; written last, so a run that has it ended well
+      predictions.jsonl
+
+Every file is written whole or not at all, by one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmkit.errors import UserError, differences
+
+
+def write_whole(path: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees all of it or nothing: write aside, fsync, rename."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with aside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def to_json(value: Any) -> str:
+    """JSON for people and programs alike: indented, Unicode as it is, no NaN."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """The finished model with its tokenizer."""
+        return self.path / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints to resume from."""
+        return self.path / "checkpoints"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run ended well."""
+        return (self.path / "metrics.json").is_file()
+
+    def recipe(self) -> dict[str, Any]:
+        """The run's recipe as plain values. Raises UserError where this is no run."""
+        path = self.path / "recipe.yaml"
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{path}: not readable as a run's recipe: {error}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: not a run's recipe")
+        return values
+
+    def null_threshold(self) -> float | None:
+        """The null score above which the run's model is to abstain; None where it never is."""
+        if not self.finished:
+            return None
+        scores = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+        tuned = scores.get("tuned")
+        return tuned["null_threshold"] if tuned else None
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint that was written to its end."""
+        whole = [p for p in self.checkpoints.glob("checkpoint-*") if (p / "pace.json").is_file()]
+        return max(whole, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+    def write_text(self, name: str, text: str) -> None:
+        """One of the run's files, whole."""
+        write_whole(self.path / name, text)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """One of the run's files, whole, as JSON."""
+        self.write_text(name, to_json(value))
+
+    def write_jsonl(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """One of the run's files, whole, a JSON document a line."""
+        self.write_text(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """One more line of log.jsonl."""
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
+    """A new run's folder, or that of the run to resume. Reads only; `start` writes.
+
+    Raises UserError where a folder is in use, where there is nothing to resume, or where the run to resume
+    was told something else.
+    """
+    run = RunDir(path)
+    if not resume:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            state = "holds a finished run" if run.finished else "is in use"
+            hint = (
+                f"--resume to go on with it, or {''}" if (path / "recipe.yaml").is_file() and not run.finished else ""
+            )
+            raise UserError(f"{path} {state}", remedy=f"choose {hint}another folder with -o")
+        return run
+    if not (path / "recipe.yaml").is_file():
+        raise UserError(f"{path} holds no run to resume", remedy="leave --resume out to start it")
+    if run.finished:
+        raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o to run it again")
+    if run.recipe() != yaml.safe_load(recipe_yaml):
+        told = differences(run.recipe(), yaml.safe_load(recipe_yaml))
+        raise UserError(
+            f"{path} was started with another recipe: {'; '.join(told)}",
+            remedy=f"resume it with its own: -r {path / 'recipe.yaml'}",
+        )
+    return run
+
+
+def start(run: RunDir, recipe_yaml: str, environment: Mapping[str, Any]) -> None:
+    """Make the folder and write down what the run is told and where it runs."""
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.write_text("recipe.yaml", recipe_yaml)
+        run.write_json("env.json", environment)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {run.path}: {error.strerror}", remedy="choose another folder with -o"
+        ) from None
+
+
+def resolve_model(name: str) -> str:
+    """The path or Hub id to load for what a user calls a model: a run means the model inside it.
+
+    Raises UserError for a run that has no model yet and for a path that is not there.
+    """
+    path = Path(name)
+    if (path / "model" / "config.json").is_file():
+        return str(path / "model")
+    if (path / "recipe.yaml").is_file():
+        raise UserError(f"{path} has no finished model", remedy=f"finish it first: --resume -o {path}")
+    if path.exists() and not any((path / file).is_file() for file in ("config.json", "tokenizer_config.json")):
+        raise UserError(f"{path} holds neither a run nor a checkpoint (no config.json)")
+    if not path.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")):
+        raise UserError(f"no such run or checkpoint: {name}")
+    return name

@@ -1,0 +1,30 @@
+"""The tasks, by name. A new one is one constant here and whatever its module needs."""
+
+from __future__ import annotations
+
+from llmkit.errors import UserError, did_you_mean
+from llmkit.tasks.base import Task
+from llmkit.tasks.extractive_qa import ExtractiveQA
+
+TASKS: dict[str, Task] = {
+    "squad": ExtractiveQA(
+        name="squad",
+        title="Extractive question answering: SQuAD 1.1, every question has its answer in the passage",
+        hub_id="rajpurkar/squad",
+        recipe="squad-bert-base",
+    ),
+    "squad_v2": ExtractiveQA(
+        name="squad_v2",
+        title="Extractive question answering: SQuAD 2.0, some questions have no answer in the passage",
+        hub_id="rajpurkar/squad_v2",
+        recipe="squad-v2-bert-base",
+        null_answers=True,
+    ),
+}
+
+
+def task_named(name: str) -> Task:
+    """A task by its name. Raises UserError where there is none."""
+    if name not in TASKS:
+        raise UserError(f"unknown task {name!r}{did_you_mean(name, TASKS)}", remedy=f"tasks are {', '.join(TASKS)}")
+    return TASKS[name]

@@ -1,0 +1,209 @@
+"""Extractive question answering: find the span of a passage that answers a question.
+
+An example, in its canonical columns:
+
+    {"id": "56be85543aeaaa14008c9063", "title": "Beyoncé", "context": "Beyoncé Giselle … in the late 1990s …",
+     "question": "When did Beyonce start becoming popular?",
+     "answers": {"text": ["in the late 1990s"], "answer_start": [269]}}
+
+A passage that is longer than a window is cut into windows that overlap by `doc_stride` tokens; each is one
+feature. An answer is sought over all windows of an example, in characters of the original passage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from llmkit.errors import UserError
+from llmkit.tasks.base import Candidate, Outputs, Prediction
+from llmkit.tasks.spans import best_spans
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+    from transformers import PreTrainedTokenizerFast
+
+    from llmkit.recipe import DataSection
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+N_BEST = 20  # candidates kept for an example, as in the original BERT code
+_SURE = float(np.finfo(np.float32).max)  # a null score above any threshold
+
+
+@dataclass(frozen=True)
+class ExtractiveQA:
+    """A SQuAD-like task. With `null_answers`, a question may have no answer in its passage."""
+
+    name: str
+    title: str
+    hub_id: str
+    recipe: str
+    null_answers: bool = False
+    head: Literal["span"] = "span"
+    metric: str = "f1"
+    headline: tuple[str, ...] = ("exact_match", "f1")
+
+    def load(self, data: DataSection, splits: Sequence[str]) -> DatasetDict:
+        """See Task."""
+        from llmkit.tasks.squad_data import load_examples
+
+        return load_examples(data, splits, null_answers=self.null_answers)
+
+    def encode(
+        self, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: DataSection, *, training: bool
+    ) -> Dataset:
+        """Windows with, per token, `offsets` into the passage: two numbers a token, (-1, -1) outside of it.
+
+        In training also `start_positions` and `end_positions`; a window that does not hold the whole answer
+        points at [CLS].
+        """
+        from datasets import Dataset
+
+        if tokenizer.cls_token_id is None or tokenizer.padding_side != "right":
+            raise UserError(
+                f"a {type(tokenizer).__name__} does not suit {self.name}: it needs a [CLS] token and padding on the right",
+                remedy="use a BERT-like encoder",
+            )
+
+        def windows() -> Iterator[dict[str, Any]]:
+            for start in range(0, len(examples), 256):
+                rows = examples[start : start + 256]
+                _check_room(rows, tokenizer, data)
+                encoded = tokenizer(
+                    [question.strip() for question in rows["question"]],
+                    rows["context"],
+                    truncation="only_second",
+                    max_length=data.max_length,
+                    stride=data.doc_stride,
+                    return_overflowing_tokens=True,
+                    return_offsets_mapping=True,
+                )
+                for number, encoding in enumerate(encoded.encodings):
+                    row = encoded["overflow_to_sample_mapping"][number]
+                    answer = _first_answer(rows["answers"][row]) if training else None
+                    yield _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
+
+        rows = list(windows())
+        names = list(rows[0]) if rows else ["input_ids", "length", "example"]
+        return Dataset.from_dict({name: [row[name] for row in rows] for name in names})
+
+    def decode(
+        self,
+        outputs: Sequence[Outputs],
+        features: Dataset,
+        examples: Dataset,
+        data: DataSection,
+        *,
+        threshold: float | None = None,
+    ) -> list[Prediction]:
+        """See Task; outputs are `start_logits` and `end_logits`.
+
+        Exact over all spans of up to max_answer_length. With null answers, abstains where the null score is
+        above `threshold`, 0 where None.
+        """
+        found: list[dict[tuple[int, int], float]] = [{} for _ in range(len(examples))]
+        null = np.full(len(examples), np.inf)
+        owners = features["example"]
+        for number, feature_offsets in enumerate(features.with_format("numpy")["offsets"]):
+            start, end = outputs[number]["start_logits"], outputs[number]["end_logits"]
+            offsets = np.asarray(feature_offsets).reshape(-1, 2)
+            owner = owners[number]
+            spans = best_spans(start, end, offsets[:, 0] >= 0, data.max_answer_length, N_BEST)
+            for first, last, score in spans:
+                place = (int(offsets[first, 0]), int(offsets[last, 1]))
+                found[owner][place] = max(score, found[owner].get(place, -np.inf))
+            # An example has no answer where none of its windows has one: the least sure window decides.
+            null[owner] = min(null[owner], float(start[0] + end[0]))
+        contexts, ids = examples["context"], examples["id"]
+        return [
+            self._prediction(ids[row], contexts[row], found[row], float(null[row]), threshold or 0.0)
+            for row in range(len(examples))
+        ]
+
+    def _prediction(
+        self,
+        example_id: str,
+        context: str,
+        found: dict[tuple[int, int], float],
+        null: float,
+        threshold: float,
+    ) -> Prediction:
+        best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:N_BEST]
+        if not best:  # no window of this example holds a token of its passage
+            return Prediction(example_id, "", 0.0, null_score=_SURE if self.null_answers else None)
+        # Null is one more candidate, where the task has it.
+        logits = np.array([score for _, score in best] + ([null] if self.null_answers else []))
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        candidates = tuple(
+            Candidate(context[start:end], start, end, score, float(share))
+            for ((start, end), score), share in zip(best, shares, strict=False)
+        )
+        top = candidates[0]
+        null_score = null - top.score if self.null_answers else None
+        if null_score is not None and null_score > threshold:
+            return Prediction(example_id, "", float(shares[-1]), null_score=null_score, candidates=candidates)
+        return Prediction(example_id, top.text, top.probability, top.start, top.end, null_score, candidates)
+
+    def score(self, predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
+        """See Task."""
+        from llmkit.tasks.squad_scores import squad_scores, squad_v2_scores
+
+        return (squad_v2_scores if self.null_answers else squad_scores)(predictions, examples)
+
+
+def _first_answer(answers: dict[str, list[Any]]) -> tuple[int, int] | None:
+    """Characters [start, end) of the answer to train on: the first; None where there is none."""
+    if not answers["text"]:
+        return None
+    start = answers["answer_start"][0]
+    return start, start + len(answers["text"][0])
+
+
+def _check_room(rows: dict[str, list[Any]], tokenizer: PreTrainedTokenizerFast, data: DataSection) -> None:
+    """Each window must move on by a token; the tokenizers library panics where it cannot."""
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    questions = tokenizer([q.strip() for q in rows["question"]], add_special_tokens=False)["input_ids"]
+    for example_id, question in zip(rows["id"], questions, strict=True):
+        room = data.max_length - len(question) - special
+        if room <= data.doc_stride:
+            raise UserError(
+                f"example {example_id}: its question takes {len(question)} tokens, which leaves {max(room, 0)} of "
+                f"max_length {data.max_length} for the passage: not more than doc_stride {data.doc_stride}",
+                remedy="raise data.max_length, lower data.doc_stride, or shorten the question",
+            )
+
+
+def _feature(
+    encoding: Any, example: int, answer: tuple[int, int] | None, cls_id: int, *, training: bool
+) -> dict[str, Any]:
+    offsets = np.array(encoding.offsets, dtype=np.int32)
+    passage = np.array([sequence == 1 for sequence in encoding.sequence_ids])
+    offsets[~passage] = -1
+    feature: dict[str, Any] = {
+        "input_ids": encoding.ids,
+        "token_type_ids": encoding.type_ids,
+        "length": len(encoding.ids),
+        "example": example,
+    }
+    if training:
+        start, end = _answer_tokens(offsets, answer) or (encoding.ids.index(cls_id),) * 2
+        return {**feature, "start_positions": start, "end_positions": end}
+    return {**feature, "offsets": offsets.ravel()}
+
+
+def _answer_tokens(offsets: Array, answer: tuple[int, int] | None) -> tuple[int, int] | None:
+    """First and last token of an answer, or None where the window does not hold all of it."""
+    if answer is None:
+        return None
+    start, end = answer
+    # Tokens that share a character with the answer: an answer may begin or end inside a token.
+    touching = np.flatnonzero((offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 0] >= 0))
+    passage = offsets[offsets[:, 0] >= 0]
+    if not len(touching) or passage[0, 0] > start or passage[-1, 1] < end:
+        return None
+    return int(touching[0]), int(touching[-1])

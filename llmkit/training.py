@@ -1,0 +1,253 @@
+"""Recipe → transformers' Trainer: its arguments, our batches, our evaluation, what it says on the way."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from llmkit.batching import EpochBatches
+from llmkit.console import Progress, count, duration, is_main, say
+from llmkit.errors import UserError
+from llmkit.machine import choose, keep_memory, quiet
+from llmkit.pace import Pace
+from llmkit.processes import from_first, world_size
+from llmkit.recipe import TrainSection
+from llmkit.rundir import RunDir
+
+# Pace decides when to log, evaluate and save; the Trainer's own schedule never comes round.
+NEVER = 10**9
+
+Assess = Callable[[PreTrainedModel], dict[str, float]]
+
+
+def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_is_better: bool) -> TrainingArguments:
+    """The Trainer's arguments. With several processes this starts the process group: data comes before it.
+
+    Raises UserError where the processes that a launcher promised do not find each other.
+    """
+    keep_memory()
+    quiet()
+    choice = choose(train.bf16)
+    say(f"computing on {choice.why}")
+    arguments = TrainingArguments(
+        output_dir=str(run.checkpoints),
+        use_cpu=not torch.cuda.is_available(),
+        bf16=choice.bf16,
+        num_train_epochs=train.num_train_epochs or 1,
+        max_steps=train.max_steps or (NEVER if train.time_budget else -1),
+        per_device_train_batch_size=train.per_device_train_batch_size,
+        per_device_eval_batch_size=train.per_device_eval_batch_size,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        learning_rate=train.learning_rate,
+        weight_decay=train.weight_decay,
+        adam_beta1=train.adam_beta1,
+        adam_beta2=train.adam_beta2,
+        adam_epsilon=train.adam_epsilon,
+        max_grad_norm=train.max_grad_norm,
+        seed=train.seed,
+        dataloader_num_workers=train.dataloader_num_workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        eval_strategy="steps",
+        eval_steps=NEVER,
+        save_strategy="steps",
+        save_steps=NEVER,
+        save_total_limit=train.save_total_limit,
+        logging_steps=NEVER,
+        logging_nan_inf_filter=False,
+        load_best_model_at_end=True,
+        metric_for_best_model=metric,
+        greater_is_better=higher_is_better,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        report_to="none",
+        log_level="error",
+    )
+    if arguments.world_size != world_size():
+        raise UserError(
+            f"{world_size()} processes were started and {arguments.world_size} found each other",
+            remedy="start them with -n, torchrun or accelerate launch, and look for an earlier error above",
+        )
+    return arguments
+
+
+class Trainer(transformers.Trainer):
+    """transformers' Trainer with batches in our order, our schedule, and `assess(model)` as its evaluation.
+
+    `assess` returns the same flat scores on every process.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        arguments: TrainingArguments,
+        *,
+        data: Dataset[Any],
+        batches: EpochBatches,
+        collate: Callable[[Any], Any],
+        assess: Assess,
+        pace: Pace,
+        report: Report,
+        tokenizer: PreTrainedTokenizerFast,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=arguments,
+            train_dataset=data,
+            eval_dataset=data,  # asked for, and not used: `evaluate` is ours
+            data_collator=collate,
+            processing_class=tokenizer,
+            callbacks=[OrderByEpoch(batches), pace, report],
+        )
+        # The Trainer's own printing of every report; ours takes its place.
+        self.remove_callback(transformers.trainer_callback.PrinterCallback)
+        self._batches, self._assess, self._pace, self._report = batches, assess, pace, report
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches in our order, shared out among processes by accelerate."""
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=self._batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
+        """The recipe's schedule, over steps or over time."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(
+                optimizer or self.optimizer,
+                lambda step: self._pace.learning_rate_factor(step, num_training_steps),
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """One micro-batch; its tokens are counted, padding apart."""
+        self._report.see(inputs)
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
+        """Scores of the model as it is now."""
+        began = time.monotonic()
+        self.model.eval()
+        scores = {f"{metric_key_prefix}_{name}": value for name, value in self._assess(self.model).items()}
+        self.log({**scores, f"{metric_key_prefix}_runtime": time.monotonic() - began})
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
+        return scores
+
+
+class OrderByEpoch(TrainerCallback):
+    """Tells the batches which epoch it is: after a resume too, and with any number of processes, where the
+    wrappers around a sampler do not always pass it on."""
+
+    def __init__(self, batches: EpochBatches) -> None:
+        self._batches = batches
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Epochs are counted by steps: the Trainer's own count is a float."""
+        per_process = -(-len(self._batches) // args.world_size)
+        self._batches.epoch = state.global_step // -(-per_process // args.gradient_accumulation_steps)
+
+
+class Report(TrainerCallback):
+    """The live line, and log.jsonl."""
+
+    def __init__(self, run: RunDir, pace: Pace, name: str) -> None:
+        self._run, self._pace = run, pace
+        self._progress = Progress(name)
+        self._tokens = self._real = 0
+        self._began = time.monotonic()
+        self._loss = ""
+
+    def see(self, inputs: Any) -> None:
+        """Count the tokens of a micro-batch."""
+        self._tokens += inputs["input_ids"].numel()
+        mask = inputs.get("attention_mask")
+        self._real += mask.sum() if mask is not None else inputs["input_ids"].numel()
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Say how long the run is."""
+        self._began = time.monotonic()
+        size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        steps = f"{state.max_steps:,} steps" if state.max_steps < NEVER else "as many steps as time allows"
+        say(
+            f"training: {steps} of {size} examples ({args.per_device_train_batch_size} × "
+            f"{args.gradient_accumulation_steps} accumulated × {args.world_size} processes)"
+        )
+        self._progress.__enter__()
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Keep the live line going."""
+        done = f"{state.global_step:,}" + (f"/{state.max_steps:,}" if state.max_steps < NEVER else "")
+        speed = self._tokens * args.world_size / max(time.monotonic() - self._began, 1e-9)
+        left = self._pace.left()
+        self._progress(
+            {
+                "step": done,
+                "loss": self._loss,
+                "tokens/s": count(speed),
+                "left": duration(left) if math.isfinite(left) else "?",
+            }
+        )
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any) -> None:
+        """One line of log.jsonl. Raises UserError when the loss is no number any more."""
+        if "train_runtime" in logs:
+            return
+        record: dict[str, Any] = {
+            "step": state.global_step,
+            "seconds": round(self._pace.seconds(), 2),
+            **logs,
+        }
+        if "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise UserError(
+                    f"the loss is {logs['loss']} at step {state.global_step}",
+                    remedy="lower train.learning_rate, lengthen train.warmup_steps or set train.bf16=false, and "
+                    f"start again from the last checkpoint in {self._run.checkpoints}",
+                )
+            self._loss = f"{logs['loss']:.3f}"
+            seconds = max(time.monotonic() - self._began, 1e-9)
+            record["tokens_per_second"] = round(self._tokens * args.world_size / seconds, 1)
+            record["real_token_share"] = round(float(self._real) / self._tokens, 4)
+            self._tokens, self._real, self._began = 0, 0, time.monotonic()
+        if is_main():
+            self._run.log({key: value for key, value in record.items() if value is not None})
+        scores = {name.removeprefix("eval_"): value for name, value in logs.items() if name.startswith("eval_")}
+        if scores:
+            took = duration(scores.pop("runtime", 0.0))
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
+            say(f"step {state.global_step:,}: {shown}  ({took})")
+            self._began = time.monotonic()
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """End the live line."""
+        self._progress.__exit__()
+
+
+def save_model(trainer: Trainer, run: RunDir) -> None:
+    """The finished model and its tokenizer under run/model, whole or not at all."""
+    aside = run.path / ".model.partial"
+    if is_main():
+        shutil.rmtree(aside, ignore_errors=True)
+    from_first(True if is_main() else None)
+    trainer.save_model(str(aside))
+    if is_main():
+        # Pickled arguments of the Trainer: nothing that loads the model needs them.
+        (aside / "training_args.bin").unlink(missing_ok=True)
+        shutil.rmtree(run.model, ignore_errors=True)
+        aside.rename(run.model)
+    from_first(True if is_main() else None)

@@ -1,0 +1,245 @@
+"""Record what the official SQuAD scripts give on random answers, for tests/test_metrics.py to compare with.
+
+    python tests/record_official_scores.py evaluate-v1.1.py evaluate-v2.0.py
+
+Run by hand, and only to change the recorded answers: the scripts are not part of this repository. The
+original scripts will do, and so will the two compute_score.py of the Hub's metrics squad and squad_v2; both
+give the same files, and a seed the same answers. Two files are written to tests/data:
+
+official_squad_scores.jsonl.gz
+    a line per pair: [prediction, golds, v1.1's [em, f1], v2.0's [em, f1]]; scores go from 0 to 1, and v1.1's
+    are null where there is no gold text
+official_squad_aggregates.json.gz
+    a list of runs of a whole script over pairs[start:stop], pair i having the id "q<i>": its version, what it
+    was given and what it printed
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import importlib.util
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+DATA = Path(__file__).parent / "data"
+PAIRS = 16_000
+
+ARTICLES = ["the", "The", "THE", "a", "A", "an", "An", "a,", "the.", "(an)", '"the"']
+PLAIN = ["river", "rivers", "bank", "Bank", "Denver", "Broncos", "1976", "1,976", "fire"]
+PUNCTUATED = [
+    "$3.5",
+    "3.5%",
+    "Dr.",
+    "U.S.",
+    "don't",
+    "it's",
+    "mother-in-law",
+    "x_a_y",
+    "a-b",
+    "[1]",
+    "&",
+    "/",
+]
+ACCENTED = ["Beyoncé", "Beyonce\u0301", "naïve", "nai\u0308ve", "e\u0301", "a\u0301", "a\u0308n", "Łódź"]
+CASED = ["İstanbul", "istanbul", "Straße", "STRASSE", "\ufb01re", "Ελλάς", "ελλάσ", "Москва"]
+FULL_WIDTH = ["１９７６", "ＡＢＣ", "Ｔｈｅ", "ａ"]
+UNSPACED = ["東京", "the東京", "東京タワー", "北京。", "한국어", "हिन्दी", "العربية", "ไทย"]
+SYMBOLS = ["🙂", "👩\u200d🔬", "🇩🇪", "zero\u200bwidth", "soft\u00adhyphen", "°", "²", "½", "№"]
+QUOTED = ["“quoted”", "«a»", "‘the’", "—", "–", "…"]
+WORDS = [
+    *ARTICLES, *PLAIN, *PUNCTUATED, *ACCENTED, *CASED, *FULL_WIDTH, *UNSPACED, *SYMBOLS, *QUOTED
+]  # fmt: skip
+SEPARATORS = [" "] * 12 + ["  ", "\u00a0", "\u3000", "\u2009", "\t", "\n", "-", "", ", ", " — "]
+NOTHING = ["", " ", "the", "The", "a an", ".", "...", "the.", "\u00a0", "\u3000", " - ", '"a"']
+
+
+def random_text(rng: random.Random) -> str:
+    words = rng.choices(WORDS, k=rng.choice([1, 1, 2, 2, 3, 4, 6]))
+    return words[0] + "".join(rng.choice(SEPARATORS) + word for word in words[1:])
+
+
+def variant(rng: random.Random, text: str) -> str:
+    """`text` as another annotator, or a model close to right, would give it."""
+    words = text.split(" ")
+    edit = rng.randrange(6)
+    if edit == 0:
+        return rng.choice(["the ", "a ", "", "(", "“"]) + text + rng.choice(["", ".", ",", " ", "!", "…"])
+    if edit == 1:
+        return rng.choice([text.upper(), text.lower(), text.title()])
+    if edit == 2 and len(words) > 1:
+        del words[rng.randrange(len(words))]
+        return " ".join(words)
+    if edit == 3:
+        words.insert(rng.randrange(len(words) + 1), rng.choice(WORDS))
+        return " ".join(words)
+    if edit == 4:
+        return " ".join(rng.sample(words, len(words)))
+    return text
+
+
+def random_pair(rng: random.Random) -> tuple[str, list[str]]:
+    base = random_text(rng)
+    golds = [variant(rng, base) for _ in range(rng.choice([1, 1, 1, 2, 3]))]
+    if rng.random() < 0.05:
+        golds[rng.randrange(len(golds))] = rng.choice(NOTHING)
+    if rng.random() < 0.25:
+        golds = []
+    if rng.random() < 0.12:
+        return rng.choice(NOTHING), golds
+    return (variant(rng, base) if rng.random() < 0.8 else random_text(rng)), golds
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def dataset(answers: dict[str, list[str]], *, columns: bool) -> list[dict[str, Any]]:
+    """SQuAD's `data`; with `columns`, answers are the Hub's dict of lists, not a list of dicts."""
+    qas = [
+        {"id": id_, "answers": {"text": golds} if columns else [{"text": gold} for gold in golds]}
+        for id_, golds in answers.items()
+    ]
+    return [{"paragraphs": [{"qas": qas}]}]
+
+
+def reads_columns(v2: ModuleType) -> bool:
+    """Whether this v2.0 script wants answers as the Hub's dict of lists."""
+    has_answer: dict[str, bool] = v2.make_qid_to_has_ans(dataset({"q": []}, columns=True))
+    return not has_answer["q"]
+
+
+def run_script(script: Path, data: dict[str, Any], predictions: dict[str, str], *more: str) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        data_file, prediction_file = Path(folder, "data.json"), Path(folder, "predictions.json")
+        data_file.write_text(json.dumps(data))
+        prediction_file.write_text(json.dumps(predictions))
+        command = [sys.executable, str(script), str(data_file), str(prediction_file), *more]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def score_pairs(v1: ModuleType, v2: ModuleType, pairs: list[tuple[str, list[str]]]) -> list[list[Any]]:
+    answers = {f"q{i}": golds for i, (_, golds) in enumerate(pairs)}
+    predictions = {f"q{i}": prediction for i, (prediction, _) in enumerate(pairs)}
+    exact, f1 = v2.get_raw_scores(dataset(answers, columns=reads_columns(v2)), predictions)
+    lines: list[list[Any]] = []
+    for i, (prediction, golds) in enumerate(pairs):
+        first = [
+            float(v1.metric_max_over_ground_truths(function, prediction, golds))
+            for function in (v1.exact_match_score, v1.f1_score)
+            if golds
+        ]
+        lines.append([prediction, golds, first or None, [float(exact[f"q{i}"]), float(f1[f"q{i}"])]])
+    return lines
+
+
+def aggregate_v1(script: Path, pairs: list[tuple[str, list[str]]], start: int, stop: int, miss: int) -> Any:
+    """A run of v1.1 over the pairs that have golds; every `miss`-th question gets no prediction."""
+    chosen = {f"q{i}": pairs[i] for i in range(start, stop) if pairs[i][1]}
+    missing = list(chosen)[::miss] if miss else []
+    answers = {id_: golds for id_, (_, golds) in chosen.items()}
+    predictions = {id_: text for id_, (text, _) in chosen.items() if id_ not in missing}
+    data = {"version": "1.1", "data": dataset(answers, columns=False)}
+    output = run_script(script, data, predictions)
+    return {"version": "1.1", "start": start, "stop": stop, "missing": missing, "output": output}
+
+
+def aggregate_v2(
+    script: Path,
+    pairs: list[tuple[str, list[str]]],
+    start: int,
+    stop: int,
+    *,
+    answerable: list[bool],
+    informative: bool,
+    digits: int,
+    threshold: float,
+    columns: bool,
+    rng: random.Random,
+) -> Any:
+    """A run of v2.0 over the pairs whose question is one of `answerable`, with made-up probabilities.
+
+    Few `digits` make many probabilities equal; informative ones are higher where there is no gold text.
+    """
+    chosen = {f"q{i}": pairs[i] for i in range(start, stop) if bool(pairs[i][1]) in answerable}
+    na_probs = {}
+    for id_ in rng.sample(list(chosen), len(chosen)):
+        shift = 0.3 * (not chosen[id_][1]) if informative else 0.0
+        na_probs[id_] = round(min(1.0, rng.random() * 0.7 + shift), digits)
+    predictions = {id_: chosen[id_][0] for id_ in na_probs}
+    data = {"data": dataset({id_: golds for id_, (_, golds) in chosen.items()}, columns=columns)}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as na_file:
+        json.dump(na_probs, na_file)
+        na_file.flush()
+        options = ["--na-prob-file", na_file.name, "--na-prob-thresh", str(threshold)]
+        output = run_script(script, data, predictions, *options)
+    return {
+        "version": "2.0",
+        "start": start,
+        "stop": stop,
+        "na_probs": na_probs,
+        "threshold": threshold,
+        "output": output,
+    }
+
+
+def write_gz(path: Path, text: str) -> None:
+    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    print(f"{path} ({path.stat().st_size / 1000:.0f} kB)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("v1", type=Path, help="evaluate-v1.1.py")
+    parser.add_argument("v2", type=Path, help="evaluate-v2.0.py")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=DATA, help="folder for the two files (tests/data)")
+    options = parser.parse_args()
+
+    rng = random.Random(options.seed)
+    v2 = load(options.v2)
+    pairs = [random_pair(rng) for _ in range(PAIRS)]
+    lines = score_pairs(load(options.v1), v2, pairs)
+
+    runs = [aggregate_v1(options.v1, pairs, 0, PAIRS, miss) for miss in (0, 17)]
+    for start, stop, answerable, informative, digits, threshold in (
+        (0, 2000, [True, False], True, 6, 1.0),
+        (2000, 4000, [True, False], True, 2, 0.5),
+        (4000, 5000, [True, False], False, 6, 0.25),
+        (5000, 5500, [True], False, 3, 0.5),
+        (5500, 7000, [False], False, 3, 0.5),
+        (7000, 7003, [True, False], True, 1, 1.0),
+    ):
+        run = aggregate_v2(
+            options.v2,
+            pairs,
+            start,
+            stop,
+            answerable=answerable,
+            informative=informative,
+            digits=digits,
+            threshold=threshold,
+            columns=reads_columns(v2),
+            rng=rng,
+        )
+        runs.append(run)
+
+    options.output.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_gz(options.output / "official_squad_scores.jsonl.gz", text)
+    write_gz(options.output / "official_squad_aggregates.json.gz", json.dumps(runs))
+
+
+if __name__ == "__main__":
+    main()
