@@ -45,12 +45,12 @@ def show(findings: dict[str, Any]) -> None:
 
 
 def _hub_state() -> str:
-    import httpx2
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # its own alias
 
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         return "not asked (HF_HUB_OFFLINE is set)"
     try:
-        answer = httpx2.get(f"{endpoint()}/api/models?limit=1", timeout=TIMEOUT)
-    except httpx2.HTTPError as error:
+        answer = httpx.get(f"{endpoint()}/api/models?limit=1", timeout=TIMEOUT)
+    except httpx.HTTPError as error:
         return f"not reachable ({type(error).__name__}): local files and the cache work, Hub ids do not"
     return "reachable" if answer.is_success else f"answers with status {answer.status_code}"

@@ -115,7 +115,7 @@ def finetune(prepared: Prepared) -> RunDir:
     # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
     scores, predictions = best.scores, best.predictions
     if best.score != trainer.state.best_metric:
-        scores, predictions = evaluation(trainer.model), evaluation.predictions
+        scores, predictions = evaluation(prepared.model), evaluation.predictions
     save_model(trainer, run)
     if is_main():
         run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in predictions))

@@ -1,4 +1,9 @@
-"""The Hugging Face Hub: what is asked of it, and what to say when it does not answer."""
+"""The Hugging Face Hub: ask it once whether it is there, and say what to do when it is not.
+
+The libraries alone retry for half a minute where the Hub refuses, and hang where it is silent. So each
+repository is asked for once, with a timeout; where nothing answers, the libraries are told to use what is in
+their cache.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
+from typing import Literal
 
+from llmkit.console import warn
 from llmkit.errors import UserError
+
+Kind = Literal["dataset", "model"]
 
 TIMEOUT = 10.0  # seconds to wait for the Hub's first answer
 
@@ -18,42 +28,81 @@ def endpoint() -> str:
 
 
 @cache
-def dataset_commit(dataset_id: str, revision: str | None) -> str:
-    """The commit a data set's revision stands at: what its content is known by. Raises UserError."""
-    from huggingface_hub import HfApi
+def commit_of(kind: Kind, name: str, revision: str | None = None) -> str | None:
+    """The commit that a repository's revision stands at, by which its content is known.
 
-    with reading_from_the_hub(dataset_id):
-        info = HfApi().dataset_info(dataset_id, revision=revision, timeout=TIMEOUT)
-    return str(info.sha)
+    None where the Hub does not answer; from then on the libraries look into their cache alone. Raises UserError
+    for a repository or revision that is not there.
+    """
+    from huggingface_hub import HfApi, constants, errors
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # its own alias
+
+    if constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        return HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT).sha
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise _explained(error, name) or error from None
+    except errors.HFValidationError:
+        raise UserError(f"{name} is neither a path that is there nor the id of a repository on the Hub") from None
+    except (httpx.TransportError, errors.OfflineModeIsEnabled) as error:
+        warn(f"the Hub at {endpoint()} cannot be reached ({type(error).__name__}); using what was downloaded before")
+        constants.HF_HUB_OFFLINE = True
+        return None
 
 
 @contextmanager
-def reading_from_the_hub(name: str) -> Iterator[None]:
-    """Turn what goes wrong between here and the Hub into a message that says what to do."""
-    import httpx2
-    from huggingface_hub import errors
+def reading_from_the_hub(kind: Kind, name: str, revision: str | None = None) -> Iterator[None]:
+    """Load `name` inside: a local path as it is; a repository after asking whether it is there.
 
+    Raises UserError for what goes wrong between here and the Hub.
+    """
+    if not Path(name).exists():
+        commit_of(kind, name, revision)
     try:
         yield
-    except errors.GatedRepoError:
-        raise UserError(
+    except Exception as error:
+        explained = None if Path(name).exists() else _explained(error, name)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def unreachable(name: str) -> UserError:
+    """The message for what is on the Hub only, when the Hub does not answer."""
+    return UserError(
+        f"the Hub at {endpoint()} cannot be reached, and {name} was not downloaded before",
+        remedy="check the network, or give local files; HF_ENDPOINT names a mirror",
+    )
+
+
+def _explained(error: BaseException, name: str) -> UserError | None:
+    """What an error of the Hub's libraries means to a user; None for any other error."""
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub import constants, errors
+
+    # transformers wraps the Hub's errors into OSError, and datasets into DatasetNotFoundError.
+    cause = error.__cause__ or error
+    text = str(error)
+    if isinstance(cause, errors.GatedRepoError) or "gated" in text.lower():
+        return UserError(
             f"{name} is gated: its owner asks you to accept terms",
             remedy=f"accept them at {endpoint()}/{name}, then log in with `hf auth login`",
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise UserError(
-            f"no such repository on the Hub: {name} (or it is private)",
-            remedy="check the name, or log in with `hf auth login`; a local path must exist",
-        ) from None
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"{name} has no such revision on the Hub: {error}") from None
-    except (httpx2.TransportError, errors.OfflineModeIsEnabled, ConnectionError) as error:
-        raise unreachable(name, error) from None
-
-
-def unreachable(name: str, error: BaseException) -> UserError:
-    """The message for a Hub that does not answer."""
-    return UserError(
-        f"the Hub at {endpoint()} cannot be reached for {name} ({type(error).__name__})",
-        remedy="check the network, or use local files; HF_ENDPOINT names a mirror",
-    )
+        )
+    if isinstance(cause, errors.RevisionNotFoundError):
+        return UserError(f"{name} has no such revision on the Hub")
+    if constants.HF_HUB_OFFLINE and isinstance(error, OSError):
+        return unreachable(name)
+    if isinstance(cause, errors.RepositoryNotFoundError | DatasetNotFoundError):
+        return UserError(
+            f"{name} is not there: no such path, and no such repository on the Hub (or a private one)",
+            remedy="check the name, or log in with `hf auth login`",
+        )
+    if "scripts are no longer supported" in text:
+        return UserError(
+            f"{name} is a data set with a loading script, which datasets no longer runs",
+            remedy="use its parquet conversion: revision=refs/convert/parquet",
+        )
+    if isinstance(error, ConnectionError):
+        return UserError(f"the connection to the Hub broke while reading {name}: {text}", remedy="run it again")
+    return None

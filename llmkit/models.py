@@ -34,7 +34,7 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
 
     accepts_loss_kwargs = True  # the Trainer hands over the global number of targets
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: Tensor,
         segments: Tensor,
@@ -79,8 +79,8 @@ def model_for_pretraining(
             f"corpus.block_size {block_size} exceeds the {config.max_position_embeddings} positions of "
             f"{section.pretrained}"
         )
-    with reading_from_the_hub(path):
-        model, info = _load(BertForMaskedLM, path)
+    model: BertForMaskedLM
+    model, info = _load(BertForMaskedLM, path)
     if fresh := _fresh(info):
         say(f"{section.pretrained} has no masked-LM head: {', '.join(fresh)} starts from random weights")
     return model
@@ -100,8 +100,7 @@ def model_for_task(
         config = _config_of(path)
         _check_vocabulary(tokenizer, config, name)
         positions = getattr(config, "max_position_embeddings", max_length)
-        with reading_from_the_hub(path):
-            model, info = _load(AutoModelForQuestionAnswering, path)
+        model, info = _load(AutoModelForQuestionAnswering, path)
         if fresh := _fresh(info):
             say(f"{name} has no question-answering head yet: {', '.join(fresh)} starts from random weights")
     if max_length > positions:
@@ -116,8 +115,8 @@ def trained_model(name: str, head: Literal["span"]) -> PreTrainedModel:
     """A model that has the head already, to evaluate or to ask. Raises UserError where it has another."""
     path = resolve_model(name)
     config = _config_of(path)
-    with reading_from_the_hub(path):
-        model, info = _load(AutoModelForQuestionAnswering, path)
+    model: PreTrainedModel
+    model, info = _load(AutoModelForQuestionAnswering, path)
     if _fresh(info):
         had = ", ".join(config.architectures or []) or config.model_type
         raise UserError(
@@ -140,11 +139,11 @@ def _bert_config(shape: BertShape, tokenizer: PreTrainedTokenizerFast) -> BertCo
 
 
 def _config_of(path: str) -> Any:
-    with reading_from_the_hub(path):
-        try:
+    try:
+        with reading_from_the_hub("model", path):
             return AutoConfig.from_pretrained(path, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, config: Any, name: str) -> None:
@@ -158,9 +157,10 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, config: Any, name: str
 def _load(kind: Any, path: str) -> tuple[Any, dict[str, Any]]:
     """Weights in float32 from safetensors, and what was missing among them."""
     try:
-        model, info = kind.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+        with reading_from_the_hub("model", path):
+            model, info = kind.from_pretrained(
+                path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{path} cannot be loaded: {str(error).splitlines()[0]}",

@@ -119,7 +119,7 @@ def pretrain(prepared: Prepared) -> RunDir:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     best = trainer.state.best_global_step
     scores = latest.get(best or -1) or held_out_scores(
-        trainer.model, held_out, arguments.per_device_eval_batch_size, bf16=arguments.bf16
+        prepared.model, held_out, arguments.per_device_eval_batch_size, bf16=arguments.bf16
     )
     save_model(trainer, run)
     if is_main():

@@ -177,31 +177,31 @@ def _parse_file(path: Path) -> _Draft:
         raise UserError(f"{path}: a recipe is a mapping of sections", remedy="see `llmkit recipes show bert-mini`")
     draft = _Draft(values, {(): str(path)})
     seen: set[Key] = set()
-    for key, line in _lines(node, ()):
+    for key, number in _lines(node, ()):
         if key in seen:
-            draft.problems.append(f"{path}:{line}: {_dotted(key)}: given twice")
+            draft.problems.append(f"{path}:{number}: {_dotted(key)}: given twice")
         seen.add(key)
-        draft.places[key] = f"{path}:{line}"
+        draft.places[key] = f"{path}:{number}"
     return draft
 
 
-def _lines(node: yaml.Node, key: Key) -> Iterator[tuple[Key, int]]:
+def _lines(node: yaml.Node | None, key: Key) -> Iterator[tuple[Key, int]]:
     """Every key of a YAML document, with its line."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             yield (*key, name.value), name.start_mark.line + 1
             yield from _lines(value, (*key, name.value))
     elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*key, index), value.start_mark.line + 1
-            yield from _lines(value, (*key, index))
+        for index, item in enumerate(node.value):
+            yield (*key, index), item.start_mark.line + 1
+            yield from _lines(item, (*key, index))
 
 
 def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
     given: set[Key] = set()
     for override in overrides:
         dotted, equals, text = override.partition("=")
-        key: Key = tuple(dotted.strip().split("."))
+        key = tuple(dotted.strip().split("."))
         place = f"override {override}"
         if not equals or not all(key):
             draft.problems.append(f"{place}: not of the form section.key=value")

@@ -111,12 +111,13 @@ class Trainer(transformers.Trainer):
         )
         # The Trainer's own printing of every report; ours takes its place.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
-        self._batches, self._assess, self._pace, self._report = batches, assess, pace, report
+        self._network, self._data, self._batches = model, data, batches
+        self._assess, self._pace, self._report = assess, pace, report
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches in our order, shared out among processes by accelerate."""
-        loader = DataLoader(
-            self.train_dataset,
+        loader: DataLoader[Any] = DataLoader(
+            self._data,
             batch_sampler=self._batches,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
@@ -128,7 +129,7 @@ class Trainer(transformers.Trainer):
         """The recipe's schedule, over steps or over time."""
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(
-                optimizer or self.optimizer,
+                optimizer or self.optimizer,  # type: ignore[arg-type]
                 lambda step: self._pace.learning_rate_factor(step, num_training_steps),
             )
             self._created_lr_scheduler = True
@@ -142,8 +143,7 @@ class Trainer(transformers.Trainer):
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Scores of the model as it is now."""
         began = time.monotonic()
-        self.model.eval()
-        scores = {f"{metric_key_prefix}_{name}": value for name, value in self._assess(self.model).items()}
+        scores = {f"{metric_key_prefix}_{name}": value for name, value in self._assess(self._network).items()}
         self.log({**scores, f"{metric_key_prefix}_runtime": time.monotonic() - began})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
@@ -203,8 +203,9 @@ class Report(TrainerCallback):
             }
         )
 
-    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """One line of log.jsonl. Raises UserError when the loss is no number any more."""
+        logs: dict[str, Any] = kwargs["logs"]
         if "train_runtime" in logs:
             return
         record: dict[str, Any] = {

@@ -156,7 +156,8 @@ class TokenShards:
     def tokens(self, document: int, start: int, stop: int) -> Ids:
         """Tokens [start, stop) of a document."""
         first = self._starts[document]
-        return self._values[self._shard[document]][first + start : first + stop]
+        tokens: Ids = self._values[self._shard[document]][first + start : first + stop]
+        return tokens
 
 
 def _parts(documents: Iterator[str], backend: Any, dtype: np.dtype[Any], start: _Part) -> Iterator[tuple[_Part, bool]]:

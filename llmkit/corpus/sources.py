@@ -5,25 +5,25 @@ A document is a non-empty string. Iteration streams: nothing here grows with the
 
 from __future__ import annotations
 
-import glob
 import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llmkit.cache import file_fingerprint
 from llmkit.errors import UserError
-from llmkit.hub import dataset_commit, reading_from_the_hub
+from llmkit.hub import commit_of, reading_from_the_hub, unreachable
 from llmkit.recipe import Source
 
 FORMATS = (".txt", ".jsonl", ".parquet")
-WIKIPEDIA = {"path": "wikimedia/wikipedia", "name": "20231101.en"}
+WIKIPEDIA: dict[str, str | None] = {"path": "wikimedia/wikipedia", "name": "20231101.en"}
 # The repository's own revision is a loading script, which datasets no longer runs; the Hub keeps a
 # conversion to parquet beside it.
-BOOKCORPUS = {"path": "bookcorpus/bookcorpus", "name": "plain_text", "revision": "refs/convert/parquet"}
+BOOKCORPUS: dict[str, str | None] = {"path": "bookcorpus/bookcorpus", "name": None, "revision": "refs/convert/parquet"}
 # A row of BookCorpus is one sentence, and nothing says where a book ends. Neighbouring sentences are joined
 # into documents of about 7,000 tokens: a sentence alone would give the model no context to predict from.
 BOOKCORPUS_SENTENCES = 512
@@ -91,26 +91,28 @@ def _local_files(spec: Source) -> tuple[Path, ...]:
         if not found:
             raise UserError(f"{path} holds no {', '.join(FORMATS)} file")
     else:
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if p.endswith(FORMATS))
+        found = sorted(Path(p) for p in glob(str(path), recursive=True) if p.endswith(FORMATS))  # noqa: PTH207 - of any path
     return tuple(found)
 
 
 def _on_the_hub(spec: Source, where: dict[str, Any]) -> OpenSource:
-    commit = dataset_commit(where["path"], where["revision"])
+    commit = commit_of("dataset", where["path"], where["revision"])
+    if commit is None:
+        raise unreachable(where["path"])
     return OpenSource(spec, {**where, "split": spec.split, "text_column": spec.text_column, "commit": commit}, None)
 
 
 def _hub_documents(where: dict[str, Any], spec: Source) -> Iterator[str]:
     from datasets import load_dataset
 
-    with reading_from_the_hub(where["path"]):
+    with reading_from_the_hub("dataset", where["path"], where["revision"]):
         rows = load_dataset(where["path"], where["name"], split=spec.split, revision=where["revision"], streaming=True)
         if rows.column_names and spec.text_column not in rows.column_names:
             raise UserError(
                 f"{where['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
                 remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
             )
-        texts = (row[spec.text_column] for row in rows)
+        texts: Iterator[str] = (row[spec.text_column] for row in rows)
         if spec.path == "bookcorpus":
             texts = _joined(texts, BOOKCORPUS_SENTENCES)
         yield from texts

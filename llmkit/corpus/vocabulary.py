@@ -25,11 +25,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     path = resolve_model(name)
-    with reading_from_the_hub(path):
-        try:
+    try:
+        with reading_from_the_hub("model", path):
             tokenizer = AutoTokenizer.from_pretrained(path)
-        except (ValueError, OSError, KeyError) as error:
-            raise UserError(f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}") from error
+    except (ValueError, OSError, KeyError) as error:
+        raise UserError(f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"the tokenizer of {name} has no form for the tokenizers library", remedy="choose another")
     return tokenizer

@@ -16,7 +16,7 @@ from llmkit.demo import names
 Split = Literal["train", "validation"]
 
 NUM_DOCUMENTS = 24_000
-NUM_QUESTIONS: dict[Split, int] = {"train": 8_000, "validation": 500}
+NUM_QUESTIONS: dict[Split, int] = {"train": 12_000, "validation": 500}
 SECOND_CANDIDATE_SHARE = 0.6
 
 
@@ -146,11 +146,11 @@ BUYS = Relation(
     "goods",
     (
         "{e} {buys} {v} from abroad.",
-        "{e} spends a lot of money on {buying} {v}.",
+        "{e} began {buying} {v} long ago.",
         "The {v} that {e} {buys} comes from far away.",
         "Every spring {e} {buys} fresh supplies of {v}.",
     ),
-    ("What does {e} {buy}?", "Which goods does {e} {buy}?", "What does {e} spend money on {buying}?"),
+    ("What does {e} {buy}?", "Which goods does {e} {buy}?", "What did {e} begin {buying} long ago?"),
 )
 HOME = Relation(
     "place",
@@ -208,11 +208,11 @@ def documents(seed: int = 0) -> Iterator[str]:
         rng.shuffle(article)
         told = " ".join([_opening(rng, entity), *article])
         form = rng.random()
-        if form < 0.4:
+        if form < 0.5:
             asked = facts[0] if rng.random() < 0.5 else facts[1]
             yield f"{_ask(rng, entity, asked.relation)} {told} The answer is {asked.value}."
             continue
-        if form < 0.6:
+        if form < 0.65:
             again = [_ask(rng, entity, fact.relation) + " " + _upper(fact.value) + "." for fact in facts]
         else:
             again = [

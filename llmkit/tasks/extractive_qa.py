@@ -65,7 +65,7 @@ class ExtractiveQA:
 
         if tokenizer.cls_token_id is None or tokenizer.padding_side != "right":
             raise UserError(
-                f"a {type(tokenizer).__name__} does not suit {self.name}: it needs a [CLS] token and padding on the right",
+                f"a {type(tokenizer).__name__} does not suit {self.name}: no [CLS] token, or padding on the left",
                 remedy="use a BERT-like encoder",
             )
 

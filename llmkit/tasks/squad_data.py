@@ -89,11 +89,11 @@ def _hub_rows(data: DataSection, split: str) -> Iterator[_Placed]:
     from datasets import load_dataset
 
     assert data.path is not None
-    with reading_from_the_hub(data.path):
-        try:
+    try:
+        with reading_from_the_hub("dataset", data.path, data.revision):
             rows = load_dataset(data.path, data.name, split=split, revision=data.revision)
-        except ValueError as error:  # an unknown split or configuration
-            raise UserError(f"{data.path}: {str(error).splitlines()[0]}") from error
+    except ValueError as error:  # an unknown split or configuration
+        raise UserError(f"{data.path}: {str(error).splitlines()[0]}") from error
     return ((f"{data.path} [{split}] row {number}", row) for number, row in enumerate(rows))
 
 

@@ -1,0 +1,56 @@
+# Every target makes .venv where it is missing, so each of them is the first command on a new machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Packages come from the index alone; the Hub is never asked.
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo smoke test test-all check style docs bench clean
+
+help:  ## What there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## .venv with llmkit and everything to work on it
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install  ## The whole flow on embedded data: offline, minutes on two cores
+	rm -rf runs/demo
+	$(BIN)/llmkit demo
+
+smoke: install  ## The four commands on the tiny recipes, under a minute
+	rm -rf runs/tiny-pretrain runs/tiny-squad
+	$(BIN)/llmkit tokenize -c demo tokenizer.vocab_size=2000
+	$(BIN)/llmkit pretrain -r tiny/pretrain
+	$(BIN)/llmkit finetune -r tiny/squad
+	$(BIN)/llmkit eval runs/tiny-squad
+
+test: install  ## The tests, minutes on two cores
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow' --cov --cov-report=term
+
+test-all: install  ## The slow tests too
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+
+check: install  ## Lint, format, types, generated documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
+
+style: install  ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: install  ## Write the generated documents anew
+	$(BIN)/python docs/generate.py
+
+bench: install  ## List the benchmarks
+	@ls benchmarks/*.py 2>/dev/null || echo "no benchmark yet"
+
+clean:  ## Remove what was made here
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,0 +1,110 @@
+"""`llmkit demo`: the whole flow on embedded data, through the same functions as the other commands."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmkit.ask import ask
+from llmkit.ask import show as show_answer
+from llmkit.console import duration, result, say, table
+from llmkit.errors import UserError
+from llmkit.finetune import finetune
+from llmkit.finetune import prepare as prepare_finetune
+from llmkit.machine import quiet
+from llmkit.pretrain import prepare as prepare_pretrain
+from llmkit.pretrain import pretrain
+from llmkit.recipe import FinetuneRecipe, PretrainRecipe
+from llmkit.recipe_reading import read_recipe
+from llmkit.rundir import RunDir
+from llmkit.tasks import TASKS, task_named
+
+
+def run_demo(output: Path) -> dict[str, Any]:
+    """Tokenize, pretrain, fine-tune, evaluate, and fine-tune once more from random weights.
+
+    Leaves the runs `pretrain`, `squad` and `squad-from-scratch` under `output`. Raises UserError where that
+    folder is in use.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} is in use", remedy="remove it, or choose another folder with -o")
+    quiet()
+    began = time.monotonic()
+    say("1 of 3  a BERT from scratch, on articles about things that do not exist")
+    recipe = read_recipe(PretrainRecipe, "demo/pretrain")
+    base = pretrain(prepare_pretrain(recipe, output / "pretrain"))
+    say("2 of 3  fine-tuning it to answer questions about other things that do not exist")
+    pretrained = _answerer(output / "squad", [f"model.pretrained={base.path}"])
+    say("3 of 3  the same fine-tuning from random weights, to see what pretraining was worth")
+    assert recipe.model.config is not None
+    shape = json.dumps(recipe.model.config.model_dump())
+    scratch = _answerer(output / "squad-from-scratch", [f"model.config={shape}", f"model.tokenizer={base.path}"])
+    return {
+        "pretrained": _scores(pretrained),
+        "from_scratch": _scores(scratch),
+        "perplexity": _metrics(base)["perplexity"],
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def show(report: dict[str, Any], output: Path) -> None:
+    """A question and its answer, the table of scores, and the commands to go on with, on stdout."""
+    from llmkit.demo.data import questions
+
+    row = questions("validation")[0]
+    result(f"\nQ: {row['question']}\n   {row['context']}")
+    show_answer(ask(str(output / "squad"), row["question"], row["context"], "the passage"), row["context"])
+    result("")
+    groups = [
+        ("all questions", ""),
+        ("one candidate in the passage", "one_candidate"),
+        ("two candidates in the passage", "two_candidates"),
+    ]
+    rows = []
+    for title, key in groups:
+        parts = [report[name][key] if key else report[name] for name in ("pretrained", "from_scratch")]
+        cells = [f"{part[score]:.1f}" for part in parts for score in ("exact_match", "f1")]
+        rows.append([title, f"{parts[0]['total']:,}", *cells])
+    table(
+        ["entities never seen in training", ">questions", ">pretrained EM", ">F1", ">from scratch EM", ">F1"],
+        rows,
+        title=f"The whole flow took {duration(report['seconds'])}",
+    )
+    run = output / "squad"
+    result(
+        "\nGo on with:\n"
+        f'  llmkit ask {run} -q "Who founded Ambury?" -c "Ambury is a town. Its founder was Tom Reed."\n'
+        f"  llmkit eval {run}\n"
+        "  llmkit tokenize -c YOUR_TEXT -o data/mine\n"
+        "  llmkit pretrain -r bert-mini corpus.path=data/mine\n"
+        "  llmkit finetune --task squad"
+    )
+
+
+def _answerer(output: Path, overrides: Sequence[str]) -> RunDir:
+    recipe = read_recipe(FinetuneRecipe, "demo/squad", overrides, tasks=list(TASKS))
+    return finetune(prepare_finetune(recipe, output))
+
+
+def _metrics(run: RunDir) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
+    return values
+
+
+def _scores(run: RunDir) -> dict[str, Any]:
+    """A run's scores, also apart for passages with and without a second candidate."""
+    from llmkit.evaluate import read_predictions
+    from llmkit.recipe import DataSection
+
+    task = task_named("squad")
+    examples = task.load(DataSection(path="demo"), ["validation"])["validation"]
+    predictions = read_predictions(run.path / "predictions.jsonl")
+    scores = _metrics(run)
+    for key, second in (("one_candidate", False), ("two_candidates", True)):
+        rows = [i for i, value in enumerate(examples["second_candidate"]) if value is second]
+        part = task.score([predictions[i] for i in rows], examples.select(rows))
+        scores[key] = {name: part[name] for name in ("exact_match", "f1", "total")}
+    return scores
