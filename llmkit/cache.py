@@ -8,6 +8,7 @@ exists: nobody can time out.)
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -48,21 +49,22 @@ def built_once(folder: Path, build: Callable[[Path], None], *, is_whole: Callabl
     """
     if is_whole(folder):
         return folder
+    place = folder.resolve()  # which has a name, where `folder` may be "."
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.lock")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.parent / f".{place.name}.lock")
         with lock:
-            if not is_whole(folder):
-                aside = folder.parent / f".{folder.name}.partial"
+            if not is_whole(place):
+                aside = place.parent / f".{place.name}.partial"
                 aside.mkdir(exist_ok=True)
                 build(aside)
                 with suppress(FileNotFoundError):
-                    folder.rmdir()  # an empty folder the user made
-                aside.rename(folder)
+                    place.rmdir()  # an empty folder the user made
+                aside.rename(place)
     except PermissionError as error:
         raise _unwritable(folder, error) from None
     except OSError as error:
-        if error.errno in (28, 30, 122):  # ENOSPC, EROFS, EDQUOT
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
             raise _unwritable(folder, error) from None
         raise
     return folder

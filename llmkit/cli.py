@@ -6,60 +6,26 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_recipes import recipes_app
 from llmkit.errors import UserError
 
 app = typer.Typer(
     name="llmkit",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # plain help is three times faster: rich and its Markdown are not imported
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From raw text to a working BERT-class model: tokenize, pretrain, fine-tune, evaluate, ask.\n\n"
     "Start with `llmkit demo`: the whole flow on embedded data, offline, in minutes.",
 )
-recipes_app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 app.add_typer(recipes_app, name="recipes")
-
-
-def complete_task(incomplete: str) -> list[str]:
-    """Names of tasks, for the shell."""
-    from llmkit.tasks import TASKS
-
-    return [name for name in TASKS if name.startswith(incomplete)]
-
-
-def complete_recipe(incomplete: str) -> list[str]:
-    """Names of shipped recipes, for the shell."""
-    from llmkit.recipe_reading import shipped_recipes
-
-    return [name for name in shipped_recipes() if name.startswith(incomplete)]
-
-
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]…", help="Overrides of the recipe: `train.learning_rate=1e-4`."),
-]
-Recipe = Annotated[
-    str | None,
-    typer.Option("-r", "--recipe", help="Name or path of a recipe.", autocompletion=complete_recipe),
-]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.", show_default="runs/NAME")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and load everything, then stop.")]
-Processes = Annotated[
-    int | None,
-    typer.Option("-n", "--processes", min=1, help="Processes.", show_default="one a GPU, or one"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")]
-TaskName = Annotated[
-    str | None, typer.Option("--task", help="A task: see `llmkit tasks`.", autocompletion=complete_task)
-]
 
 
 @app.command()
@@ -69,7 +35,9 @@ def demo(
 ) -> None:
     """The whole flow on embedded data: offline, minutes on two cores.
 
-    Example: `llmkit demo`
+    \b
+    Example:
+      llmkit demo
     """
     from llmkit.demo.command import run_demo, show
 
@@ -104,7 +72,9 @@ def tokenize(
     Trains a WordPiece vocabulary of 30,522 unless told otherwise: `tokenizer.vocab_size=8000` for another size,
     `tokenizer.path=google-bert/bert-base-uncased` to use one that exists.
 
-    Example: `llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000`
+    \b
+    Example:
+      llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
     from llmkit.console import result
     from llmkit.machine import quiet
@@ -130,7 +100,9 @@ def pretrain(
 ) -> None:
     """Token shards (or text) → a pretrained BERT. Without -r: bert-base on Wikipedia and BookCorpus.
 
-    Example: `llmkit pretrain -r tiny/pretrain -o runs/tiny-pretrain`
+    \b
+    Example:
+      llmkit pretrain -r tiny/pretrain -o runs/tiny-pretrain
     """
     from llmkit.recipe import PretrainRecipe
     from llmkit.recipe_reading import read_recipe
@@ -139,6 +111,8 @@ def pretrain(
     from llmkit import pretrain as story
 
     prepared = story.prepare(settings, output, resume=resume)
+    if dry_run:
+        story.introduce(prepared)
     _go(processes, dry_run, lambda: story.finish_line(story.pretrain(prepared)))
 
 
@@ -154,7 +128,9 @@ def finetune(
 ) -> None:
     """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
 
-    Example: `llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad`
+    \b
+    Example:
+      llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
     """
     from llmkit.recipe import FinetuneRecipe
     from llmkit.recipe_reading import read_recipe
@@ -168,13 +144,15 @@ def finetune(
     from llmkit import finetune as story
 
     prepared = story.prepare(settings, output, resume=resume)
+    if dry_run:
+        story.introduce(prepared)
     _go(processes, dry_run, lambda: story.finish_line(story.finetune(prepared)))
 
 
 @app.command(name="eval")
 def evaluate(
     model: Annotated[
-        str | None, typer.Argument(metavar="[RUN_OR_MODEL]", help="A run, a checkpoint folder or a Hub id.")
+        str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
     ] = None,
     task: TaskName = None,
     data: Annotated[
@@ -191,9 +169,12 @@ def evaluate(
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
-    """A run, a checkpoint or a predictions file → scores with 95 % intervals.
+    """A run, checkpoint or predictions file → scores with intervals.
 
-    Examples: `llmkit eval runs/tiny-squad`, or `llmkit eval --predictions FILE --data FILE --task squad`
+    \b
+    Examples:
+      llmkit eval runs/tiny-squad
+      llmkit eval --predictions FILE --data FILE --task squad
     """
     from llmkit import evaluate as story
     from llmkit.tasks import task_named
@@ -230,7 +211,9 @@ def ask(
 ) -> None:
     """A question and a passage → the answer and its place.
 
-    Example: `llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."`
+    \b
+    Example:
+      llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."
     """
     from llmkit import ask as story
 
@@ -246,7 +229,9 @@ def ask(
 def tasks(as_json: AsJson = False) -> None:
     """The tasks that `finetune` and `eval` know.
 
-    Example: `llmkit tasks`
+    \b
+    Example:
+      llmkit tasks
     """
     from llmkit.console import table
     from llmkit.tasks import TASKS
@@ -262,77 +247,16 @@ def tasks(as_json: AsJson = False) -> None:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Versions, hardware, what would be chosen for it, and whether the Hub answers.
+    """Versions, hardware, what is chosen for it, and whether the Hub answers.
 
-    Example: `llmkit doctor`
+    \b
+    Example:
+      llmkit doctor
     """
     from llmkit.doctor import examine, show
 
     findings = examine()
     _print_json(findings) if as_json else show(findings)
-
-
-@recipes_app.command("list")
-def recipes_list() -> None:
-    """The recipes that come with llmkit.
-
-    Example: `llmkit recipes list`
-    """
-    from llmkit.console import table
-    from llmkit.recipe_reading import shipped_recipes, summary
-
-    table(["recipe", "what it is"], [[name, summary(path)] for name, path in shipped_recipes().items()])
-
-
-@recipes_app.command("show")
-def recipes_show(name: Annotated[str, typer.Argument(autocompletion=complete_recipe)]) -> None:
-    """Print a recipe.
-
-    Example: `llmkit recipes show bert-mini`
-    """
-    from llmkit.console import result
-    from llmkit.recipe_reading import locate
-
-    result(locate(name).read_text(encoding="utf-8").rstrip())
-
-
-@recipes_app.command("copy")
-def recipes_copy(
-    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)],
-    to: Annotated[Path, typer.Argument(help="A file, or a folder to put it in.")] = Path(),
-) -> None:
-    """Copy a recipe, to make it your own.
-
-    Example: `llmkit recipes copy bert-mini my-bert.yaml`
-    """
-    from llmkit.console import result
-    from llmkit.recipe_reading import locate
-    from llmkit.rundir import write_whole
-
-    source = locate(name)
-    target = to / source.name if to.is_dir() else to
-    if target.exists():
-        raise UserError(f"{target} is there already", remedy="choose another name")
-    if not target.parent.is_dir():
-        raise UserError(f"no such folder: {target.parent}")
-    write_whole(target, source.read_bytes())
-    result(str(target))
-
-
-@recipes_app.command("check")
-def recipes_check(
-    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)], overrides: Overrides = None
-) -> None:
-    """Check a recipe without running it.
-
-    Example: `llmkit recipes check my-bert.yaml train.max_steps=1000`
-    """
-    from llmkit.console import result
-    from llmkit.recipe_reading import dump, kind_of, locate, read_recipe
-    from llmkit.tasks import TASKS
-
-    recipe = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=list(TASKS))
-    result(dump(recipe).rstrip())
 
 
 def _version(wanted: bool) -> None:
@@ -374,24 +298,28 @@ def _print_json(value: Any) -> None:
         print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def main() -> None:
-    """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
+def _fail(problems: Sequence[str], remedy: str) -> None:
     from llmkit.console import fail
 
+    fail(problems, remedy)
+
+
+def main() -> None:
+    """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
     try:
         app()
     except UserError as error:
-        fail(error.problems, error.remedy)
+        _fail(error.problems, error.remedy)
         sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
         place = f"{error.filename}: " if error.filename else ""
-        fail(
+        _fail(
             [f"{place}{os.strerror(error.errno)}"],
             "make room or choose another folder, and run the command again",
         )
         sys.exit(1)
     except KeyboardInterrupt:
-        fail(["stopped"], "a run that has a checkpoint goes on with --resume")
+        _fail(["stopped"], "a run that has a checkpoint goes on with --resume")
         sys.exit(130)

@@ -48,7 +48,8 @@ def fail(problems: Sequence[str], remedy: str) -> None:
 
 def result(text: str) -> None:
     """A result, on stdout, as it is."""
-    _stdout.print(text, markup=False)
+    if is_main():
+        _stdout.print(text, markup=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
@@ -58,7 +59,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
         grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=False)
     for row in rows:
         grid.add_row(*(escape(cell) for cell in row))
-    Console(highlight=False).print(grid)
+    if is_main():
+        Console(highlight=False).print(grid)
 
 
 def duration(seconds: float) -> str:

@@ -106,8 +106,6 @@ def evaluate_predictions(file: Path, task: Task, data: str, split: str) -> dict[
     missing = len(known) - (len(predictions) - len(strangers))
     if missing:
         say(f"{missing:,} of {len(known):,} questions have no prediction and score 0")
-        predicted = {p.id for p in predictions}
-        predictions += [Prediction(i, "", 0.0) for i in examples["id"] if i not in predicted]
     return task.score([p for p in predictions if p.id in known], examples)
 
 
@@ -120,7 +118,7 @@ def read_predictions(file: Path) -> list[Prediction]:
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8 text (byte {error.start})") from None
     if file.suffix == ".jsonl":
-        rows = [(f"{file}:{number}", line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        rows = [(f"{file}:{number}", line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         predictions = [_prediction(place, _json(line, place)) for place, line in rows]
     else:
         content = _json(text, str(file))

@@ -17,7 +17,7 @@ from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.evaluate import show
 from llmkit.features import examples_fingerprint, features_of
 from llmkit.inference import TaskEvaluation
-from llmkit.machine import hardware, versions
+from llmkit.machine import hardware, quiet, versions
 from llmkit.models import describe, model_for_task
 from llmkit.pace import Pace
 from llmkit.processes import world_size
@@ -50,6 +50,7 @@ class Prepared:
 
 def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False) -> Prepared:
     """Load and check the model and the data. Raises UserError; writes nothing but the cache."""
+    quiet()
     run = open_run(output or Path("runs") / recipe.name, dump(recipe), resume=resume)
     task = task_named(recipe.task)
     tokenizer = load_tokenizer(str(recipe.model.tokenizer or recipe.model.pretrained))
@@ -57,11 +58,16 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
     examples = task.load(recipe.data, ["train", "validation"])
     train = features_of(task, examples["train"], tokenizer, recipe.data, training=True)
     validation = features_of(task, examples["validation"], tokenizer, recipe.data, training=False)
-    say(f"model: {describe(model)}")
-    for name, features in (("train", train), ("validation", validation)):
-        mean = float(np.mean(features["length"]))
-        say(f"{name}: {len(examples[name]):,} examples, {len(features):,} windows of {mean:.0f} tokens on average")
     return Prepared(recipe, run, resume, task, tokenizer, model, examples, train, validation)
+
+
+def introduce(prepared: Prepared) -> None:
+    """Say what is about to be trained, on what."""
+    say(f"model: {describe(prepared.model)}")
+    for name, features in (("train", prepared.train), ("validation", prepared.validation)):
+        mean = float(np.mean(features["length"]))
+        examples = f"{len(prepared.examples[name]):,} examples"
+        say(f"{name}: {examples}, {len(features):,} windows of {mean:.0f} tokens on average")
 
 
 def seeded_model(recipe: FinetuneRecipe, task: Task, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
@@ -75,6 +81,7 @@ def seeded_model(recipe: FinetuneRecipe, task: Task, tokenizer: PreTrainedTokeni
 def finetune(prepared: Prepared) -> RunDir:
     """Train, keep the best checkpoint, evaluate it, write the run down."""
     recipe, run, task, tokenizer = prepared.recipe, prepared.run, prepared.task, prepared.tokenizer
+    introduce(prepared)
     arguments = training_arguments(recipe.train, run, metric=task.metric, higher_is_better=True)
     if is_main():
         start(run, dump(recipe), environment(prepared))

@@ -8,6 +8,7 @@ their cache.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -61,6 +62,8 @@ def reading_from_the_hub(kind: Kind, name: str, revision: str | None = None) -> 
         commit_of(kind, name, revision)
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         explained = None if Path(name).exists() else _explained(error, name)
         if explained is None:
@@ -78,22 +81,24 @@ def unreachable(name: str) -> UserError:
 
 def _explained(error: BaseException, name: str) -> UserError | None:
     """What an error of the Hub's libraries means to a user; None for any other error."""
-    from datasets.exceptions import DatasetNotFoundError
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub import constants, errors
 
-    # transformers wraps the Hub's errors into OSError, and datasets into DatasetNotFoundError.
-    cause = error.__cause__ or error
+    def is_a(*kinds: type[BaseException]) -> bool:
+        # transformers wraps the Hub's errors into OSError, and datasets into DatasetNotFoundError.
+        return isinstance(error, kinds) or isinstance(error.__cause__, kinds)
+
     text = str(error)
-    if isinstance(cause, errors.GatedRepoError) or "gated" in text.lower():
+    if is_a(errors.GatedRepoError) or re.search("access a gated repo|is a gated dataset", text):
         return UserError(
             f"{name} is gated: its owner asks you to accept terms",
             remedy=f"accept them at {endpoint()}/{name}, then log in with `hf auth login`",
         )
-    if isinstance(cause, errors.RevisionNotFoundError):
+    if is_a(errors.RevisionNotFoundError):
         return UserError(f"{name} has no such revision on the Hub")
     if constants.HF_HUB_OFFLINE and isinstance(error, OSError):
         return unreachable(name)
-    if isinstance(cause, errors.RepositoryNotFoundError | DatasetNotFoundError):
+    if is_a(errors.RepositoryNotFoundError, DatasetNotFoundError):
         return UserError(
             f"{name} is not there: no such path, and no such repository on the Hub (or a private one)",
             remedy="check the name, or log in with `hf auth login`",
@@ -105,4 +110,6 @@ def _explained(error: BaseException, name: str) -> UserError | None:
         )
     if isinstance(error, ConnectionError):
         return UserError(f"the connection to the Hub broke while reading {name}: {text}", remedy="run it again")
+    if isinstance(error, DatasetsError):  # a repository without files that datasets reads
+        return UserError(f"{name}: {text.splitlines()[0]}")
     return None

@@ -18,7 +18,7 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.vocabulary import load_tokenizer
-from llmkit.machine import hardware, versions
+from llmkit.machine import hardware, quiet, versions
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
 from llmkit.pace import Pace
 from llmkit.processes import from_first, sharded, world_size
@@ -53,6 +53,7 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
     """Tokenize what is not tokenized yet, load and check the rest. Raises UserError; writes only the cache."""
     from transformers import set_seed
 
+    quiet()
     run = open_run(output or Path("runs") / recipe.name, dump(recipe), resume=resume)
     corpus = corpus_folder(recipe.corpus)
     tokenizer = load_tokenizer(str(corpus / "tokenizer"))
@@ -61,9 +62,17 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
     held_out = PackedBlocks(TokenShards(corpus, "validation"), size)
     set_seed(recipe.train.seed)
     model = model_for_pretraining(recipe.model, tokenizer, size)
-    say(f"model: {describe(model)}")
-    say(f"corpus: {count(train.tokens)} tokens in {len(train):,} blocks of {size}, {len(held_out):,} blocks held out")
     return Prepared(recipe, run, resume, corpus, tokenizer, model, train, held_out)
+
+
+def introduce(prepared: Prepared) -> None:
+    """Say what is about to be trained, on what."""
+    train, size = prepared.train, prepared.recipe.corpus.block_size
+    say(f"model: {describe(prepared.model)}")
+    say(
+        f"corpus: {count(train.tokens)} tokens in {len(train):,} blocks of {size}, "
+        f"{len(prepared.held_out):,} blocks held out"
+    )
 
 
 def corpus_folder(section: CorpusSection) -> Path:
@@ -78,6 +87,7 @@ def corpus_folder(section: CorpusSection) -> Path:
 def pretrain(prepared: Prepared) -> RunDir:
     """Train, keep the checkpoint with the lowest held-out loss, write the run down."""
     recipe, run = prepared.recipe, prepared.run
+    introduce(prepared)
     arguments = training_arguments(recipe.train, run, metric="loss", higher_is_better=False)
     if is_main():
         start(run, dump(recipe), environment(prepared))

@@ -90,7 +90,8 @@ def summary(path: Path) -> str:
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("# "))
-    return " ".join(lines).partition(". ")[0].rstrip(".:")
+    # A full stop before a capital: that of "et al. 2020" ends no sentence.
+    return re.split(r"\.\s+(?=[A-Z])", " ".join(lines))[0].rstrip(".:")
 
 
 def locate(name_or_path: str) -> Path:
@@ -222,6 +223,8 @@ def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
             parent[name] = dict(child) if isinstance(child, Mapping) else {}
             parent = parent[name]
         parent[key[-1]] = value
+        # What the file had below this key is gone, and its lines with it.
+        draft.places = {at: where for at, where in draft.places.items() if at[: len(key)] != key}
         draft.places[key] = place
 
 

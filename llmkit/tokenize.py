@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -15,11 +16,14 @@ from llmkit.corpus.sources import OpenSource, open_source
 from llmkit.corpus.vocabulary import (
     check_for_pretraining,
     load_tokenizer,
+    save_tokenizer,
     tokenizer_fingerprint,
     train_tokenizer,
 )
 from llmkit.errors import UserError, differences
+from llmkit.processes import launched
 from llmkit.recipe import Source, TokenizerSection
+from llmkit.rundir import to_json, write_whole
 
 
 def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path | None) -> Path:
@@ -47,7 +51,8 @@ def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path
     if _is_corpus(folder):
         told = differences(read_manifest(folder)["key"], key)
         if not told:
-            say(f"tokenized already: {folder}")
+            if not launched():  # with several processes, it was said before they started
+                say(f"tokenized already: {folder}")
             return folder
         raise UserError(
             f"{folder} holds token shards made otherwise: {'; '.join(told)}",
@@ -57,15 +62,23 @@ def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path
         raise UserError(f"{folder} is in use and holds no token shards", remedy="choose another folder with -o")
 
     def build(aside: Path) -> None:
+        begun = aside / "key.json"
+        if begun.is_file() and (told := differences(json.loads(begun.read_text(encoding="utf-8")), key)):
+            raise UserError(
+                f"{folder} was begun otherwise, and not finished: {'; '.join(told)}",
+                remedy=f"choose another folder with -o, or delete {aside}",
+            )
+        write_whole(begun, to_json(key))
         chosen = tokenizer or _trained(aside, opened, settings)
         _write(aside, chosen, opened, key)
+        begun.unlink()
 
     return built_once(folder, build, is_whole=_is_corpus)
 
 
 def _trained(aside: Path, sources: Sequence[OpenSource], settings: TokenizerSection) -> Any:
     """The tokenizer trained on the corpus, or the one that a killed run had trained."""
-    if (aside / "tokenizer" / "tokenizer_config.json").is_file():
+    if (aside / "tokenizer").is_dir():
         return load_tokenizer(str(aside / "tokenizer"))
     say(f"training a WordPiece vocabulary of {settings.size_to_train:,}")
     began = time.monotonic()
@@ -75,7 +88,7 @@ def _trained(aside: Path, sources: Sequence[OpenSource], settings: TokenizerSect
         lowercase=settings.lowercase,
     )
     say(f"vocabulary: {len(tokenizer):,} pieces in {duration(time.monotonic() - began)}")
-    tokenizer.save_pretrained(aside / "tokenizer")
+    save_tokenizer(tokenizer, aside / "tokenizer")
     return tokenizer
 
 

@@ -72,6 +72,7 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
         disable_tqdm=True,
         report_to="none",
         log_level="error",
+        log_level_replica="error",
     )
     if arguments.world_size != world_size():
         raise UserError(

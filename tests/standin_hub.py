@@ -55,9 +55,7 @@ class _Repo:
 
 
 def _commit_hash(files: Files) -> str:
-    return hashlib.sha1(
-        b"".join(f"{path} {_blob_hash(files[path])}\n".encode() for path in sorted(files))
-    ).hexdigest()
+    return hashlib.sha1(b"".join(f"{path} {_blob_hash(files[path])}\n".encode() for path in sorted(files))).hexdigest()
 
 
 def _blob_hash(content: bytes) -> str:
@@ -81,9 +79,7 @@ class StandInHub:
             requests = hub.requests
 
         self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     @property
     def endpoint(self) -> str:
@@ -110,9 +106,7 @@ class StandInHub:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -202,9 +196,7 @@ class _HubRequest(BaseHTTPRequestHandler):
             case [owner, name, "resolve", revision, *rest]:
                 self._resolve("models", f"{owner}/{name}", revision, "/".join(rest))
             case _:
-                self._send_error(
-                    HTTPStatus.NOT_FOUND, None, "Sorry, we can't find the page you are looking for."
-                )
+                self._send_error(HTTPStatus.NOT_FOUND, None, "Sorry, we can't find the page you are looking for.")
 
     def _api(self, kind: RepoKind, repo_id: str, rest: list[str], fields: dict[str, list[str]]) -> None:
         match rest:  # the description and the file list of a gated repository are public, its files are not
@@ -239,9 +231,7 @@ class _HubRequest(BaseHTTPRequestHandler):
         else:
             self._send_file(files[path], commit)
 
-    def _find(
-        self, kind: RepoKind, repo_id: str, revision: str
-    ) -> tuple[_Repo, str, dict[str, bytes]] | None:
+    def _find(self, kind: RepoKind, repo_id: str, revision: str) -> tuple[_Repo, str, dict[str, bytes]] | None:
         """The repository, commit hash and files of a revision, or None after an error has been sent."""
         repo = self.repos.get((kind, repo_id))
         if repo is None:
@@ -270,9 +260,7 @@ class _HubRequest(BaseHTTPRequestHandler):
         start = int(first) if first else max(0, len(content) - int(last))
         stop = min(len(content), int(last) + 1) if first and last else len(content)
         if start >= stop:
-            self._send(
-                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", {"Content-Range": f"bytes */{len(content)}"}
-            )
+            self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", {"Content-Range": f"bytes */{len(content)}"})
         else:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
             self._send(HTTPStatus.PARTIAL_CONTENT, content[start:stop], headers)
@@ -280,9 +268,7 @@ class _HubRequest(BaseHTTPRequestHandler):
     def _send_json(self, answer: object) -> None:
         self._send(HTTPStatus.OK, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
-    def _send_error(
-        self, status: HTTPStatus, code: str | None, message: str, commit: str | None = None
-    ) -> None:
+    def _send_error(self, status: HTTPStatus, code: str | None, message: str, commit: str | None = None) -> None:
         headers = {"Content-Type": "application/json", "X-Error-Message": message}
         if code is not None:
             headers["X-Error-Code"] = code
@@ -409,12 +395,8 @@ SQUAD_TRAIN: Sequence[Row] = [
     _question("5733be284776f41900661180", "Lighthouse", _TOWER, "Who built the tower?", ["John Whittemore"]),
 ]
 SQUAD_VALIDATION: Sequence[Row] = [  # as in SQuAD, several annotators answered each question of this split
-    _question(
-        "56be4db0acb8001400a502ec", "Lighthouse", _TOWER, "When was it built?", ["1716", "in 1716", "1716"]
-    ),
-    _question(
-        "56be4db0acb8001400a502ed", "Tide", _TIDE, "How often?", ["twice in a month", "twice", "twice"]
-    ),
+    _question("56be4db0acb8001400a502ec", "Lighthouse", _TOWER, "When was it built?", ["1716", "in 1716", "1716"]),
+    _question("56be4db0acb8001400a502ed", "Tide", _TIDE, "How often?", ["twice in a month", "twice", "twice"]),
 ]
 _UNANSWERABLE = _question("5a5918ff3e1742001a15cf7e", "Tide", _TIDE, "What causes neap tides?", [])
 SQUAD_V2_TRAIN: Sequence[Row] = [*SQUAD_TRAIN, _UNANSWERABLE]
@@ -435,9 +417,7 @@ def parquet_shards(rows: Sequence[Row], schema: pa.Schema, prefix: str, count: i
     """The rows as `prefix`-00000-of-0000N.parquet …, in order, the first shards the larger ones."""
     size = -(-len(rows) // count)
     return {
-        f"{prefix}-{index:05d}-of-{count:05d}.parquet": parquet(
-            rows[index * size : (index + 1) * size], schema
-        )
+        f"{prefix}-{index:05d}-of-{count:05d}.parquet": parquet(rows[index * size : (index + 1) * size], schema)
         for index in range(count)
     }
 
@@ -451,13 +431,10 @@ def _config(name: str, splits: Sequence[str]) -> dict[str, object]:
     return {"config_name": name, "data_files": data_files}
 
 
-def _info(
-    name: str, features: list[dict[str, object]], splits: Mapping[str, Sequence[Row]]
-) -> dict[str, object]:
+def _info(name: str, features: list[dict[str, object]], splits: Mapping[str, Sequence[Row]]) -> dict[str, object]:
     # datasets warns of a malformed card where num_bytes is missing; only num_examples is checked.
     counted = [
-        {"name": split, "num_bytes": len(str(rows)), "num_examples": len(rows)}
-        for split, rows in splits.items()
+        {"name": split, "num_bytes": len(str(rows)), "num_examples": len(rows)} for split, rows in splits.items()
     ]
     return {"config_name": name, "features": features, "splits": counted}
 
@@ -496,9 +473,7 @@ def add_bookcorpus(hub: StandInHub, sentences: Sequence[Row] = SENTENCES) -> str
     return hub.add_dataset("bookcorpus/bookcorpus", converted, revision=PARQUET_BRANCH)
 
 
-def add_squad(
-    hub: StandInHub, train: Sequence[Row] = SQUAD_TRAIN, validation: Sequence[Row] = SQUAD_VALIDATION
-) -> str:
+def add_squad(hub: StandInHub, train: Sequence[Row] = SQUAD_TRAIN, validation: Sequence[Row] = SQUAD_VALIDATION) -> str:
     """rajpurkar/squad, SQuAD 1.1: config plain_text."""
     return _add_squad(hub, "rajpurkar/squad", "plain_text", train, validation)
 
@@ -510,9 +485,7 @@ def add_squad_v2(
     return _add_squad(hub, "rajpurkar/squad_v2", "squad_v2", train, validation)
 
 
-def _add_squad(
-    hub: StandInHub, repo_id: str, config: str, train: Sequence[Row], validation: Sequence[Row]
-) -> str:
+def _add_squad(hub: StandInHub, repo_id: str, config: str, train: Sequence[Row], validation: Sequence[Row]) -> str:
     features: list[dict[str, object]] = [
         {"name": name, "dtype": "string"} for name in ("id", "title", "context", "question")
     ]
@@ -557,9 +530,7 @@ def add_bert(hub: StandInHub, repo_id: str = "google-bert/bert-base-uncased") ->
         model = BertForPreTraining(config)
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     weights = {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
-            "LayerNorm.bias", "LayerNorm.beta"
-        ): tensor
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
         for name, tensor in model.state_dict().items()
         if name not in tied
     }

@@ -40,9 +40,7 @@ def read_gz(name: str) -> str:
     return gzip.decompress((DATA / name).read_bytes()).decode()
 
 
-PAIRS: list[list[Any]] = [
-    json.loads(line) for line in read_gz("official_squad_scores.jsonl.gz").split("\n")[:-1]
-]
+PAIRS: list[list[Any]] = [json.loads(line) for line in read_gz("official_squad_scores.jsonl.gz").split("\n")[:-1]]
 RUNS: list[dict[str, Any]] = json.loads(read_gz("official_squad_aggregates.json.gz"))
 
 
@@ -106,19 +104,13 @@ def test_squad_equals_the_official_output(run: dict[str, Any], caplog: pytest.Lo
         assert warned == []
 
 
-@pytest.mark.parametrize(
-    "run", [run for run in RUNS if run["version"] == "2.0"], ids=lambda run: run["start"]
-)
+@pytest.mark.parametrize("run", [run for run in RUNS if run["version"] == "2.0"], ids=lambda run: run["start"])
 def test_squad_v2_equals_the_official_output(run: dict[str, Any]) -> None:
     predictions = [v2_prediction(id_, PAIRS[int(id_[1:])][0], p) for id_, p in run["na_probs"].items()]
     references = [
-        reference(f"q{i}", PAIRS[i][1])
-        for i in range(run["start"], run["stop"])
-        if f"q{i}" in run["na_probs"]
+        reference(f"q{i}", PAIRS[i][1]) for i in range(run["start"], run["stop"]) if f"q{i}" in run["na_probs"]
     ]
-    scores = SquadV2().compute(
-        predictions=predictions, references=references, no_answer_threshold=run["threshold"]
-    )
+    scores = SquadV2().compute(predictions=predictions, references=references, no_answer_threshold=run["threshold"])
     assert set(scores) == set(run["output"])
     assert scores == pytest.approx(run["output"], rel=0, abs=1e-9)
     assert json.loads(json.dumps(scores)) == scores
@@ -134,9 +126,7 @@ def test_squad_v2_answers_everything_by_default() -> None:
 
 # Facts about the scores that hold for any text.
 
-texts = st.text(max_size=20) | st.lists(st.sampled_from(["the", "A", "river", "bank.", "é", "東京"])).map(
-    " ".join
-)
+texts = st.text(max_size=20) | st.lists(st.sampled_from(["the", "A", "river", "bank.", "é", "東京"])).map(" ".join)
 gold_lists = st.lists(texts, min_size=1, max_size=4)
 
 
@@ -396,8 +386,7 @@ def test_interval_is_wider_only_when_questions_of_a_group_agree() -> None:
     def width_ratio(agreement: float) -> float:
         values, groups = paragraphs(np.random.default_rng(1), count=400, agreement=agreement)
         clustered, single = (
-            cluster_interval(values, units.tolist(), resamples=2000)
-            for units in (groups, np.arange(values.size))
+            cluster_interval(values, units.tolist(), resamples=2000) for units in (groups, np.arange(values.size))
         )
         assert clustered is not None
         assert single is not None
@@ -414,9 +403,7 @@ def test_interval_equals_the_textbook_resampling() -> None:
     groups = np.repeat(np.arange(60), sizes)
     values = np.clip(rng.normal(0.5 + 0.02 * sizes[groups], 0.2), 0, 1)
     members = [values[groups == group] for group in range(60)]
-    means = [
-        np.concatenate([members[group] for group in rng.integers(60, size=60)]).mean() for _ in range(4000)
-    ]
+    means = [np.concatenate([members[group] for group in rng.integers(60, size=60)]).mean() for _ in range(4000)]
     interval = cluster_interval(values, groups.tolist(), resamples=4000, level=0.9)
     assert interval == pytest.approx(tuple(np.quantile(means, (0.05, 0.95))), abs=0.004)
 
@@ -435,9 +422,7 @@ def test_interval_ignores_order_and_names(questions: list[tuple[float, int]], rn
     interval = cluster_interval(values, groups, resamples=50)
     assert interval is not None
     assert interval == cluster_interval(values, groups, resamples=50)
-    assert interval == cluster_interval(
-        other_values, [f"page {group}" for group in other_groups], resamples=50
-    )
+    assert interval == cluster_interval(other_values, [f"page {group}" for group in other_groups], resamples=50)
     # A mean of groups is a weighted mean of values, up to rounding.
     assert min(values) - 1e-12 <= interval[0] <= interval[1] <= max(values) + 1e-12
 
@@ -448,9 +433,7 @@ def test_interval_follows_seed_and_level() -> None:
     assert narrow is not None
     assert wide is not None
     assert wide[0] < narrow[0] < values.mean() < narrow[1] < wide[1]
-    assert cluster_interval(values, groups.tolist(), seed=1) != cluster_interval(
-        values, groups.tolist(), seed=0
-    )
+    assert cluster_interval(values, groups.tolist(), seed=1) != cluster_interval(values, groups.tolist(), seed=0)
 
 
 def test_one_group_has_no_interval() -> None:

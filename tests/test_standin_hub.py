@@ -173,10 +173,7 @@ def test_bookcorpus_main_is_a_script_that_datasets_refuses(datasets_saw: dict[st
 def test_bookcorpus_loads_from_its_parquet_branch(datasets_saw: dict[str, Any]) -> None:
     assert datasets_saw["books, streamed"] == datasets_saw["books"] == SENTENCES
     # Without a README there is nothing to name a config after the folder plain_text.
-    assert (
-        datasets_saw["books, config"]["message"]
-        == "BuilderConfig 'plain_text' not found. Available: ['default']"
-    )
+    assert datasets_saw["books, config"]["message"] == "BuilderConfig 'plain_text' not found. Available: ['default']"
 
 
 def test_revisions_have_commit_hashes(hub: StandInHub, datasets_saw: dict[str, Any]) -> None:
@@ -255,9 +252,7 @@ def test_an_endpoint_that_is_silent(tmp_path: Path) -> None:
 @pytest.fixture
 def letters() -> Iterator[StandInHub]:
     with StandInHub() as hub:
-        hub.add_dataset(
-            "acme/letters", {"letters.txt": b"abcdef", "a/b/deep.txt": b"x"}, revision=PARQUET_BRANCH
-        )
+        hub.add_dataset("acme/letters", {"letters.txt": b"abcdef", "a/b/deep.txt": b"x"}, revision=PARQUET_BRANCH)
         yield hub
 
 

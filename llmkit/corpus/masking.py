@@ -59,7 +59,7 @@ def mask_block(
     """(masked input ids, positions to predict), both int64; positions ascend.
 
     Exactly `probability` of the tokens that may be masked are chosen (rounded, at least one), as BERT's own
-    data code does; with `whole_words`, words are taken until that many tokens are.
+    data code does; with `whole_words`, whole words are taken until at least that many tokens are.
     """
     random = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, block]))
     allowed = np.flatnonzero(~vocabulary.special[input_ids])
@@ -72,7 +72,7 @@ def mask_block(
         words = np.cumsum(~vocabulary.continues[input_ids[allowed]])
         order = random.permutation(int(words[-1]) + 1)
         rank = order[words]
-        chosen = allowed[np.sort(np.argsort(rank, kind="stable")[:count])]
+        chosen = allowed[rank <= np.sort(rank)[count - 1]]
     else:
         chosen = np.sort(random.permutation(allowed)[:count])
     fate = random.random(len(chosen))

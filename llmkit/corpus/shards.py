@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from llmkit.corpus.sources import OpenSource
+from llmkit.corpus.vocabulary import save_tokenizer
 from llmkit.errors import UserError
 from llmkit.rundir import to_json, write_whole
 
@@ -67,6 +68,7 @@ def write_shards(
     backend = tokenizer.backend_tokenizer.__class__.from_str(tokenizer.backend_tokenizer.to_str())
     backend.encode_special_tokens = True
     backend.no_truncation()
+    backend.no_padding()
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
     for number, source in enumerate(sources):
         mine = [record for record in records if record["source"] == number]
@@ -91,8 +93,9 @@ def write_manifest(
     records: Sequence[Mapping[str, Any]],
     about: Mapping[str, Any],
 ) -> None:
-    """Make the folder a corpus: its tokenizer and, last, its manifest."""
-    tokenizer.save_pretrained(folder / "tokenizer")
+    """Make the folder a corpus: its tokenizer, unless it was trained there, and, last, its manifest."""
+    if not (folder / "tokenizer").is_dir():
+        save_tokenizer(tokenizer, folder / "tokenizer")
     splits = {
         split: [{**record[split], "source": record["source"]} for record in records if record[split]["documents"]]
         for split in SPLITS

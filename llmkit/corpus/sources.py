@@ -1,6 +1,7 @@
 """Wikipedia, BookCorpus, the demo, local files, any Hub data set: each an iterator of documents.
 
-A document is a non-empty string. Iteration streams: nothing here grows with the corpus.
+A document is a string; one without text is skipped when shards are written. Iteration streams: nothing here grows
+with the corpus.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ def open_source(spec: Source) -> OpenSource:
         return _on_the_hub(spec, where)
     files = _local_files(spec)
     if files:
-        content = {"files": [[file.name, file_fingerprint(file)] for file in files]}
+        content = {
+            "files": [[file.name, file_fingerprint(file)] for file in files],
+            "text_column": spec.text_column,
+        }
         return OpenSource(spec, content, sum(file.stat().st_size for file in files), files)
     if _HUB_ID.fullmatch(spec.path) and not spec.path.endswith(FORMATS):
         return _on_the_hub(spec, {"path": spec.path, "name": spec.name, "revision": spec.revision})
@@ -106,13 +110,18 @@ def _hub_documents(where: dict[str, Any], spec: Source) -> Iterator[str]:
     from datasets import load_dataset
 
     with reading_from_the_hub("dataset", where["path"], where["revision"]):
-        rows = load_dataset(where["path"], where["name"], split=spec.split, revision=where["revision"], streaming=True)
+        try:
+            rows = load_dataset(
+                where["path"], where["name"], split=spec.split, revision=where["revision"], streaming=True
+            )
+        except ValueError as error:  # an unknown split or configuration
+            raise UserError(f"{where['path']}: {' '.join(str(error).splitlines()[:2])}") from error
         if rows.column_names and spec.text_column not in rows.column_names:
             raise UserError(
                 f"{where['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
                 remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
             )
-        texts: Iterator[str] = (row[spec.text_column] for row in rows)
+        texts: Iterator[str] = (_text(row[spec.text_column], where["path"], spec.text_column) for row in rows)
         if spec.path == "bookcorpus":
             texts = _joined(texts, BOOKCORPUS_SENTENCES)
         yield from texts
@@ -168,6 +177,13 @@ def _read_jsonl(file: Path, spec: Source) -> Iterator[str]:
         if not isinstance(text, str):
             what = "a JSON object" if not isinstance(row, dict) else f"a text in field {spec.text_column!r}"
             raise UserError(f"{file}:{number}: expected {what}", remedy=f"name the field: -c {spec.path},text_column=…")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{file}:{number}: \\u{ord(text[error.start]):04x} alone is half a character (a surrogate)",
+                remedy="correct the line, or take it out",
+            ) from None
         yield text
 
 
@@ -176,23 +192,27 @@ def _read_parquet(file: Path, spec: Source) -> Iterator[str]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file)
-    except pa.ArrowInvalid as error:
+        with pq.ParquetFile(file) as table:
+            if spec.text_column not in table.schema_arrow.names:
+                raise UserError(
+                    f"{file} has no column {spec.text_column!r}; columns are {', '.join(table.schema_arrow.names)}",
+                    remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
+                )
+            for batch in table.iter_batches(batch_size=1024, columns=[spec.text_column]):
+                for value in batch.column(0).to_pylist():
+                    yield _text(value, str(file), spec.text_column)
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file}: not readable as parquet: {error}") from None
-    with table:
-        if spec.text_column not in table.schema_arrow.names:
-            raise UserError(
-                f"{file} has no column {spec.text_column!r}; columns are {', '.join(table.schema_arrow.names)}",
-                remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
-            )
-        for batch in table.iter_batches(batch_size=1024, columns=[spec.text_column]):
-            for text in batch.column(0).to_pylist():
-                if text is not None and not isinstance(text, str):
-                    raise UserError(f"{file}: column {spec.text_column!r} does not hold text")
-                yield text or ""
 
 
-def _demo_fingerprint() -> str:
-    from llmkit.demo import data
+def _text(value: Any, place: str, column: str) -> str:
+    """A cell of a text column; one that is null is empty. Raises UserError where it holds something else."""
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"{place}: column {column!r} does not hold text")
+    return value or ""
 
-    return file_fingerprint(Path(data.__file__))
+
+def _demo_fingerprint() -> list[str]:
+    from llmkit.demo import data, names
+
+    return [file_fingerprint(Path(data.__file__)), file_fingerprint(Path(names.__file__))]

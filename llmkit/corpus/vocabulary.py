@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError
@@ -75,6 +76,13 @@ def _alphabet(documents: Iterator[str], normalizer: Any) -> list[str]:
         counts.update(normalizer.normalize_str(document))
     letters = sorted(counts, key=lambda c: (-counts[c], c))
     return sorted(c for c in letters[:ALPHABET] if not c.isspace())
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Save a tokenizer into a folder that is not there yet, so that a reader sees all of it or nothing."""
+    aside = folder.with_name(f".{folder.name}.partial")
+    tokenizer.save_pretrained(aside)
+    aside.rename(folder)
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:

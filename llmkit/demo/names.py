@@ -1,4 +1,4 @@
-"""Names for the demo's invented world, put together from syllables and split between training and validation."""
+"""Names for the demo's invented world: joined from syllables, split between training and validation."""
 
 import random
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NameMaker:
-    """Joins a beginning and an ending; one joint in four is kept for validation, so no name occurs in both splits.
+    """Joins a beginning and an ending. One joint in four is kept for validation: no name is in both splits.
 
     Every syllable occurs in both, as the pieces of unseen names do in real text.
     """
@@ -15,7 +15,7 @@ class NameMaker:
     endings: tuple[str, ...]
 
     def draw(self, rng: random.Random, *, held_out: bool) -> str:
-        """A name of the asked-for side of the split."""
+        """A name from the asked-for side of the split."""
         while True:
             i, j = rng.randrange(len(self.beginnings)), rng.randrange(len(self.endings))
             if ((i + j) % 4 == 0) == held_out:
@@ -23,25 +23,49 @@ class NameMaker:
 
 
 SURNAMES = NameMaker(
-    tuple(
-        ["Brad", "Carl", "Cold", "Elm", "Fair", "Gold", "Hart", "Kirk", "Lang", "Marsh", "North", "Old", "Park", "Pen", "Rad", "Red", "Sand", "Shel", "Thorn", "Wal", "War", "West", "Whit", "Win"]
+    (
+        "Brad", "Carl", "Cold", "Elm", "Fair", "Gold", "Hart", "Kirk", "Lang", "Marsh", "North", "Old",
+        "Park", "Pen", "Rad", "Red", "Sand", "Shel", "Thorn", "Wal", "War", "West", "Whit", "Win",
     ),
-    tuple(["bury", "croft", "field", "ford", "ham", "ley", "man", "more", "son", "ton", "well", "wood"]),
-)
+    (
+        "bury", "croft", "field", "ford", "ham", "ley", "man", "more", "son", "ton", "well", "wood",
+    ),
+)  # fmt: skip
 TOWNS = NameMaker(
-    tuple(["Al", "Bel", "Cor", "Dal", "Fen", "Gal", "Ilo", "Kar", "Lor", "Mel", "Or", "Pal", "Quin", "Ros", "Sel", "Tar", "Ul", "Vel", "Yar", "Zan"]),
-    tuple(["anda", "avik", "dova", "essa", "gard", "holm", "mira", "nika", "orva", "rano", "sund", "tova"]),
-)
+    (
+        "Al", "Bel", "Cor", "Dal", "Fen", "Gal", "Ilo", "Kar", "Lor", "Mel", "Or", "Pal", "Quin", "Ros",
+        "Sel", "Tar", "Ul", "Vel", "Yar", "Zan",
+    ),
+    (
+        "anda", "avik", "dova", "essa", "gard", "holm", "mira", "nika", "orva", "rano", "sund", "tova",
+    ),
+)  # fmt: skip
 SHIPS = NameMaker(
-    tuple(["Ama", "Ange", "Ari", "Cele", "Cora", "Deli", "Flo", "Gise", "Hele", "Isa", "Juli", "Loui", "Mari", "Nata", "Octa", "Roxa"]),
-    tuple(["belle", "bine", "dora", "gine", "lina", "linde", "lotta", "nette", "rella", "rine", "rose", "vera"]),
-)
-COMPANIES = NameMaker(SURNAMES.beginnings, tuple(["an", "astra", "co", "ex", "ica", "ina", "ix", "olin", "on", "um"]))
-GIVEN_NAMES = tuple(
-    ["Ada", "Albert", "Alice", "Anna", "Arthur", "Clara", "David", "Edith", "Emma", "Frank", "George", "Grace", "Helen", "Henry", "Hugo", "Ida", "Jacob", "Jane", "John", "Julia", "Laura", "Louis", "Lucy", "Martha", "Mary", "Oscar", "Paul", "Peter", "Ruth", "Sarah", "Thomas", "Victor"]
-)
-# Uncountable words only, so that every sentence can say "is".
-GOODS = tuple(
-    ["amber", "bread", "butter", "cheese", "cider", "clay", "cloth", "coal", "coffee", "copper", "cotton", "fish", "flour", "furniture", "glass", "gold", "grain", "hay", "honey", "iron", "leather", "linen", "marble", "milk", "oil", "paint", "paper", "pepper", "pottery", "rice", "rope", "salt", "silk", "silver", "soap", "steel", "sugar", "tea", "timber", "tobacco", "wheat", "wine", "wool"]
-)
+    (
+        "Ama", "Ange", "Ari", "Cele", "Cora", "Deli", "Flo", "Gise", "Hele", "Isa", "Juli", "Loui",
+        "Mari", "Nata", "Octa", "Roxa",
+    ),
+    (
+        "belle", "bine", "dora", "gine", "lina", "linde", "lotta", "nette", "rella", "rine", "rose",
+        "vera",
+    ),
+)  # fmt: skip
+COMPANIES = NameMaker(
+    SURNAMES.beginnings,
+    (
+        "an", "astra", "co", "ex", "ica", "ina", "ix", "olin", "on", "um",
+    ),
+)  # fmt: skip
+GIVEN_NAMES = (
+    "Ada", "Albert", "Alice", "Anna", "Arthur", "Clara", "David", "Edith", "Emma", "Frank", "George",
+    "Grace", "Helen", "Henry", "Hugo", "Ida", "Jacob", "Jane", "John", "Julia", "Laura", "Louis",
+    "Lucy", "Martha", "Mary", "Oscar", "Paul", "Peter", "Ruth", "Sarah", "Thomas", "Victor",
+)  # fmt: skip
+# Uncountable words only, so that every sentence can speak of them in the singular.
+GOODS = (
+    "amber", "bread", "butter", "cheese", "cider", "clay", "cloth", "coal", "coffee", "copper",
+    "cotton", "fish", "flour", "furniture", "glass", "gold", "grain", "hay", "honey", "iron", "leather",
+    "linen", "marble", "milk", "oil", "paint", "paper", "pepper", "pottery", "rice", "rope", "salt",
+    "silk", "silver", "soap", "steel", "sugar", "tea", "timber", "tobacco", "wheat", "wine", "wool",
+)  # fmt: skip
 YEARS = range(1850, 1950)

@@ -13,6 +13,7 @@ feature. An answer is sought over all windows of an example, in characters of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,23 +70,27 @@ class ExtractiveQA:
                 remedy="use a BERT-like encoder",
             )
 
+        # A copy, since truncation is a setting of the backend: the caller's tokenizer stays as it is.
+        backend = deepcopy(tokenizer.backend_tokenizer)
+        backend.no_padding()
+        special = tokenizer.num_special_tokens_to_add(pair=True)
+
         def windows() -> Iterator[dict[str, Any]]:
             for start in range(0, len(examples), 256):
                 rows = examples[start : start + 256]
-                _check_room(rows, tokenizer, data)
-                encoded = tokenizer(
-                    [question.strip() for question in rows["question"]],
-                    rows["context"],
-                    truncation="only_second",
-                    max_length=data.max_length,
-                    stride=data.doc_stride,
-                    return_overflowing_tokens=True,
-                    return_offsets_mapping=True,
-                )
-                for number, encoding in enumerate(encoded.encodings):
-                    row = encoded["overflow_to_sample_mapping"][number]
-                    answer = _first_answer(rows["answers"][row]) if training else None
-                    yield _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
+                backend.no_truncation()
+                questions = backend.encode_batch([q.strip() for q in rows["question"]], add_special_tokens=False)
+                _check_room(rows["id"], questions, special, data)
+                # A passage is tokenized once for the questions on it, which are neighbours as a rule.
+                texts = list(dict.fromkeys(rows["context"]))
+                passages = dict(zip(texts, backend.encode_batch(texts, add_special_tokens=False), strict=True))
+                backend.enable_truncation(data.max_length, stride=data.doc_stride, strategy="only_second")
+                for row, (question, context) in enumerate(zip(questions, rows["context"], strict=True)):
+                    passage = passages[context]
+                    answer = _first_answer(rows["answers"][row], passage.offsets) if training else None
+                    whole = backend.post_process(question, passage)
+                    for encoding in (whole, *whole.overflowing):
+                        yield _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
 
         rows = list(windows())
         names = list(rows[0]) if rows else ["input_ids", "length", "example"]
@@ -107,18 +112,15 @@ class ExtractiveQA:
         """
         found: list[dict[tuple[int, int], float]] = [{} for _ in range(len(examples))]
         null = np.full(len(examples), np.inf)
-        owners = features["example"]
-        for number, feature_offsets in enumerate(features.with_format("numpy")["offsets"]):
-            start, end = outputs[number]["start_logits"], outputs[number]["end_logits"]
-            offsets = np.asarray(feature_offsets).reshape(-1, 2)
-            owner = owners[number]
+        for output, owner, offsets in zip(outputs, features["example"][:], _offsets(features), strict=True):
+            start, end = output["start_logits"], output["end_logits"]
             spans = best_spans(start, end, offsets[:, 0] >= 0, data.max_answer_length, N_BEST)
             for first, last, score in spans:
                 place = (int(offsets[first, 0]), int(offsets[last, 1]))
                 found[owner][place] = max(score, found[owner].get(place, -np.inf))
             # An example has no answer where none of its windows has one: the least sure window decides.
             null[owner] = min(null[owner], float(start[0] + end[0]))
-        contexts, ids = examples["context"], examples["id"]
+        contexts, ids = examples["context"][:], examples["id"][:]
         return [
             self._prediction(ids[row], contexts[row], found[row], float(null[row]), threshold or 0.0)
             for row in range(len(examples))
@@ -156,19 +158,31 @@ class ExtractiveQA:
         return (squad_v2_scores if self.null_answers else squad_scores)(predictions, examples)
 
 
-def _first_answer(answers: dict[str, list[Any]]) -> tuple[int, int] | None:
-    """Characters [start, end) of the answer to train on: the first; None where there is none."""
+def _offsets(features: Dataset) -> Iterator[Array]:
+    """Offsets of every feature, [tokens, 2], read a thousand features at a time."""
+    for table in features.select_columns("offsets").with_format("arrow").iter(1000):
+        for column in table["offsets"].chunks:
+            flat, ends = column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())
+            yield from (part.reshape(-1, 2) for part in np.split(flat, ends[:-1]))
+
+
+def _first_answer(answers: dict[str, list[Any]], passage: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """Characters [start, end) of the answer to train on, the first, or None where there is none.
+
+    They are those of the whole tokens that share a character with it: an answer may begin or end inside a
+    token, or with a character that is in none.
+    """
     if not answers["text"]:
         return None
     start = answers["answer_start"][0]
-    return start, start + len(answers["text"][0])
+    end = start + len(answers["text"][0])
+    touching = [token for token in passage if token[0] < end and token[1] > start]
+    return (touching[0][0], touching[-1][1]) if touching else None
 
 
-def _check_room(rows: dict[str, list[Any]], tokenizer: PreTrainedTokenizerFast, data: DataSection) -> None:
+def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: DataSection) -> None:
     """Each window must move on by a token; the tokenizers library panics where it cannot."""
-    special = tokenizer.num_special_tokens_to_add(pair=True)
-    questions = tokenizer([q.strip() for q in rows["question"]], add_special_tokens=False)["input_ids"]
-    for example_id, question in zip(rows["id"], questions, strict=True):
+    for example_id, question in zip(ids, questions, strict=True):
         room = data.max_length - len(question) - special
         if room <= data.doc_stride:
             raise UserError(
@@ -184,9 +198,11 @@ def _feature(
     offsets = np.array(encoding.offsets, dtype=np.int32)
     passage = np.array([sequence == 1 for sequence in encoding.sequence_ids])
     offsets[~passage] = -1
+    # In all windows but the first, tokenizers leaves a passage in segment 0; the [SEP] behind it has the right one.
+    type_ids = np.where(passage, encoding.type_ids[-1], encoding.type_ids)
     feature: dict[str, Any] = {
         "input_ids": encoding.ids,
-        "token_type_ids": encoding.type_ids,
+        "token_type_ids": type_ids,
         "length": len(encoding.ids),
         "example": example,
     }
@@ -201,7 +217,6 @@ def _answer_tokens(offsets: Array, answer: tuple[int, int] | None) -> tuple[int,
     if answer is None:
         return None
     start, end = answer
-    # Tokens that share a character with the answer: an answer may begin or end inside a token.
     touching = np.flatnonzero((offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 0] >= 0))
     passage = offsets[offsets[:, 0] >= 0]
     if not len(touching) or passage[0, 0] > start or passage[-1, 1] < end:

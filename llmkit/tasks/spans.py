@@ -28,8 +28,9 @@ def best_spans(
     # scores[i, k] belongs to the span of tokens i … i+k.
     scores = (start[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width)).ravel()
     count = min(count, len(scores))
-    top = np.argpartition(scores, -count)[-count:]
-    top = top[np.lexsort((top, -scores[top]))]
+    # Of spans with the same score the earlier one, then the shorter one, goes first: also into the list itself.
+    top = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+    top = top[np.argsort(-scores[top], kind="stable")][:count]
     firsts, lengths = np.divmod(top, width)
     return [
         (int(low + first), int(low + first + length), float(score))

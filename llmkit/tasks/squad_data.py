@@ -103,7 +103,7 @@ def _file_rows(file: Path) -> Iterator[_Placed]:
         return
     text = _text(file)
     if file.suffix == ".jsonl":
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 yield f"{file}:{number}", _parsed(line, f"{file}:{number}", 0)
         return
@@ -128,16 +128,9 @@ def _article_rows(place: str, article: Any) -> Iterator[_Placed]:
             here = f"{inside}.qas[{q}]"
             if not isinstance(question, dict):
                 raise UserError(f"{here}: expected an object")
-            answers = [] if question.get("is_impossible") else question.get("answers", [])
-            yield (
-                here,
-                {
-                    **question,
-                    "answers": answers,
-                    "context": paragraph.get("context"),
-                    "title": article.get("title"),
-                },
-            )
+            inherited = {k: v for k, v in (article | paragraph).items() if k not in ("paragraphs", "qas")}
+            impossible: dict[str, Any] = {"answers": []} if question.get("is_impossible") else {}
+            yield here, inherited | question | impossible
 
 
 def _list(value: Any, name: str, place: str) -> list[Any]:
@@ -226,7 +219,7 @@ def _problem(row: Any, null_answers: bool) -> str:
     except (TypeError, KeyError, AttributeError):
         return "'answers' is neither {'text': […], 'answer_start': […]} nor a list of {'text', 'answer_start'}"
     if len(answers["text"]) != len(answers["answer_start"]):
-        return "'answers' has as many texts as starts, or should have"
+        return f"'answers' has {len(answers['text'])} texts and {len(answers['answer_start'])} starts"
     if not answers["text"] and not null_answers:
         return "no answer; for questions without an answer use the task squad_v2"
     for text, start in zip(answers["text"], answers["answer_start"], strict=True):

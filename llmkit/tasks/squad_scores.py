@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+# Stands for the prediction that a question lacks. It equals no answer, not even the empty one, so the question
+# scores 0, as in the official scripts.
+_MISSING = "\0"
+
+
 def squad_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
     """SQuAD 1.1: `exact_match` and `f1` in percent, `total`, and 95 % intervals [low, high] over paragraphs."""
     from llmkit.metrics.squad import Squad
 
-    texts, golds = _pairs(predictions, examples)
-    # evaluate wants as many predictions as references; one that is missing is there under no question's id.
+    ids, texts, golds, references = _matched(predictions, examples)
     scores = Squad().compute(
-        predictions=[
-            {"id": i if text is not None else f"no prediction for {i}", "prediction_text": text or ""}
-            for i, text in zip(examples["id"], texts, strict=True)
-        ],
-        references=[{"id": i, "answers": a} for i, a in zip(examples["id"], examples["answers"], strict=True)],
+        predictions=[{"id": i, "prediction_text": text} for i, text in zip(ids, texts, strict=True)],
+        references=references,
     )
-    # A question that was not predicted scores 0, as in the official script.
-    exact = [exact_match(t, g) if t is not None else 0.0 for t, g in zip(texts, golds, strict=True)]
-    overlap = [f1(t, g) if t is not None else 0.0 for t, g in zip(texts, golds, strict=True)]
+    exact = [exact_match(t, g) for t, g in zip(texts, golds, strict=True)]
+    overlap = [f1(t, g) for t, g in zip(texts, golds, strict=True)]
     return {
         "exact_match": scores["exact_match"],
         "f1": scores["f1"],
@@ -49,12 +49,14 @@ def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dic
     """
     from llmkit.metrics.squad_v2 import SquadV2
 
-    texts, golds = _pairs(predictions, examples)
-    exact = [exact_match_v2(t or "", g) for t, g in zip(texts, golds, strict=True)]
-    overlap = [f1_v2(t or "", g) for t, g in zip(texts, golds, strict=True)]
+    ids, texts, golds, references = _matched(predictions, examples)
+    exact = [exact_match_v2(t, g) for t, g in zip(texts, golds, strict=True)]
+    overlap = [f1_v2(t, g) for t, g in zip(texts, golds, strict=True)]
     official = SquadV2().compute(
-        predictions=[{"id": p.id, "prediction_text": p.text, "no_answer_probability": 0.0} for p in predictions],
-        references=[{"id": i, "answers": a} for i, a in zip(examples["id"], examples["answers"], strict=True)],
+        predictions=[
+            {"id": i, "prediction_text": text, "no_answer_probability": 0.0} for i, text in zip(ids, texts, strict=True)
+        ],
+        references=references,
     )
     scores: dict[str, Any] = {
         "exact_match": official.pop("exact"),
@@ -71,19 +73,23 @@ def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dic
 
 def _tuned(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any] | None:
     """The null threshold chosen on one half of the paragraphs and reported on the other."""
+    # What each question gets if it is answered, and if it is left empty: nothing either way if it is missing.
+    missing = Prediction("", _MISSING, 0.0, null_score=0.0)
     by_id = {p.id: p for p in predictions}
-    texts = [by_id[i].candidates[0].text if i in by_id and by_id[i].candidates else "" for i in examples["id"]]
-    golds = [answers["text"] for answers in examples["answers"]]
-    null = np.array([float(by_id[i].null_score or 0.0) if i in by_id else np.inf for i in examples["id"]])
+    found = [by_id.get(i, missing) for i in examples["id"][:]]
+    texts = [p.candidates[0].text if p.candidates else p.text for p in found]
+    empty = ["" if p is not missing else _MISSING for p in found]
+    golds = [answers["text"] for answers in examples["answers"][:]]
+    null = np.array([float(p.null_score or 0.0) for p in found])
     columns = {
-        "exact_match": (exact_match_v2, np.array([exact_match_v2("", g) for g in golds])),
-        "f1": (f1_v2, np.array([f1_v2("", g) for g in golds])),
+        n: (score, np.array([score(t, g) for t, g in zip(empty, golds, strict=True)]))
+        for n, score in (("exact_match", exact_match_v2), ("f1", f1_v2))
     }
     answered = {
         n: np.array([score(t, g) for t, g in zip(texts, golds, strict=True)]) for n, (score, _) in columns.items()
     }
     # Halves of paragraphs, not of questions, and the same ones whatever the order of the data.
-    half = np.array([hashlib.sha256(context.encode()).digest()[0] % 2 for context in examples["context"]], bool)
+    half = np.array([hashlib.sha256(context.encode()).digest()[0] % 2 for context in examples["context"][:]], bool)
     if half.all() or not half.any():
         return None
     threshold = best_threshold(answered["f1"][~half], columns["f1"][1][~half], null[~half])
@@ -96,15 +102,19 @@ def _tuned(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, An
     return {"null_threshold": threshold, "tuned_on": report(~half), "reported_on": report(half)}
 
 
-def _pairs(predictions: Sequence[Prediction], examples: Dataset) -> tuple[list[str | None], list[list[str]]]:
-    """Predicted text, None where there is none, and gold texts of every example."""
+def _matched(
+    predictions: Sequence[Prediction], examples: Dataset
+) -> tuple[list[str], list[str], list[list[str]], list[dict[str, Any]]]:
+    """Of every example its id, predicted text, gold texts, and form as a metric's reference."""
     by_id = {p.id: p.text for p in predictions}
-    return [by_id.get(i) for i in examples["id"]], [answers["text"] for answers in examples["answers"]]
+    ids, answers = examples["id"][:], examples["answers"][:]
+    references = [{"id": i, "answers": a} for i, a in zip(ids, answers, strict=True)]
+    return ids, [by_id.get(i, _MISSING) for i in ids], [a["text"] for a in answers], references
 
 
 def _intervals(exact: Any, overlap: Any, examples: Dataset) -> dict[str, list[float] | None]:
     """Bootstrap over paragraphs: questions of one paragraph are not independent."""
-    groups = examples["context"]
+    groups = examples["context"][:]
 
     def percent(values: Any) -> list[float] | None:
         interval = cluster_interval(values, groups)

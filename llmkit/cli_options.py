@@ -1,0 +1,44 @@
+"""Options that several commands share. Nothing heavy is imported here: the shell's completion passes through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def complete_task(incomplete: str) -> list[str]:
+    """Names of tasks, for the shell."""
+    from llmkit.tasks import TASKS
+
+    return [name for name in TASKS if name.startswith(incomplete)]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Names of shipped recipes, for the shell."""
+    from llmkit.recipe_reading import shipped_recipes
+
+    return [name for name in shipped_recipes() if name.startswith(incomplete)]
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Overrides of the recipe: `train.learning_rate=1e-4`."),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option("-r", "--recipe", help="Name or path of a recipe.", autocompletion=complete_recipe),
+]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.", show_default="runs/NAME")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and load everything, then stop.")]
+Processes = Annotated[
+    int | None,
+    typer.Option("-n", "--processes", min=1, help="Processes.", show_default="one a GPU, or one"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="A task: see `llmkit tasks`.", autocompletion=complete_task)
+]

@@ -1,0 +1,84 @@
+"""`llmkit recipes`: the recipes that come along, and a check for one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmkit.cli_options import Overrides, complete_recipe
+from llmkit.errors import UserError
+
+recipes_app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
+
+
+@recipes_app.command("list")
+def recipes_list() -> None:
+    """The recipes that come with llmkit.
+
+    \b
+    Example:
+      llmkit recipes list
+    """
+    from llmkit.console import table
+    from llmkit.recipe_reading import shipped_recipes, summary
+
+    table(["recipe", "what it is"], [[name, summary(path)] for name, path in shipped_recipes().items()])
+
+
+@recipes_app.command("show")
+def recipes_show(name: Annotated[str, typer.Argument(autocompletion=complete_recipe)]) -> None:
+    """Print a recipe.
+
+    \b
+    Example:
+      llmkit recipes show bert-mini
+    """
+    from llmkit.console import result
+    from llmkit.recipe_reading import locate
+
+    result(locate(name).read_text(encoding="utf-8").rstrip())
+
+
+@recipes_app.command("copy")
+def recipes_copy(
+    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)],
+    to: Annotated[Path, typer.Argument(help="A file, or a folder to put it in.")] = Path(),
+) -> None:
+    """Copy a recipe, to make it your own.
+
+    \b
+    Example:
+      llmkit recipes copy bert-mini my-bert.yaml
+    """
+    from llmkit.console import result
+    from llmkit.recipe_reading import locate
+    from llmkit.rundir import write_whole
+
+    source = locate(name)
+    target = to / source.name if to.is_dir() else to
+    if target.exists():
+        raise UserError(f"{target} is there already", remedy="choose another name")
+    if not target.parent.is_dir():
+        raise UserError(f"no such folder: {target.parent}")
+    write_whole(target, source.read_bytes())
+    result(str(target))
+
+
+@recipes_app.command("check")
+def recipes_check(
+    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)], overrides: Overrides = None
+) -> None:
+    """Check a recipe without running it.
+
+    \b
+    Example:
+      llmkit recipes check my-bert.yaml train.max_steps=1000
+    """
+    from llmkit.console import result
+    from llmkit.recipe_reading import dump, kind_of, locate, read_recipe
+    from llmkit.tasks import TASKS
+
+    recipe = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=list(TASKS))
+    result(dump(recipe).rstrip())

@@ -1,0 +1,226 @@
+"""A run's folder: files whole or not at all, no run over another, and the model that a name means."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmkit.errors import UserError
+from llmkit.rundir import RunDir, open_run, resolve_model, start, to_json, write_whole
+
+RECIPE = "name: a\ntrain: {max_steps: 3}\n"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestWriteWhole:
+    def test_text_and_bytes(self, tmp_path: Path) -> None:
+        write_whole(tmp_path / "a", "Zürich\n")
+        write_whole(tmp_path / "b", b"\x00\xff")
+        assert (tmp_path / "a").read_text(encoding="utf-8") == "Zürich\n"
+        assert (tmp_path / "b").read_bytes() == b"\x00\xff"
+        assert names(tmp_path) == ["a", "b"]
+
+    @pytest.mark.parametrize("step", ["fsync", "replace"])
+    def test_a_failing_write_leaves_the_old_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        path = tmp_path / "a"
+        write_whole(path, "old")
+
+        def fail(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), fail)
+        with pytest.raises(OSError, match="No space left"):
+            write_whole(path, "new and longer")
+        assert path.read_text(encoding="utf-8") == "old"
+        assert names(tmp_path) == ["a"]
+
+    def test_an_interrupted_write_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(_: int) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_whole(tmp_path / "a", "new")
+        assert names(tmp_path) == []
+
+    def test_it_is_on_the_disk_before_it_has_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[list[str]] = []
+        real = os.fsync
+
+        def watch(descriptor: int) -> None:
+            real(descriptor)
+            seen.append(names(tmp_path))
+
+        monkeypatch.setattr(os, "fsync", watch)
+        write_whole(tmp_path / "a", "text")
+        assert len(seen) == 1
+        assert "a" not in seen[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_json_has_no_nan(value: float) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        to_json({"score": value})
+
+
+class TestOpening:
+    def test_a_new_folder_is_not_made_yet(self, tmp_path: Path) -> None:
+        run = open_run(tmp_path / "a" / "b", RECIPE, resume=False)
+        assert run.path == tmp_path / "a" / "b"
+        assert names(tmp_path) == []
+
+    def test_an_empty_folder_will_do(self, tmp_path: Path) -> None:
+        assert open_run(tmp_path, RECIPE, resume=False).path == tmp_path
+
+    def test_starting_writes_what_the_run_is_told(self, tmp_path: Path) -> None:
+        run = open_run(tmp_path / "a" / "b", RECIPE, resume=False)
+        start(run, RECIPE, {"processes": 1})
+        assert names(run.path) == ["env.json", "recipe.yaml"]
+        assert run.recipe() == {"name": "a", "train": {"max_steps": 3}}
+        assert json.loads((run.path / "env.json").read_text(encoding="utf-8")) == {"processes": 1}
+        assert not run.finished
+        assert run.null_threshold() is None
+
+    def test_a_folder_with_anything_in_it_is_in_use(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").touch()
+        with pytest.raises(UserError, match="is in use") as caught:
+            open_run(tmp_path, RECIPE, resume=False)
+        assert "--resume" not in caught.value.remedy
+        assert "-o" in caught.value.remedy
+
+    def test_a_file_is_in_use(self, tmp_path: Path) -> None:
+        (tmp_path / "a").touch()
+        with pytest.raises(UserError, match="is in use"):
+            open_run(tmp_path / "a", RECIPE, resume=False)
+
+    def test_a_stopped_run_is_offered_to_be_resumed(self, tmp_path: Path) -> None:
+        start(RunDir(tmp_path), RECIPE, {})
+        with pytest.raises(UserError, match="is in use") as caught:
+            open_run(tmp_path, RECIPE, resume=False)
+        assert "--resume" in caught.value.remedy
+
+    @pytest.mark.parametrize("resume", [True, False])
+    def test_a_finished_run_is_never_written_over(self, tmp_path: Path, resume: bool) -> None:
+        start(RunDir(tmp_path), RECIPE, {})
+        RunDir(tmp_path).write_json("metrics.json", {"f1": 1.0})
+        with pytest.raises(UserError, match="holds a finished run") as caught:
+            open_run(tmp_path, RECIPE, resume=resume)
+        assert "another folder" in caught.value.remedy
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_nothing_to_resume(self, tmp_path: Path, there: bool) -> None:
+        with pytest.raises(UserError, match="holds no run to resume"):
+            open_run(tmp_path if there else tmp_path / "a", RECIPE, resume=True)
+
+    def test_the_same_recipe_resumes_however_it_is_written(self, tmp_path: Path) -> None:
+        start(RunDir(tmp_path), RECIPE, {})
+        assert open_run(tmp_path, "train:\n  max_steps: 3\nname: 'a'\n", resume=True).path == tmp_path
+
+    def test_another_recipe_does_not_resume_and_the_difference_is_told(self, tmp_path: Path) -> None:
+        start(RunDir(tmp_path), RECIPE, {})
+        with pytest.raises(UserError, match=r"train\.max_steps was 3, is 4") as caught:
+            open_run(tmp_path, RECIPE.replace("3", "4"), resume=True)
+        assert f"-r {tmp_path / 'recipe.yaml'}" in caught.value.remedy
+
+    @pytest.mark.parametrize("content", [b"- a\n", b"", b"a: [", b"\xff"])
+    def test_a_damaged_recipe(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "recipe.yaml").write_bytes(content)
+        with pytest.raises(UserError, match=r"recipe\.yaml: not"):
+            open_run(tmp_path, RECIPE, resume=True)
+
+    def test_a_place_below_a_file_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(UserError, match="cannot write to") as caught:
+            start(RunDir(tmp_path / "file" / "run"), RECIPE, {})
+        assert "-o" in caught.value.remedy
+
+
+class TestCheckpoints:
+    def test_the_newest_whole_one(self, tmp_path: Path) -> None:
+        run = RunDir(tmp_path)
+        assert run.last_checkpoint() is None
+        for step in (9, 10, 100):
+            (run.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+        assert run.last_checkpoint() is None, "none was written to its end"
+        for step in (9, 10):
+            (run.checkpoints / f"checkpoint-{step}" / "pace.json").touch()
+        assert run.last_checkpoint() == run.checkpoints / "checkpoint-10"
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+    @given(steps=st.dictionaries(st.integers(1, 10**7), st.booleans(), max_size=5))
+    def test_by_number_and_not_by_letter(
+        self, tmp_path_factory: pytest.TempPathFactory, steps: dict[int, bool]
+    ) -> None:
+        run = RunDir(tmp_path_factory.mktemp("run"))
+        for step, whole in steps.items():
+            (run.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+            if whole:
+                (run.checkpoints / f"checkpoint-{step}" / "pace.json").touch()
+        last = run.last_checkpoint()
+        assert (last and int(last.name.removeprefix("checkpoint-"))) == max(
+            (step for step, whole in steps.items() if whole), default=None
+        )
+
+
+class TestWriting:
+    def test_lines_of_json(self, tmp_path: Path) -> None:
+        run = RunDir(tmp_path)
+        run.write_jsonl("predictions.jsonl", [{"id": "é"}, {"id": "2"}])
+        assert (tmp_path / "predictions.jsonl").read_text(encoding="utf-8") == '{"id": "é"}\n{"id": "2"}\n'
+
+    def test_the_log_grows(self, tmp_path: Path) -> None:
+        run = RunDir(tmp_path)
+        run.log({"step": 1})
+        run.log({"step": 2})
+        assert (tmp_path / "log.jsonl").read_text(encoding="utf-8") == '{"step": 1}\n{"step": 2}\n'
+
+    @pytest.mark.parametrize(
+        ("metrics", "threshold"), [({}, None), ({"tuned": None}, None), ({"tuned": {"null_threshold": -1.5}}, -1.5)]
+    )
+    def test_the_tuned_null_threshold(self, tmp_path: Path, metrics: object, threshold: float | None) -> None:
+        run = RunDir(tmp_path)
+        run.write_json("metrics.json", metrics)
+        assert run.null_threshold() == threshold
+
+
+class TestResolvingAModel:
+    def test_a_run_means_its_model(self, tmp_path: Path) -> None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "config.json").touch()
+        (tmp_path / "recipe.yaml").touch()
+        assert resolve_model(str(tmp_path)) == str(tmp_path / "model")
+
+    @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+    def test_a_checkpoint_means_itself(self, tmp_path: Path, file: str) -> None:
+        (tmp_path / file).touch()
+        assert resolve_model(str(tmp_path)) == str(tmp_path)
+
+    def test_a_run_without_a_model(self, tmp_path: Path) -> None:
+        (tmp_path / "recipe.yaml").touch()
+        with pytest.raises(UserError, match="has no finished model") as caught:
+            resolve_model(str(tmp_path))
+        assert "--resume" in caught.value.remedy
+
+    def test_a_folder_that_is_neither(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"neither a run nor a checkpoint \(no config\.json\)"):
+            resolve_model(str(tmp_path))
+
+    @pytest.mark.parametrize("name", ["/no/such", "./no", "../no", "~/no", "runs/a/b", "runs/"])
+    def test_a_path_that_is_not_there(self, name: str) -> None:
+        with pytest.raises(UserError, match="no such run or checkpoint"):
+            resolve_model(name)
+
+    @pytest.mark.parametrize("name", ["google-bert/bert-base-uncased", "bert-base-uncased"])
+    def test_anything_else_is_a_hub_id(self, name: str) -> None:
+        assert resolve_model(name) == name
