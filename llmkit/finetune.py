@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,12 @@ from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.evaluate import show
 from llmkit.features import examples_fingerprint, features_of
 from llmkit.inference import TaskEvaluation
-from llmkit.machine import hardware, quiet, versions
+from llmkit.machine import environment, quiet
 from llmkit.models import describe, model_for_task
 from llmkit.pace import Pace
-from llmkit.processes import world_size
 from llmkit.recipe import FinetuneRecipe
 from llmkit.recipe_reading import dump
-from llmkit.rundir import RunDir, open_run, start
+from llmkit.rundir import RunDir, check_same_data, open_run, start
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Prediction, Task
 from llmkit.training import Report, Trainer, save_model, training_arguments
@@ -58,7 +56,10 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
     examples = task.load(recipe.data, ["train", "validation"])
     train = features_of(task, examples["train"], tokenizer, recipe.data, training=True)
     validation = features_of(task, examples["validation"], tokenizer, recipe.data, training=False)
-    return Prepared(recipe, run, resume, task, tokenizer, model, examples, train, validation)
+    prepared = Prepared(recipe, run, resume, task, tokenizer, model, examples, train, validation)
+    if resume:
+        check_same_data(run, data_of(prepared))
+    return prepared
 
 
 def introduce(prepared: Prepared) -> None:
@@ -84,7 +85,7 @@ def finetune(prepared: Prepared) -> RunDir:
     introduce(prepared)
     arguments = training_arguments(recipe.train, run, metric=task.metric, higher_is_better=True)
     if is_main():
-        start(run, dump(recipe), environment(prepared))
+        start(run, dump(recipe), environment(data_of(prepared)))
     evaluation = TaskEvaluation(
         task,
         prepared.examples["validation"],
@@ -138,15 +139,9 @@ def finish_line(run: RunDir) -> None:
     say(f'ask it: llmkit ask {run.path} -q "…" -f FILE      score it elsewhere: llmkit eval {run.path} --data FILE')
 
 
-def environment(prepared: Prepared) -> dict[str, Any]:
-    """What env.json says."""
-    return {
-        "command": sys.argv,
-        "versions": versions(),
-        "hardware": hardware(),
-        "processes": world_size(),
-        "data": {name: examples_fingerprint(examples) for name, examples in prepared.examples.items()},
-    }
+def data_of(prepared: Prepared) -> dict[str, str]:
+    """Fingerprints of the data that the run is trained and evaluated on."""
+    return {name: examples_fingerprint(examples) for name, examples in prepared.examples.items()}
 
 
 class _Best:

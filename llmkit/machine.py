@@ -6,10 +6,13 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
+
+from llmkit.processes import world_size
 
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "evaluate", "numpy", "pyarrow")
 
@@ -91,6 +94,17 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "llmkit": version("llmkit"),
         **{library: version(library) for library in LIBRARIES},
+    }
+
+
+def environment(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What env.json says of a run: command line, versions, hardware, processes, fingerprints of its data."""
+    return {
+        "command": sys.argv,
+        "versions": versions(),
+        "hardware": hardware(),
+        "processes": world_size(),
+        "data": dict(data),
     }
 
 

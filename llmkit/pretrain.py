@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,13 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.vocabulary import load_tokenizer
-from llmkit.machine import hardware, quiet, versions
+from llmkit.machine import environment, quiet
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
 from llmkit.pace import Pace
-from llmkit.processes import from_first, sharded, world_size
+from llmkit.processes import from_first, sharded
 from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
-from llmkit.rundir import RunDir, open_run, start
+from llmkit.rundir import RunDir, check_same_data, open_run, start
 from llmkit.tokenize import tokenize
 from llmkit.training import Report, Trainer, save_model, training_arguments
 
@@ -56,6 +55,8 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
     quiet()
     run = open_run(output or Path("runs") / recipe.name, dump(recipe), resume=resume)
     corpus = corpus_folder(recipe.corpus)
+    if resume:
+        check_same_data(run, data_of(corpus))
     tokenizer = load_tokenizer(str(corpus / "tokenizer"))
     size = recipe.corpus.block_size
     train = PackedBlocks(TokenShards(corpus, "train"), size)
@@ -90,7 +91,7 @@ def pretrain(prepared: Prepared) -> RunDir:
     introduce(prepared)
     arguments = training_arguments(recipe.train, run, metric="loss", higher_is_better=False)
     if is_main():
-        start(run, dump(recipe), environment(prepared))
+        start(run, dump(recipe), environment(data_of(prepared.corpus)))
     vocabulary = Vocabulary.of(prepared.tokenizer)
 
     def masked(blocks: PackedBlocks) -> MaskedBlocks:
@@ -170,12 +171,6 @@ def held_out_scores(model: Any, blocks: MaskedBlocks, batch_size: int, *, bf16: 
     return from_first(scores)
 
 
-def environment(prepared: Prepared) -> dict[str, Any]:
-    """What env.json says."""
-    return {
-        "command": sys.argv,
-        "versions": versions(),
-        "hardware": hardware(),
-        "processes": world_size(),
-        "data": {"corpus": read_manifest(prepared.corpus)["key"]},
-    }
+def data_of(corpus: Path) -> dict[str, Any]:
+    """What the corpus is known by."""
+    return {"corpus": read_manifest(corpus)["key"]}

@@ -148,6 +148,20 @@ def start(run: RunDir, recipe_yaml: str, environment: Mapping[str, Any]) -> None
         ) from None
 
 
+def check_same_data(run: RunDir, data: Mapping[str, Any]) -> None:
+    """Raises UserError where the run to resume was started on other data."""
+    path = run.path / "env.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: not readable: {error}", remedy="start the run again, in another folder") from None
+    if told := differences(before, json.loads(json.dumps(data))):
+        raise UserError(
+            f"{run.path} was started on other data: {'; '.join(told)}",
+            remedy="restore the data, or start again in another folder with -o",
+        )
+
+
 def resolve_model(name: str) -> str:
     """The path or Hub id to load for what a user calls a model: a run means the model inside it.
 

@@ -59,7 +59,7 @@ class OpenSource:
 def open_source(spec: Source) -> OpenSource:
     """Find a source. Raises UserError where there is none; reads files once for their fingerprint."""
     if spec.path == "demo":
-        return OpenSource(spec, {"demo": _demo_fingerprint()}, None)
+        return OpenSource(spec, _demo_content(), None)
     if spec.path in ("wikipedia", "bookcorpus"):
         defaults = WIKIPEDIA if spec.path == "wikipedia" else BOOKCORPUS
         where = {
@@ -212,7 +212,9 @@ def _text(value: Any, place: str, column: str) -> str:
     return value or ""
 
 
-def _demo_fingerprint() -> list[str]:
-    from llmkit.demo import data, names
+def _demo_content() -> dict[str, Any]:
+    """What decides the demo's documents: the code that makes them, and how many."""
+    from llmkit.demo import data, names, wording
 
-    return [file_fingerprint(Path(data.__file__)), file_fingerprint(Path(names.__file__))]
+    code = [file_fingerprint(Path(module.__file__)) for module in (data, names, wording)]
+    return {"demo": code, "documents": data.NUM_DOCUMENTS}
