@@ -216,5 +216,5 @@ def _demo_content() -> dict[str, Any]:
     """What decides the demo's documents: the code that makes them, and how many."""
     from llmkit.demo import data, names, wording
 
-    code = [file_fingerprint(Path(module.__file__)) for module in (data, names, wording)]
+    code = [file_fingerprint(Path(str(module.__file__))) for module in (data, names, wording)]
     return {"demo": code, "documents": data.NUM_DOCUMENTS}
