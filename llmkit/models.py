@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import (
@@ -161,7 +162,7 @@ def _load(kind: Any, path: str) -> tuple[Any, dict[str, Any]]:
             model, info = kind.from_pretrained(
                 path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{path} cannot be loaded: {str(error).splitlines()[0]}",
             remedy="llmkit reads safetensors only; convert other checkpoints with transformers",

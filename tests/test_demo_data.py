@@ -1,4 +1,4 @@
-"""The demo's articles and questions: reproducible, answerable by reading only, with nothing of validation in training."""
+"""The demo's articles and questions: reproducible, answerable by reading only, validation apart from training."""
 
 from __future__ import annotations
 

@@ -1,0 +1,156 @@
+"""The masked-LM head, the isolation of packed documents, and which checkpoints are accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
+
+from llmkit.errors import UserError
+from llmkit.models import BertForMaskedLM, model_for_pretraining, model_for_task, trained_model
+from llmkit.recipe import BertShape, FinetuneModelSection, ModelSection
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+def tokenizer(size: int = len(VOCABULARY)) -> BertTokenizer:
+    return BertTokenizer(vocab={token: number for number, token in enumerate(VOCABULARY[:size])})
+
+
+def config(**changes: Any) -> BertConfig:
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return BertConfig(vocab_size=len(VOCABULARY), max_position_embeddings=64, **{**SHAPE, **no_dropout, **changes})
+
+
+def packed(generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
+    """Two blocks of 24: documents of 10, 8 and 6 tokens, and of 24."""
+    input_ids = torch.randint(5, len(VOCABULARY), (2, 24), generator=generator)
+    segments = torch.zeros(2, 24, dtype=torch.long)
+    segments[0, 10:18], segments[0, 18:] = 1, 2
+    positions = torch.stack([torch.cat([torch.arange(10), torch.arange(8), torch.arange(6)]), torch.arange(24)])
+    masked = torch.tensor([1, 4, 12, 20, 24 + 3, 24 + 17])
+    return {
+        "input_ids": input_ids,
+        "segments": segments,
+        "position_ids": positions,
+        "masked_positions": masked,
+        "labels": torch.randint(5, len(VOCABULARY), (6,), generator=generator),
+    }
+
+
+def hidden(model: Any, batch: dict[str, torch.Tensor], *, isolated: bool = True) -> torch.Tensor:
+    segments = batch["segments"] if isolated else torch.zeros_like(batch["segments"])
+    mask = segments[:, None, :, None] == segments[:, None, None, :]
+    with torch.no_grad():
+        states = model.bert(batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"])
+        return model.cls(states.last_hidden_state)
+
+
+def test_the_head_gives_the_loss_and_gradients_of_the_library() -> None:
+    torch.manual_seed(0)
+    ours = BertForMaskedLM(config())
+    theirs = transformers.BertForMaskedLM(config())
+    theirs.load_state_dict(ours.state_dict())
+    batch = packed()
+    labels = torch.full((2 * 24,), -100)
+    labels[batch["masked_positions"]] = batch["labels"]
+    mask = batch["segments"][:, None, :, None] == batch["segments"][:, None, None, :]
+    expected = theirs(
+        batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"], labels=labels.view(2, 24)
+    ).loss
+    loss = ours(**batch).loss
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    loss.backward()
+    expected.backward()
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert mine.grad is not None, name
+        assert other.grad is not None, name
+        assert torch.allclose(mine.grad, other.grad, atol=1e-6), name
+
+
+def test_the_loss_is_normalised_by_the_global_number_of_targets() -> None:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config())
+    whole = packed()
+    whole["labels"] = whole["labels"][:6]
+    together = model(**whole).loss
+    # The same two blocks, one micro-batch each, with 4 and 2 targets.
+    parts = []
+    for block, chosen in ((0, slice(0, 4)), (1, slice(4, 6))):
+        part = {name: whole[name][block : block + 1] for name in ("input_ids", "segments", "position_ids")}
+        part["masked_positions"] = whole["masked_positions"][chosen] - 24 * block
+        part["labels"] = whole["labels"][chosen]
+        parts.append(model(**part, num_items_in_batch=6).loss)
+    assert sum(parts).item() == pytest.approx(together.item(), abs=1e-5)
+
+
+def test_a_document_does_not_see_its_neighbours() -> None:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config()).eval()
+    batch = packed()
+    changed = {**batch, "input_ids": batch["input_ids"].clone()}
+    changed["input_ids"][0, 10:18] = (changed["input_ids"][0, 10:18] - 5 + 7) % 26 + 5
+    moved = (hidden(model, batch) - hidden(model, changed)).abs().amax(dim=-1)[0]
+    assert moved[10:18].min() > 1e-4
+    assert torch.cat([moved[:10], moved[18:]]).max() <= 1e-6
+    leaking = (hidden(model, batch, isolated=False) - hidden(model, changed, isolated=False)).abs().amax(dim=-1)[0]
+    assert leaking[:10].max() > 1e-5, "without the mask it would"
+
+
+def test_a_packed_document_is_read_as_if_it_were_alone() -> None:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config()).eval()
+    batch = packed()
+    with torch.no_grad():
+        alone = model.cls(model.bert(batch["input_ids"][:1, 10:18]).last_hidden_state)
+    assert torch.allclose(hidden(model, batch)[0, 10:18], alone[0], atol=1e-5)
+
+
+def test_a_checkpoint_is_a_plain_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config()).eval()
+    model.save_pretrained(tmp_path)
+    plain, info = AutoModelForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert type(plain) is transformers.BertForMaskedLM
+    assert plain.config.architectures == ["BertForMaskedLM"]
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    batch = packed()
+    with torch.no_grad():
+        logits = plain.eval()(batch["input_ids"][1:]).logits
+    assert torch.allclose(hidden(model, batch)[1:], logits, atol=1e-5)
+
+
+def test_models_come_from_a_shape_or_a_checkpoint(tmp_path: Path) -> None:
+    fresh = model_for_pretraining(ModelSection(config=BertShape(**SHAPE)), tokenizer(), 32)
+    assert fresh.config.vocab_size == len(VOCABULARY)
+    fresh.save_pretrained(tmp_path)
+    again = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer(), 32)
+    assert torch.equal(again.bert.embeddings.word_embeddings.weight, fresh.bert.embeddings.word_embeddings.weight)
+    answerer = model_for_task(FinetuneModelSection(pretrained=str(tmp_path)), "span", tokenizer(), 64)
+    assert type(answerer).__name__ == "BertForQuestionAnswering"
+    answerer.save_pretrained(tmp_path / "answerer")
+    trained_model(str(tmp_path / "answerer"), "span")
+
+
+def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
+    small = BertForMaskedLM(config())
+    small.save_pretrained(tmp_path)
+    pretrained = ModelSection(pretrained=str(tmp_path))
+    with pytest.raises(UserError, match="exceeds the 64 positions"):
+        model_for_pretraining(pretrained, tokenizer(), 128)
+    with pytest.raises(UserError, match="exceeds the 64 positions"):
+        model_for_task(FinetuneModelSection(pretrained=str(tmp_path)), "span", tokenizer(), 128)
+    with pytest.raises(UserError, match="no question-answering head"):
+        trained_model(str(tmp_path), "span")
+    bigger = BertTokenizer(vocab={f"t{n}" if n > 4 else VOCABULARY[n]: n for n in range(60)})
+    with pytest.raises(UserError, match="the tokenizer has 60 tokens"):
+        model_for_pretraining(pretrained, bigger, 32)
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        model_for_pretraining(pretrained, tokenizer(), 32)

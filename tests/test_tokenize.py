@@ -1,0 +1,311 @@
+"""Text → token shards: the ids, the files, what happens when it is killed or given something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from standin_hub import (
+    ENGLISH_ARTICLES,
+    SENTENCES,
+    StandInHub,
+    add_bookcorpus,
+    add_wikipedia,
+    parquet,
+    refusing_endpoint,
+)
+from transformers import AutoTokenizer, BertTokenizer
+
+from llmkit.corpus import shards as shards_module
+from llmkit.corpus.shards import TokenShards, read_manifest, write_manifest, write_shards
+from llmkit.corpus.sources import BOOKCORPUS_SENTENCES, OpenSource, _joined, open_source
+from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint, train_tokenizer
+from llmkit.errors import UserError
+from llmkit.recipe import Source
+
+Command = Callable[..., tuple[int, str, str]]
+
+TEXTS = [
+    "The red ship sails north.",
+    "A town, small and old!",
+    "Émile said [MASK] — twice.",
+    "",
+    "   ",
+    "Ships sail.",
+] * 3
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return train_tokenizer(lambda: iter(TEXTS * 4), 120, lowercase=True)
+
+
+class InMemory(OpenSource):
+    """A source whose documents are a list."""
+
+    def __init__(self, texts: list[str], weight: float = 1.0) -> None:
+        super().__init__(Source(path="memory", weight=weight), {}, None)
+        object.__setattr__(self, "texts", texts)
+
+    def documents(self) -> Iterator[str]:
+        return iter(self.texts)  # type: ignore[attr-defined]
+
+
+def write(folder: Path, tokenizer: Any, *sources: InMemory, report: Any = lambda counts: None) -> None:
+    folder.mkdir(exist_ok=True)
+    records = write_shards(folder, tokenizer, sources, report)
+    about = {"key": {}, "sources": [{"path": "memory", "weight": source.spec.weight} for source in sources]}
+    write_manifest(folder, tokenizer, records, about)
+
+
+def documents_in(folder: Path) -> dict[str, list[list[int]]]:
+    found = {}
+    for split in ("train", "validation"):
+        shards = TokenShards(folder, split)
+        found[split] = [shards.tokens(d, 0, int(shards.lengths[d])).tolist() for d in range(len(shards))]
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts=st.lists(st.text(max_size=60), min_size=1, max_size=12))
+def test_ids_are_the_tokenizers_own(texts: list[str], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("shards")
+    # A [MASK] in a corpus is text that somebody wrote.
+    expected = [ids for ids in tokenizer(texts, split_special_tokens=True)["input_ids"] if len(ids) > 2]
+    write(folder, tokenizer, InMemory(texts))
+    found = documents_in(folder)
+    assert found["validation"] + found["train"] == expected
+
+
+def test_mask_in_text_is_not_a_mask(tokenizer: Any, tmp_path: Path) -> None:
+    write(tmp_path / "c", tokenizer, InMemory(["before [MASK] after", "[CLS] and [SEP]"]))
+    for document in chain.from_iterable(documents_in(tmp_path / "c").values()):
+        assert tokenizer.mask_token_id not in document
+        assert document.count(tokenizer.cls_token_id) == document.count(tokenizer.sep_token_id) == 1
+    assert tokenizer.mask_token_id in tokenizer("[MASK]")["input_ids"], "the tokenizer itself is as it was"
+
+
+def test_shards_are_what_datasets_opens(tokenizer: Any, tmp_path: Path) -> None:
+    write(tmp_path / "c", tokenizer, InMemory([f"document {n}" for n in range(450)]))
+    manifest = read_manifest(tmp_path / "c")
+    assert manifest["totals"]["validation"]["documents"] == 3, "every 200th, the first among them"
+    (shard,) = manifest["splits"]["train"]
+    data = Dataset.from_file(str(tmp_path / "c" / shard["file"]))
+    assert data.data.schema.field("input_ids").type == pa.list_(pa.uint16())
+    assert data["input_ids"][:] == documents_in(tmp_path / "c")["train"]
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path / "c" / "tokenizer")("document 7")["input_ids"] in data["input_ids"][:]
+    )
+
+
+def test_a_killed_writer_goes_on_with_the_same_bytes(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards_module, "SHARD_TOKENS", 300)
+    monkeypatch.setattr(shards_module, "BATCH_CHARACTERS", 700)
+    sources = [InMemory([f"ship {n} sails to town {n * 7}" for n in range(60)]), InMemory(TEXTS * 5)]
+    write(tmp_path / "whole", tokenizer, *sources)
+
+    calls = 0
+
+    def killed(_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "killed", tokenizer, *sources, report=killed)
+    done_before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "killed").glob("*.arrow")}
+    assert done_before
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    write(tmp_path / "killed", tokenizer, *sources)
+    whole = {file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir() if file.is_file()}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "killed").iterdir() if file.is_file()} == whole
+    for name, time in done_before.items():
+        assert (tmp_path / "killed" / name).stat().st_mtime_ns == time, "whole shards are not made again"
+
+
+def test_vocabulary_is_the_same_in_every_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from llmkit.corpus.vocabulary import *;"
+        "texts = [f'w{n % 17}x y{n % 5} é{n % 11}z [!]' for n in range(400)];"
+        "print(tokenizer_fingerprint(train_tokenizer(lambda: iter(texts), 90, lowercase=False)))"
+    )
+    prints = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(prints) == 1
+
+
+def test_vocabulary_size_case_and_saving(tokenizer: Any, tmp_path: Path) -> None:
+    assert len(tokenizer) <= 120
+    assert tokenizer.convert_ids_to_tokens([0, 1, 2, 3, 4]) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer("SHIP")["input_ids"] == tokenizer("ship")["input_ids"]
+    cased = train_tokenizer(lambda: iter(TEXTS * 4), 120, lowercase=False)
+    assert cased("Ship")["input_ids"] != cased("ship")["input_ids"]
+    tokenizer.save_pretrained(tmp_path)
+    again = load_tokenizer(str(tmp_path))
+    assert tokenizer_fingerprint(again) == tokenizer_fingerprint(tokenizer)
+    assert isinstance(again, BertTokenizer)
+    with pytest.raises(UserError, match="smaller than the corpus's alphabet"):
+        train_tokenizer(lambda: iter(["".join(map(chr, range(97, 123))) * 3] * 5), 30, lowercase=True)
+
+
+def texts_of(path: Path | str, **options: Any) -> list[str]:
+    return [text for text in open_source(Source(path=str(path), **options)).documents() if text.strip()]
+
+
+def test_text_files(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n \t\r\nthree\r\n")
+    (tmp_path / "b.txt").write_text("four\n\n\nfive")
+    (tmp_path / "notes.md").write_text("not read")
+    assert [t.split() for t in texts_of(tmp_path)] == [["one", "two", "three"], ["four", "five"]]
+    parts = texts_of(tmp_path, documents="blank_line")
+    assert [t.split() for t in parts] == [["one", "two"], ["three"], ["four"], ["five"]]
+    assert [t.split() for t in texts_of(tmp_path / "b*.txt")] == [["four", "five"]]
+
+
+def test_rows_of_text(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n\n{"text": "two", "other": 1}\n')
+    assert texts_of(tmp_path / "a.jsonl") == ["one", "two"]
+    pq.write_table(pa.table({"body": ["three", None, "four"]}), tmp_path / "b.parquet")
+    assert texts_of(tmp_path / "b.parquet", text_column="body") == ["three", "four"]
+
+
+BAD_TEXT = {
+    "utf-8": ("a.txt", b"fine\nna\xefve\n", {}, "a.txt:2: not UTF-8 text"),
+    "json": ("a.jsonl", b'{"text": "x"}\n{"text": \n', {}, "a.jsonl:2: broken JSON"),
+    "field": ("a.jsonl", b'{"txt": "x"}\n', {}, "a.jsonl:1: expected a text in field 'text'"),
+    "object": ("a.jsonl", b"[1]\n", {}, "a.jsonl:1: expected a JSON object"),
+    "parquet": ("a.parquet", b"nothing of the kind", {}, "a.parquet: not readable as parquet"),
+    "format": ("a.docx", b"x", {}, "a.docx: not a format that is read here"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TEXT)
+def test_bad_text_is_named_with_its_place(case: str, tmp_path: Path) -> None:
+    name, content, options, message = BAD_TEXT[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        texts_of(tmp_path / name, **options)
+    assert message in str(caught.value)
+
+
+def test_parquet_column_errors(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"body": ["x"], "n": [1]}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="no column 'text'; columns are body, n"):
+        texts_of(tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="does not hold text"):
+        texts_of(tmp_path / "b.parquet", text_column="n")
+
+
+def test_sentences_of_bookcorpus_are_joined() -> None:
+    sentences = (f"s{n}" for n in range(BOOKCORPUS_SENTENCES + 2))
+    first, second = _joined(sentences, BOOKCORPUS_SENTENCES)
+    assert len(first.split()) == BOOKCORPUS_SENTENCES
+    assert second == f"s{BOOKCORPUS_SENTENCES} s{BOOKCORPUS_SENTENCES + 1}"
+
+
+def test_the_command(llmkit: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n\n".join(f"The ship {n} sails to town {n}." for n in range(60)))
+    source = ["-c", "a.txt,documents=blank_line,weight=2", "tokenizer.vocab_size=110"]
+    code, out, err = llmkit("tokenize", *source, "-o", "shards")
+    assert code == 0, err
+    assert out.strip() == "shards"
+    assert "tokenized 60 documents" in err
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "shards").iterdir()}
+    code, _, err = llmkit("tokenize", *source, "-o", "shards")
+    assert code == 0
+    assert "tokenized already" in err
+    code, _, err = llmkit("tokenize", "-c", "a.txt,documents=blank_line", "tokenizer.vocab_size=120", "-o", "shards")
+    assert code == 1
+    assert "tokenizer.train was 110, is 120" in err
+    assert "weight was 2.0, is 1.0" in err
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "shards").iterdir()} == before
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("mine")
+    code, _, err = llmkit("tokenize", *source, "-o", "full")
+    assert code == 1
+    assert "in use" in err
+    code, _, err = llmkit("tokenize", *source, "-o", "a.txt/below")
+    assert code == 1
+    assert "Traceback" not in err
+    (tmp_path / "shards" / "manifest.json").write_text("{")
+    code, _, err = llmkit("pretrain", "-r", "tiny/pretrain", "corpus.path=shards")
+    assert code == 1
+    assert "manifest.json is damaged" in err
+    (tmp_path / "empty.txt").write_text("\n\n")
+    code, _, err = llmkit("tokenize", "-c", "empty.txt", "-o", "nothing")
+    assert code == 1
+    assert "no text" in err
+    assert not (tmp_path / "nothing").exists()
+
+
+def hub_command(hub: StandInHub | str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    from standin_hub import hub_environ
+
+    environ = hub_environ(hub, folder / "hf") if isinstance(hub, str) else hub.environ(folder / "hf")
+    return subprocess.run(
+        [sys.executable, "-m", "llmkit", *arguments],
+        cwd=folder,
+        env={**environ, "LLMKIT_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_corpora_on_the_hub(tmp_path: Path) -> None:
+    with StandInHub() as hub:
+        add_wikipedia(hub)
+        add_bookcorpus(hub)
+        hub.add_dataset(
+            "me/news",
+            {
+                "train-00000.parquet": parquet(
+                    [{"body": t} for t in ("a ship", "a town", "a mill")], pa.schema({"body": pa.string()})
+                )
+            },
+        )
+        sources = ["-c", "wikipedia", "-c", "bookcorpus,weight=2", "-c", "me/news,text_column=body"]
+        done = hub_command(hub, tmp_path, "tokenize", *sources, "-o", "shards", "tokenizer.vocab_size=300")
+        assert done.returncode == 0, done.stderr
+        manifest = json.loads((tmp_path / "shards" / "manifest.json").read_text())
+        assert [source["path"] for source in manifest["sources"]] == ["wikipedia", "bookcorpus", "me/news"]
+        assert manifest["sources"][0]["content"]["name"] == "20231101.en"
+        assert manifest["sources"][1]["content"]["revision"] == "refs/convert/parquet"
+        # Every article, all sentences of BookCorpus as one document, and three news.
+        total = sum(part["documents"] for part in manifest["totals"].values())
+        assert total == len(ENGLISH_ARTICLES) + -(-len(SENTENCES) // BOOKCORPUS_SENTENCES) + 3
+        missing = hub_command(hub, tmp_path, "tokenize", "-c", "me/news", "-o", "other", "tokenizer.vocab_size=300")
+        assert missing.returncode == 1
+        assert "no column 'text'; columns are body" in missing.stderr
+        nowhere = hub_command(hub, tmp_path, "tokenize", "-c", "me/olds", "-o", "other")
+        assert nowhere.returncode == 1
+        assert "me/olds is not there" in nowhere.stderr
+        assert not (tmp_path / "other").exists()
+    with refusing_endpoint() as url:
+        gone = hub_command(url, tmp_path, "tokenize", "-c", "wikipedia", "-o", "other")
+    assert gone.returncode == 1
+    assert "cannot be reached" in gone.stderr
+    assert "Traceback" not in gone.stderr
