@@ -19,7 +19,7 @@ from llmkit.demo.wording import KINDS, PAIRS, Kind, Relation
 Split = Literal["train", "validation"]
 
 NUM_DOCUMENTS = 24_000
-NUM_QUESTIONS: dict[Split, int] = {"train": 10_000, "validation": 500}
+NUM_QUESTIONS: dict[Split, int] = {"train": 12_000, "validation": 500}
 SECOND_CANDIDATE_SHARE = 0.6
 
 
