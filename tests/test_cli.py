@@ -49,8 +49,8 @@ def imported_by(arguments: str, **environment: str) -> list[str]:
 
 @pytest.mark.parametrize("arguments", ["--help", "finetune --help", "recipes list", "tasks"])
 def test_nothing_heavy_is_imported_for(arguments: str) -> None:
-    loaded = imported_by(arguments)
-    assert loaded == ([] if arguments != "tasks" else ["numpy"] if "numpy" in loaded else [])
+    # The tasks themselves are written on numpy.
+    assert set(imported_by(arguments)) <= ({"numpy"} if arguments == "tasks" else set())
 
 
 def test_completion_imports_nothing_heavy() -> None:
