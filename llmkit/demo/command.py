@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from llmkit.ask import ask
@@ -54,7 +55,7 @@ def show(report: dict[str, Any], output: Path) -> None:
     """A question and its answer, the table of scores, and the commands to go on with, on stdout."""
     from llmkit.demo.data import questions
 
-    row = questions("validation")[0]
+    row, other, *_ = questions("validation")
     result(f"\nQ: {row['question']}\n   {row['context']}")
     show_answer(ask(str(output / "squad"), row["question"], row["context"], "the passage"), row["context"])
     result("")
@@ -76,7 +77,7 @@ def show(report: dict[str, Any], output: Path) -> None:
     run = output / "squad"
     result(
         "\nGo on with:\n"
-        f'  llmkit ask {run} -q "Who founded Ambury?" -c "Ambury is a town. Its founder was Tom Reed."\n'
+        f"  llmkit ask {run} -q {quote(other['question'])} -c {quote(other['context'])}\n"
         f"  llmkit eval {run}\n"
         "  llmkit tokenize -c YOUR_TEXT -o data/mine\n"
         "  llmkit pretrain -r bert-mini corpus.path=data/mine\n"
