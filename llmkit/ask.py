@@ -8,7 +8,7 @@ from pathlib import Path
 from llmkit.console import result, table
 from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.errors import UserError
-from llmkit.evaluate import BATCH_SIZE
+from llmkit.evaluate import BATCH_SIZE, window_options
 from llmkit.inference import outputs_of
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import trained_model
@@ -63,11 +63,9 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
     run = RunDir(Path(model))
     recipe = run.recipe() if (run.path / "recipe.yaml").is_file() else {}
     task = task_named(recipe.get("task", "squad"))
-    own = recipe.get("data", {})
-    windows = {key: own[key] for key in ("max_length", "doc_stride", "max_answer_length") if key in own}
     loaded = trained_model(model, task.head)
     tokenizer = load_tokenizer(model)
-    data = DataSection(path="passage", **windows)
+    data = DataSection(path="passage", **window_options(model, recipe.get("data", {})))
     examples = Dataset.from_list([{"id": "question", "question": question, "context": context}])
     features = task.encode(examples, tokenizer, data, training=False)
     outputs = outputs_of(loaded, features, tokenizer, BATCH_SIZE, bf16=choose("auto").bf16)

@@ -14,7 +14,7 @@ from llmkit.errors import UserError
 from llmkit.features import features_of
 from llmkit.inference import TaskEvaluation
 from llmkit.machine import choose, keep_memory, quiet
-from llmkit.models import describe, trained_model
+from llmkit.models import describe, positions_of, trained_model
 from llmkit.processes import start_group
 from llmkit.recipe import DataSection
 from llmkit.rundir import RunDir
@@ -51,9 +51,18 @@ def settings_of(model: str, task: str | None, data: str | None) -> Settings:
     own = recipe.get("data", {})
     if data is None and not own:
         raise UserError(f"{model} does not say what data to evaluate it on", remedy="name it: --data PATH")
-    windows = {key: own[key] for key in ("max_length", "doc_stride", "max_answer_length") if key in own}
-    section = DataSection(**windows, **data_origin(data)) if data is not None else DataSection(**own)
+    section = DataSection(**window_options(model, own), **data_origin(data)) if data is not None else DataSection(**own)
     return Settings(task_named(name), section, threshold if task in (None, recipe.get("task")) else None)
+
+
+def window_options(model: str, own: dict[str, Any]) -> dict[str, int]:
+    """How to cut windows: as the run's `own` data section says; for a checkpoint, by default or as long as it can."""
+    if own:
+        return {key: own[key] for key in ("max_length", "doc_stride", "max_answer_length") if key in own}
+    positions = positions_of(model)
+    if positions is None or positions >= DataSection.model_fields["max_length"].default:
+        return {}
+    return {"max_length": positions, "doc_stride": positions // 3}
 
 
 def data_origin(data: str) -> dict[str, Any]:

@@ -127,6 +127,12 @@ def trained_model(name: str, head: Literal["span"]) -> PreTrainedModel:
     return model
 
 
+def positions_of(name: str) -> int | None:
+    """The longest input of a run's model or a checkpoint, in tokens; None where it has no limit."""
+    positions: int | None = getattr(_config_of(resolve_model(name)), "max_position_embeddings", None)
+    return positions
+
+
 def describe(model: PreTrainedModel) -> str:
     """One line: class, layers, width, parameters."""
     config = model.config

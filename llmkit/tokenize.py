@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -64,10 +65,10 @@ def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path
     def build(aside: Path) -> None:
         begun = aside / "key.json"
         if begun.is_file() and (told := differences(json.loads(begun.read_text(encoding="utf-8")), key)):
-            raise UserError(
-                f"{folder} was begun otherwise, and not finished: {'; '.join(told)}",
-                remedy=f"choose another folder with -o, or delete {aside}",
-            )
+            # A corrected file, say: shards of the old text must not be mixed with those of the new one.
+            say(f"{folder} was begun otherwise, starting over: {'; '.join(told)}")
+            shutil.rmtree(aside)
+            aside.mkdir()
         write_whole(begun, to_json(key))
         chosen = tokenizer or _trained(aside, opened, settings)
         _write(aside, chosen, opened, key)

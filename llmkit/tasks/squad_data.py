@@ -54,6 +54,11 @@ def _rows(data: DataSection, split: str) -> Iterator[_Placed]:
 
 def split_file(data: DataSection, split: str) -> Path | None:
     """The local file of a split; None where the data is on the Hub. Raises UserError where there is none."""
+    if split not in SPLITS and (data.path is None or Path(data.path).is_dir()):
+        raise UserError(
+            f"local data has no split {split!r}{did_you_mean(split, SPLITS)}",
+            remedy=f"its splits are {', '.join(SPLITS)}",
+        )
     if data.path is None:
         name = getattr(data, split)
         if name is None:
