@@ -55,7 +55,7 @@ def settings_of(model: str, task: str | None, data: str | None) -> Settings:
     return Settings(task_named(name), section, threshold if task in (None, recipe.get("task")) else None)
 
 
-def window_options(model: str, own: dict[str, Any]) -> dict[str, int]:
+def window_options(model: str, own: dict[str, Any]) -> dict[str, Any]:
     """How to cut windows: as the run's `own` data section says; for a checkpoint, by default or as long as it can."""
     if own:
         return {key: own[key] for key in ("max_length", "doc_stride", "max_answer_length") if key in own}
