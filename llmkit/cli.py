@@ -279,7 +279,7 @@ def _root(
 def _go(processes: int | None, dry_run: bool, run: Any) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
     from llmkit.console import say
-    from llmkit.processes import check_launch, default_processes, launched, relaunch
+    from llmkit.processes import check_launch, default_processes, end_group, launched, relaunch
 
     check_launch(processes)
     if dry_run:
@@ -289,6 +289,7 @@ def _go(processes: int | None, dry_run: bool, run: Any) -> None:
     if count > 1 and not launched():
         raise typer.Exit(relaunch(count, sys.argv[1:]))
     run()
+    end_group()
 
 
 def _print_json(value: Any) -> None:

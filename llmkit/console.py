@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 PLAIN_EVERY = 5.0  # seconds between plain lines, where there is no terminal
 
+# Messages go to rich as Text: in a plain str it would read [tags], and replace :codes: by emoji, of what is a
+# user's text or path.
 _stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 _stdout = Console(highlight=False, soft_wrap=True)
 
@@ -29,36 +31,38 @@ def is_main() -> bool:
 def say(message: str) -> None:
     """A line of talk."""
     if is_main():
-        _stderr.print(escape(message))
+        _stderr.print(Text(message))
 
 
 def warn(message: str) -> None:
     """A line the user should not miss."""
     if is_main():
-        _stderr.print(f"[yellow]warning:[/yellow] {escape(message)}")
+        _stderr.print(Text.assemble(("warning:", "yellow"), f" {message}"))
 
 
 def fail(problems: Sequence[str], remedy: str) -> None:
     """What went wrong and what to do about it."""
     for problem in problems:
-        _stderr.print(f"[red]error:[/red] {escape(problem)}")
+        _stderr.print(Text.assemble(("error:", "red"), f" {problem}"))
     if remedy:
-        _stderr.print(f"[bold]{escape(remedy[0].upper() + remedy[1:])}.[/bold]")
+        _stderr.print(Text(f"{remedy[0].upper()}{remedy[1:]}.", "bold"))
 
 
 def result(text: str) -> None:
     """A result, on stdout, as it is."""
     if is_main():
-        _stdout.print(text, markup=False)
+        _stdout.print(Text(text))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
     """A table of results, on stdout. Columns of numbers (`:>` before the name) are right-aligned."""
-    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    grid = Table(
+        title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     for column in columns:
         grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=False)
     for row in rows:
-        grid.add_row(*(escape(cell) for cell in row))
+        grid.add_row(*(Text(cell) for cell in row))
     if is_main():
         Console(highlight=False).print(grid)
 
@@ -105,6 +109,6 @@ class Progress:
         self._last = now
         line = self._name + "  " + "  ".join(f"{key} {value}".strip() for key, value in parts.items())
         if self._live:
-            self._live.update(escape(line))
+            self._live.update(Text(line))
         else:
             say(line)

@@ -21,7 +21,7 @@ def examine() -> dict[str, Any]:
         "versions": versions(),
         "hardware": hardware(),
         "chosen": {"computing": choose("auto").why, "processes": default_processes()},
-        "cache": {"folder": str(folder), "writable": os.access(existing, os.W_OK)},
+        "cache": {"folder": str(folder), "writable": existing.is_dir() and os.access(existing, os.W_OK)},
         "hub": {"endpoint": endpoint(), "state": _hub_state()},
     }
 

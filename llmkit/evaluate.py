@@ -126,6 +126,8 @@ def read_predictions(file: Path) -> list[Prediction]:
         raise UserError(f"no such file: {file}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
     if file.suffix == ".jsonl":
         rows = [(f"{file}:{number}", line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         predictions = [_prediction(place, _json(line, place)) for place, line in rows]

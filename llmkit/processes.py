@@ -112,6 +112,15 @@ def start_group() -> Any:
     return state.device
 
 
+def end_group() -> None:
+    """Leave the processes of this run in order: one that just exits may abort while others still talk to it."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def _no_gpu() -> bool:
     import torch
 

@@ -78,12 +78,18 @@ class RunDir:
         return values
 
     def null_threshold(self) -> float | None:
-        """The null score above which the run's model is to abstain; None where it never is."""
+        """The null score above which the run's model is to abstain; None where it never is.
+
+        Raises UserError where metrics.json is damaged.
+        """
         if not self.finished:
             return None
-        scores = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
-        tuned = scores.get("tuned")
-        return tuned["null_threshold"] if tuned else None
+        path = self.path / "metrics.json"
+        try:
+            tuned = json.loads(path.read_text(encoding="utf-8")).get("tuned")
+            return float(tuned["null_threshold"]) if tuned else None
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is damaged: {error}", remedy="evaluate the run's model/ folder itself") from None
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end."""

@@ -119,6 +119,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "eval in use": ([*SCORE, "good.jsonl", "-o", "nothing"], ["nothing is in use"]),
     "predictions alone": (["eval", "--predictions", "good.jsonl"], ["--predictions needs --task and --data"]),
     "predictions form": (["eval", "--predictions", "good.yaml", "--task", "squad", "--data", "good.jsonl"], ["good.yaml: broken JSON"]),
+    "predictions folder": (["eval", "--predictions", "nothing", "--task", "squad", "--data", "good.jsonl"], ["nothing cannot be read: Is a directory"]),
     "predictions twice": (["eval", "--predictions", "twice.jsonl", "--task", "squad", "--data", "good.jsonl"], ["twice.jsonl"]),
     "passage twice": ([*ASK, "who?", "-c", "x", "-f", "one.txt"], ["either -c TEXT or -f FILE"]),
     "passage missing": ([*ASK, "who?"], ["either -c TEXT or -f FILE"]),

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.cache import built_once, cache_folder, file_fingerprint, fingerprint
 from llmkit.errors import UserError
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
 )
 
 
@@ -127,7 +128,8 @@ def test_another_error_is_a_bug(tmp_path: Path) -> None:
         built_once(tmp_path / "folder", fail, is_whole=is_whole)
 
 
-@given(st.dictionaries(st.text(), JSON), st.randoms())
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(max_size=3), JSON, max_size=5), st.randoms())
 def test_a_fingerprint_does_not_depend_on_order(value: dict[str, Any], random: Any) -> None:
     items = list(value.items())
     random.shuffle(items)

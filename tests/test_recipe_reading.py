@@ -114,6 +114,8 @@ class TestWhatIsWrong:
             ),
             ("corpus.whole_word_mask=1", "corpus.whole_word_mask: should be a valid boolean, got 1"),
             ("train.lr_scheduler_type=step", "train.lr_scheduler_type: should be 'linear', 'cosine' or 'constant'"),
+            ("train.time_budget=.inf", "train.time_budget: should be a finite number, got inf"),
+            ("train.weight_decay=.nan", "train.weight_decay: should be a finite number, got nan"),
             ("name=3", "name: should be a valid string, got 3"),
             ("train=3", "train: should be a valid dictionary"),
             ("model.config.hidden_size=[1]", "model.config.hidden_size: should be a valid integer, got [1]"),

@@ -193,6 +193,13 @@ class TestWriting:
         run.write_json("metrics.json", metrics)
         assert run.null_threshold() == threshold
 
+    @pytest.mark.parametrize("content", ["{", "[1]", '{"tuned": {"f1": 1}}', '{"tuned": 3}'])
+    def test_damaged_scores(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "metrics.json").write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match=r"metrics\.json is damaged") as caught:
+            RunDir(tmp_path).null_threshold()
+        assert caught.value.remedy
+
 
 class TestResolvingAModel:
     def test_a_run_means_its_model(self, tmp_path: Path) -> None:
@@ -217,7 +224,8 @@ class TestResolvingAModel:
             resolve_model(str(tmp_path))
 
     @pytest.mark.parametrize("name", ["/no/such", "./no", "../no", "~/no", "runs/a/b", "runs/"])
-    def test_a_path_that_is_not_there(self, name: str) -> None:
+    def test_a_path_that_is_not_there(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)  # the folder that the tests run in may hold runs
         with pytest.raises(UserError, match="no such run or checkpoint"):
             resolve_model(name)
 

@@ -122,7 +122,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} {what}", remedy="make them with `llmkit tokenize -c … -o DIR`")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = manifest["format"]
+        version, *_ = (manifest[name] for name in ("format", "key", "sources", "totals", "splits"))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}", remedy="tokenize the corpus again") from None
     if version != FORMAT:
@@ -235,7 +235,7 @@ def _open(path: Path) -> tuple[Ids, Ids]:
     try:
         with pa.memory_map(str(path)) as source:
             (column,) = pa.ipc.open_stream(source).read_all().column("input_ids").chunks
-    except (OSError, pa.ArrowInvalid, ValueError) as error:
+    except (OSError, pa.ArrowInvalid, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged: {error}", remedy="tokenize the corpus again") from None
     return column.values.to_numpy(), column.offsets.to_numpy()
 

@@ -219,6 +219,10 @@ def _problem(row: Any, null_answers: bool) -> str:
     for name in ("context", "question"):
         if not isinstance(row[name], str) or not row[name].strip():
             return f"{name!r} is empty or not text"
+        try:
+            row[name].encode()
+        except UnicodeEncodeError:
+            return f"{name!r} holds half a surrogate pair, which is no text"
     try:
         answers = _answers(row["answers"])
     except (TypeError, KeyError, AttributeError):

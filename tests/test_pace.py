@@ -1,21 +1,18 @@
-"""The schedule of a run, the machine it is on, and work shared out among processes."""
+"""How far a run is, by steps and by the clock: its learning rate, what is due, and a resume."""
 
 from __future__ import annotations
 
-import multiprocessing
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers.trainer_callback import TrainerControl
 
-from llmkit import processes
-from llmkit.console import Progress, count, duration
-from llmkit.errors import UserError
-from llmkit.machine import choose, keep_memory
-from llmkit.pace import Pace
-from llmkit.processes import check_launch, from_first, sharded
+from llmkit.pace import FILE, Pace
 from llmkit.recipe import TrainSection
 
 
@@ -98,71 +95,57 @@ def test_a_budget_that_is_no_time(text: str) -> None:
         TrainSection(time_budget=text)
 
 
-def test_launches_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_launch(None)
-    check_launch(2)
-    monkeypatch.setenv("MASTER_PORT", "29500")
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
-    with pytest.raises(UserError, match="started only this one"):
-        check_launch(None)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    check_launch(2)
-    with pytest.raises(UserError, match="-n 3 under a launcher that started 2"):
-        check_launch(3)
+@pytest.mark.parametrize("kind", ["linear", "cosine", "constant"])
+@given(warm_up=st.floats(0, 0.99) | st.integers(1, 300), step=st.integers(0, 200), max_steps=st.integers(1, 200))
+def test_the_learning_rate_is_never_above_the_recipes(kind: Any, warm_up: float, step: int, max_steps: int) -> None:
+    pace = Pace(section(lr_scheduler_type=kind, warmup_steps=float(warm_up)))
+    assert 0 <= pace.learning_rate_factor(min(step, max_steps), max_steps) <= 1
 
 
-def worker(rank: int, size: int, store: str, answers: Any) -> None:
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
-    for items in (1, 2, 7):
-        result = sharded(list(range(items)), lambda item: item * item)
-        total = from_first(sum(result) if result is not None else None)
-        answers.put((rank, items, result, total))
-    dist.destroy_process_group()
-
-
-@pytest.mark.parametrize("size", [2, 3])
-def test_work_is_shared_out_and_comes_back_in_order(size: int, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    arguments = (size, str(tmp_path / "store"), answers)
-    started = [context.Process(target=worker, args=(rank, *arguments)) for rank in range(size)]
-    for process in started:
-        process.start()
-    got = [answers.get(timeout=120) for _ in range(3 * size)]
-    for process in started:
-        process.join(timeout=60)
-        assert process.exitcode == 0
-    for rank, items, result, total in got:
-        assert result == ([n * n for n in range(items)] if rank == 0 else None)
-        assert total == sum(n * n for n in range(items))
+@given(every=st.floats(0.004, 1) | st.integers(1, 60), max_steps=st.integers(1, 120))
+def test_everything_is_due_as_often_as_it_should_be(every: float, max_steps: int) -> None:
+    due = walk(Pace(section(eval_steps=float(every))), max_steps, max_steps)["evaluate"]
+    assert due[-1] == max_steps, "the end is evaluated"
+    if every >= 1:
+        steps = round(every)
+        assert due == sorted({*range(steps, max_steps + 1, steps), max_steps})
+    else:
+        assert len(due) <= math.ceil(1 / every)
+        # The first step at or past each multiple of the share; floats may put one a step to either side.
+        wanted = {math.ceil(k * every * max_steps - 1e-6) for k in range(1, math.floor(1 / every + 1e-9) + 1)}
+        assert set(due) == {*wanted, max_steps}
 
 
-def test_alone_it_is_a_loop() -> None:
-    assert sharded([1, 2, 3], lambda item: -item) == [-1, -2, -3]
-    assert from_first("x") == "x"
-    assert processes.default_processes() >= 1
+def test_a_resumed_run_goes_on_with_what_is_due() -> None:
+    pace = Pace(section(eval_steps=0.25))
+    state: Any = SimpleNamespace(global_step=50, max_steps=100, is_world_process_zero=True)
+    pace.on_train_begin(None, state, TrainerControl())
+    assert pace.share == 0.5
+    assert pace.left() == math.inf, "nothing is known of its speed yet"
+    evaluated = []
+    for step in range(51, 101):
+        control = TrainerControl()
+        pace.on_pre_optimizer_step(None, state, control)
+        state.global_step = step
+        pace.on_step_end(None, state, control)
+        evaluated += [step] * control.should_evaluate
+    assert evaluated == [75, 100]
 
 
-def test_precision_follows_the_hardware() -> None:
-    keep_memory()
-    assert choose(True).bf16
-    assert not choose(False).bf16
-    assert "as the recipe says" in choose(False).why
-    assert choose("auto").device
-
-
-def test_numbers_for_people() -> None:
-    assert [duration(s) for s in (7.4, 75, 3700)] == ["7 s", "1:15", "1:01:40"]
-    assert [count(n) for n in (842, 15_300, 2_100_000, 3e9)] == ["842", "15.3k", "2.1M", "3.0G"]
-
-
-def test_a_plain_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_time_left_follows_from_the_speed_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
-    monkeypatch.setattr("llmkit.console.time.monotonic", lambda: clock)
-    with Progress("working") as progress:
-        for second in range(12):
-            clock = float(second)
-            progress({"step": second})
-    assert capsys.readouterr().err.splitlines() == ["working  step 5", "working  step 10"]
+    monkeypatch.setattr("llmkit.pace.time.monotonic", lambda: clock)
+    pace = Pace(section())
+    state: Any = SimpleNamespace(global_step=50, max_steps=100, is_world_process_zero=True)
+    pace.on_train_begin(None, state, TrainerControl())
+    clock, state.global_step = 20.0, 60
+    pace.on_step_end(None, state, TrainerControl())
+    assert pace.left() == pytest.approx(80.0)
+
+
+def test_only_the_first_process_writes_the_clock_down(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-5").mkdir()
+    for first in (False, True):
+        state: Any = SimpleNamespace(global_step=5, is_world_process_zero=first)
+        Pace(section()).on_save(SimpleNamespace(output_dir=tmp_path), state, TrainerControl())
+        assert (tmp_path / "checkpoint-5" / FILE).is_file() is first

@@ -1,0 +1,218 @@
+"""Token shards hold exactly what the tokenizer says, survive a kill at any write, and say when they are damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from transformers import BertTokenizer
+
+from llmkit.corpus import shards
+from llmkit.corpus.masking import Vocabulary, mask_block
+from llmkit.corpus.packing import PackedBlocks
+from llmkit.corpus.shards import TokenShards, read_manifest, write_manifest, write_shards
+from llmkit.corpus.sources import OpenSource
+from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.errors import UserError
+from llmkit.recipe import Source
+
+WORDS = ["the", "ship", "town", "##s", "##ing", "sail", "old"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+class Texts(OpenSource):
+    """A source that holds its documents in memory."""
+
+    def __init__(self, texts: Sequence[str], weight: float = 1.0) -> None:
+        super().__init__(Source(path="memory", weight=weight), {"texts": list(texts)}, None)
+
+    def documents(self) -> Iterator[str]:
+        yield from self.content["texts"]
+
+
+def nothing(counts: Mapping[str, int]) -> None:
+    """A report that nobody reads."""
+
+
+def make(folder: Path, tokenizer: Any, *sources: Texts, report: Callable[[Mapping[str, int]], None] = nothing) -> Path:
+    folder.mkdir(exist_ok=True)
+    records = write_shards(folder, tokenizer, sources, report)
+    write_manifest(folder, tokenizer, records, {"key": {}, "sources": [source.spec.model_dump() for source in sources]})
+    return folder
+
+
+def in_order(folder: Path, split: str) -> list[list[int]]:
+    found = TokenShards(folder, split)
+    return [found.tokens(number, 0, int(found.lengths[number])).tolist() for number in range(len(found))]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BertTokenizer:
+    return BertTokenizer(vocab={token: number for number, token in enumerate([*SPECIAL, *WORDS])})
+
+
+def test_padding_and_truncation_of_a_tokenizer_file_are_not_taken_over(tokenizer: Any, tmp_path: Path) -> None:
+    """A tokenizer saved for sentence embeddings says `pad to 128, cut at 128`."""
+    saved = load_tokenizer_with(tokenizer, tmp_path / "saved", padding=16, truncation=4)
+    texts = ["the ship sails", "the old ship sailing the town", "ship"]
+    folder = make(tmp_path / "corpus", saved, Texts(texts))
+    found = in_order(folder, "validation") + in_order(folder, "train")
+    assert found == [tokenizer(text)["input_ids"] for text in texts]
+
+
+def load_tokenizer_with(tokenizer: Any, folder: Path, *, padding: int, truncation: int) -> Any:
+    backend = tokenizer.backend_tokenizer.__class__.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.enable_padding(length=padding)
+    backend.enable_truncation(truncation)
+    tokenizer.save_pretrained(folder)
+    backend.save(str(folder / "tokenizer.json"))
+    loaded = load_tokenizer(str(folder))
+    assert loaded.backend_tokenizer.padding is not None
+    return loaded
+
+
+def test_a_large_vocabulary_takes_32_bits(tmp_path: Path) -> None:
+    words = [*SPECIAL, *(f"word{number}" for number in range(70_000))]
+    large = BertTokenizer(vocab={token: number for number, token in enumerate(words)})
+    folder = make(tmp_path / "corpus", large, Texts(["word69999 word1", "word66000"]))
+    assert in_order(folder, "validation") == [[2, 70_004, 6, 3]]
+    assert in_order(folder, "train") == [[2, 66_005, 3]]
+    (shard,) = read_manifest(folder)["splits"]["train"]
+    with pa.memory_map(str(folder / shard["file"])) as file:
+        assert pa.ipc.open_stream(file).schema.field("input_ids").type == pa.list_(pa.uint32())
+
+
+def test_every_source_holds_out_its_own_documents(tokenizer: Any, tmp_path: Path) -> None:
+    long = [f"the ship {'sails ' * (number % 5)}" for number in range(401)]
+    folder = make(tmp_path / "corpus", tokenizer, Texts(["", "old town", *long], 2.0), Texts(["ship", "town"], 0.5))
+    ids = [tokenizer(text)["input_ids"] for text in ["old town", *long]]
+    held_out = [ids[0], ids[200], ids[400], tokenizer("ship")["input_ids"]]
+    assert in_order(folder, "validation") == held_out, "empty documents are not counted"
+    assert TokenShards(folder, "validation").weights.tolist() == [2.0, 2.0, 2.0, 0.5]
+    train = TokenShards(folder, "train")
+    assert train.weights.tolist() == [2.0] * 399 + [0.5]
+    totals = read_manifest(folder)["totals"]
+    assert totals["train"] == {"documents": len(train), "tokens": int(train.lengths.sum())}
+    # Each document of the first source twice, and of the second every other one: here, none of one.
+    blocks = PackedBlocks(train, 10)
+    stream = [token for split in in_order(folder, "train")[:-1] for token in split * 2]
+    assert (
+        np.concatenate([blocks[number].input_ids for number in range(len(blocks))]).tolist()
+        == (stream[: len(blocks) * 10])
+    )
+    assert 0 <= len(stream) - blocks.tokens < 10, "at most the last, unfilled block is left out"
+
+
+def test_a_kill_at_any_write_changes_nothing(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SHARD_TOKENS", 40)
+    monkeypatch.setattr(shards, "BATCH_CHARACTERS", 60)
+    sources = [Texts(["the ship sails", "", "old town"] * 9), Texts(["   "]), Texts(["towns"] * 25)]
+    whole = content(make(tmp_path / "whole", tokenizer, *sources))
+    write, writes = shards.write_whole, 0
+
+    def counted(path: Path, data: str | bytes) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == stop:
+            raise KeyboardInterrupt
+        write(path, data)
+
+    monkeypatch.setattr(shards, "write_whole", counted)
+    stop = -1
+    assert content(make(tmp_path / "counted", tokenizer, *sources)) == whole
+    assert writes > 15, "the corpus takes several shards"
+    for stop in range(1, writes + 1):
+        folder = tmp_path / f"killed at {stop}"
+        writes = 0
+        with pytest.raises(KeyboardInterrupt):
+            make(folder, tokenizer, *sources)
+        assert not (folder / "manifest.json").exists()
+        stop = -1
+        assert content(make(folder, tokenizer, *sources)) == whole
+
+
+def test_the_report_counts_up_to_the_whole(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SHARD_TOKENS", 40)
+    monkeypatch.setattr(shards, "BATCH_CHARACTERS", 60)
+    seen: list[dict[str, int]] = []
+    texts = ["the ship sails", "", "old town"] * 9
+    folder = make(tmp_path / "c", tokenizer, Texts(texts), Texts(["é"]), report=lambda counts: seen.append({**counts}))
+    for key in ("documents", "tokens", "bytes"):
+        values = [counts[key] for counts in seen]
+        assert values == sorted(values)
+    totals = read_manifest(folder)["totals"].values()
+    assert seen[-1] == {
+        "documents": sum(part["documents"] for part in totals),
+        "tokens": sum(part["tokens"] for part in totals),
+        "bytes": sum(len(text) for text in texts) + 2,
+    }
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def another_table(file: Path) -> None:
+    table = pa.table({"text": ["not tokens"]})
+    with pa.ipc.new_stream(str(file), table.schema) as stream:
+        stream.write_table(table)
+
+
+@pytest.mark.parametrize("damage", [truncated, emptied, Path.unlink, another_table])
+def test_a_damaged_shard_is_named(damage: Callable[[Path], None], tokenizer: Any, tmp_path: Path) -> None:
+    folder = make(tmp_path / "corpus", tokenizer, Texts(["the old ship sails"] * 50))
+    damage(folder / "train-00000.arrow")
+    with pytest.raises(UserError, match=r"train-00000\.arrow is damaged") as caught:
+        TokenShards(folder, "train")
+    assert "tokenize" in caught.value.remedy
+    assert len(TokenShards(folder, "validation")) == 1
+
+
+def test_shards_of_another_format_are_not_read(tokenizer: Any, tmp_path: Path) -> None:
+    folder = make(tmp_path / "corpus", tokenizer, Texts(["ship"]))
+    manifest = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(manifest.replace('"format": 1', '"format": 99'))
+    with pytest.raises(UserError, match="is of format 99; this llmkit reads 1"):
+        TokenShards(folder, "train")
+    with pytest.raises(UserError, match="is not there"):
+        TokenShards(tmp_path / "none", "train")
+
+
+def test_masking_knows_the_tokenizer(tokenizer: Any) -> None:
+    vocabulary = Vocabulary.of(tokenizer)
+    assert vocabulary.mask_id == 4
+    # [UNK] stands for a word of the text, so it is masked as others are.
+    assert np.flatnonzero(vocabulary.special).tolist() == [0, 2, 3, 4]
+    assert vocabulary.ordinary.tolist() == [1, *range(5, 12)]
+    assert [token for token, continues in zip([*SPECIAL, *WORDS], vocabulary.continues, strict=True) if continues] == [
+        "##s",
+        "##ing",
+    ]
+
+
+def test_whole_words_end_with_the_word_that_fills_the_share(tokenizer: Any) -> None:
+    """Words of a block that begins inside one, and where [SEP] [CLS] stand between documents."""
+    ids = np.array([9, 8, 3, 2, *[5, 6, 8, 10, 9, 6, 11, 10, 8] * 4, 3])
+    word = np.array([0, 0, -1, -1, *(number + 9 * k for k in range(4) for number in [1, 2, 2, 3, 3, 4, 5, 6, 6]), -1])
+    allowed = word >= 0
+    for block in range(200):
+        _, chosen = mask_block(
+            ids, Vocabulary.of(tokenizer), probability=0.15, whole_words=True, seed=0, epoch=0, block=block
+        )
+        picked = np.unique(word[chosen])
+        assert chosen.tolist() == np.flatnonzero(np.isin(word, picked)).tolist(), "whole words, and no special token"
+        target = round(0.15 * allowed.sum())
+        sizes = [int((word == number).sum()) for number in picked]
+        assert target <= sum(sizes) < target + max(sizes)

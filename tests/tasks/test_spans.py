@@ -1,0 +1,41 @@
+"""The order of spans: which of several equal ones is taken does not depend on the machine."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmkit.tasks.spans import best_spans
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()), min_size=1, max_size=14),
+    st.integers(1, 20),
+    st.integers(1, 30),
+)
+def test_of_equal_spans_the_earlier_then_the_shorter_is_kept(
+    tokens: list[tuple[int, int, bool]], longest: int, count: int
+) -> None:
+    """Three values for a logit: nearly every list ends inside a tie."""
+    start, end, allowed = (np.array(column) for column in zip(*tokens, strict=True))
+    legal = [
+        (first, last, float(start[first] + end[last]))
+        for first in range(len(tokens))
+        for last in range(first, min(len(tokens), first + longest))
+        if allowed[first] and allowed[last]
+    ]
+    expected = sorted(legal, key=lambda span: (-span[2], span[0], span[1]))[:count]
+    assert best_spans(start.astype(np.float32), end.astype(np.float32), allowed, longest, count) == expected
+
+
+def test_a_sum_that_float32_would_round_still_decides() -> None:
+    start = np.array([2.0**24, 2.0**24], np.float32)
+    end = np.array([0.0, 1.0], np.float32)
+    assert best_spans(start, end, np.array([True, True]), 1, 1) == [(1, 1, 2.0**24 + 1)]
+
+
+def test_an_answer_may_reach_over_a_token_that_none_may_begin_or_end_on() -> None:
+    logits = np.zeros(3, np.float32)
+    spans = best_spans(logits, logits, np.array([True, False, True]), 3, 9)
+    assert [(first, last) for first, last, _ in spans] == [(0, 0), (0, 2), (2, 2)]

@@ -1,0 +1,163 @@
+"""Files as people have them: names of splits, ids, answers in older forms, and mistakes that hide."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llmkit.errors import UserError
+from llmkit.recipe import DataSection
+from llmkit.tasks import TASKS
+
+SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
+CONTEXT = "Tom Reed founded Ambury."
+
+
+def row(number: int = 1, **changes: Any) -> dict[str, Any]:
+    answers = {"text": ["Tom Reed"], "answer_start": [0]}
+    values = {"id": f"q{number}", "context": CONTEXT, "question": "Who?", "answers": answers, **changes}
+    return {name: value for name, value in values.items() if value is not ...}
+
+
+def article(*questions: Any, **changes: Any) -> dict[str, Any]:
+    return {"title": "Ambury", "paragraphs": [{"context": CONTEXT, "qas": list(questions), **changes}]}
+
+
+def load(file: Path, task: Any = SQUAD) -> list[dict[str, Any]]:
+    return list(task.load(DataSection(validation=str(file)), ["validation"])["validation"])
+
+
+def problems(file: Path, task: Any = SQUAD) -> str:
+    with pytest.raises(UserError) as caught:
+        load(file, task)
+    return "\n".join(caught.value.problems)
+
+
+def write(folder: Path, name: str, content: Any) -> Path:
+    file = folder / name
+    lines = "\n".join(json.dumps(item, ensure_ascii=False) for item in content) if name.endswith("l") else None
+    file.write_text(lines if lines is not None else json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("name", ["validation.json", "valid.json", "val.json", "dev-v2.0.json", "validation-new.jsonl"])
+def test_the_validation_split_by_any_of_its_names(name: str, tmp_path: Path) -> None:
+    write(tmp_path, name, [row()])
+    write(tmp_path, "train-v1.1.json", [row(2)])
+    write(tmp_path, "notes.json", ["not data"])
+    splits = SQUAD.load(DataSection(path=str(tmp_path)), ["train", "validation"])
+    assert {split: rows["id"][:] for split, rows in splits.items()} == {"train": ["q2"], "validation": ["q1"]}
+
+
+def test_one_file_stands_for_every_split(tmp_path: Path) -> None:
+    file = write(tmp_path, "mine.json", [row()])
+    splits = SQUAD.load(DataSection(path=str(file)), ["train", "test"])
+    assert [splits[name]["id"][:] for name in ("train", "test")] == [["q1"], ["q1"]]
+
+
+def test_a_split_that_local_data_cannot_have(tmp_path: Path) -> None:
+    file = write(tmp_path, "train.json", [row()])
+    for data in (DataSection(path=str(tmp_path)), DataSection(train=str(file))):
+        with pytest.raises(UserError, match=r"local data has no split 'validaton' \(did you mean validation\?\)"):
+            SQUAD.load(data, ["validaton"])
+    with pytest.raises(UserError, match="no validation data is given"):
+        SQUAD.load(DataSection(train=str(file)), ["validation"])
+    with pytest.raises(UserError, match="the demo has no split 'test'"):
+        SQUAD.load(DataSection(path="demo"), ["test"])
+
+
+@pytest.mark.parametrize("path", ["./none", "none.json", "/none/at/all"])
+def test_a_path_is_not_taken_for_a_hub_id(path: str) -> None:
+    with pytest.raises(UserError, match=f"data.path: no such file or folder: {path}"):
+        SQUAD.load(DataSection(path=path), ["train"])
+
+
+def test_separators_of_unicode_do_not_end_a_json_line(tmp_path: Path) -> None:
+    """JSON may hold U+2028, U+0085 and others as they are; `str.splitlines` would break the line there."""
+    context = "Tom\u2028Reed\x85founded\u2029it."
+    rows = [row(context=context, answers={"text": ["Reed"], "answer_start": [4]})]
+    (read,) = load(write(tmp_path, "rows.jsonl", rows))
+    assert read["context"] == context
+
+
+def test_answers_of_squad_2_in_its_own_json(tmp_path: Path) -> None:
+    """A question that is impossible has no answer, whatever plausible ones stand beside it."""
+    plausible = [{"text": "Tom", "answer_start": 0}]
+    questions = [
+        {"id": "a", "question": "Who?", "answers": plausible, "is_impossible": False},
+        {"id": "b", "question": "Who fled?", "answers": [], "plausible_answers": plausible, "is_impossible": True},
+        {"id": "c", "question": "Who hid?", "plausible_answers": plausible, "is_impossible": True},
+    ]
+    file = write(tmp_path, "dev.json", {"version": "v2.0", "data": [article(*questions)]})
+    read = load(file, SQUAD_V2)
+    assert [(r["id"], r["title"], r["answers"]["text"]) for r in read] == [
+        ("a", "Ambury", ["Tom"]),
+        ("b", "Ambury", []),
+        ("c", "Ambury", []),
+    ]
+    assert "qas[1]: no answer; for questions without an answer use the task squad_v2" in problems(file)
+
+
+def test_a_mistyped_field_of_nested_json_is_not_read_as_no_answer(tmp_path: Path) -> None:
+    """In SQuAD 2.0 no answers is a legal value: a typo must not turn every question into an impossible one."""
+    wrong = {"id": "a", "question": "Who?", "answer": [{"text": "Tom", "answer_start": 0}]}
+    file = write(tmp_path, "answer.json", {"data": [article(wrong)]})
+    assert "data[0].paragraphs[0].qas[0]: no 'answers' (did you mean answer?)" in problems(file, SQUAD_V2)
+    right = {"id": "a", "question": "Who?", "answers": []}
+    file = write(tmp_path, "context.json", {"data": [article(right, context=None, contxt=CONTEXT)]})
+    assert "no 'context' (did you mean contxt?)" in problems(file, SQUAD_V2)
+    file = write(tmp_path, "questions.json", {"data": [article("Who?")]})
+    assert "data[0].paragraphs[0].qas[0]: expected an object" in problems(file)
+
+
+def test_ids_may_be_numbers_and_may_be_left_out(tmp_path: Path) -> None:
+    assert [r["id"] for r in load(write(tmp_path, "n.json", [row(id=7), row(id=8)]))] == ["7", "8"]
+    assert "id '7' is taken by" in problems(write(tmp_path, "twice.json", [row(id=7), row(id="7")]))
+    rows = load(write(tmp_path, "none.json", [row(id=...), row(id=...)]))
+    assert [r["id"] for r in rows] == ["validation-0", "validation-1"]
+
+
+def test_parquet_of_other_makes(tmp_path: Path) -> None:
+    """Answers as a list of objects, columns of other names, and another table altogether."""
+    objects = [{"text": "Tom", "answer_start": 0}]
+    pq.write_table(pa.Table.from_pylist([row(answers=objects, extra=1.5)]), tmp_path / "objects.parquet")
+    (read,) = load(tmp_path / "objects.parquet")
+    assert read["answers"] == {"text": ["Tom"], "answer_start": [0]}
+    assert "extra" not in read
+    pq.write_table(pa.Table.from_pylist([row(context=..., contexts=CONTEXT)]), tmp_path / "mistyped.parquet")
+    assert "row 0: no 'context' (did you mean contexts?)" in problems(tmp_path / "mistyped.parquet")
+    pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "other.parquet")
+    assert "no 'context'" in problems(tmp_path / "other.parquet")
+    floats = {"text": ["Tom"], "answer_start": [0.0]}
+    pq.write_table(pa.Table.from_pylist([row(answers=floats)]), tmp_path / "floats.parquet")
+    assert "a whole number of characters" in problems(tmp_path / "floats.parquet")
+
+
+def test_half_a_surrogate_pair_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    """JSON can escape what is no text; Arrow would end in a UnicodeEncodeError."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row()) + "\n" + json.dumps(row(2, question="Who \ud83d?")))
+    assert "rows.jsonl:2: 'question' holds half a surrogate pair" in problems(file)
+
+
+def test_problems_of_all_kinds_are_shown_up_to_three(tmp_path: Path) -> None:
+    bad = [
+        row(1, question=3),
+        row(2),
+        row(2),
+        row(3, answers={"text": ["Reed"], "answer_start": [0]}),
+        row(4, context=""),
+        row(5, answers=[{"text": "Tom"}]),
+    ]
+    shown = problems(write(tmp_path, "rows.jsonl", bad)).splitlines()
+    assert "rows.jsonl:1: 'question' is empty or not text" in shown[0]
+    assert "rows.jsonl:3: id 'q2' is taken by" in shown[1]
+    assert shown[1].endswith("rows.jsonl:2")
+    assert "rows.jsonl:4: answer 'Reed' is not at character 0" in shown[2]
+    assert shown[2].endswith("reads 'Tom ' there")
+    assert shown[3:] == ["… and 2 more like it in the validation split"]

@@ -1,0 +1,157 @@
+"""`llmkit ask`: the answer and its place. The model is made by hand: it points at a letter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
+
+Command = Callable[..., tuple[int, str, str]]
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "é", "x", "y", "z", "a", "b", "?", "##b"]
+LONG = "a b " * 40 + "\n\nx y\n" + "b a " * 40  # longer than five windows; x, the answer, in line 3
+
+
+def pointing_model(*, sure: bool) -> BertForQuestionAnswering:
+    """Answers with x, and abstains unless it is sure: the logits of each token are read off its embedding."""
+    config = BertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=len(VOCABULARY),
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=4,
+        max_position_embeddings=48,
+    )
+    model = BertForQuestionAnswering(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        # One dimension a token. With all other weights at 0, layers pass them on: normalized, not mixed.
+        model.bert.embeddings.word_embeddings.weight.copy_(torch.eye(len(VOCABULARY)))
+        for name, parameter in model.named_parameters():
+            if name.endswith("LayerNorm.weight"):
+                parameter.fill_(1.0)
+        for token, logit in (("[CLS]", 1.0 if sure else 3.0), ("x", 2.0), ("y", 1.5)):
+            model.qa_outputs.weight[:, VOCABULARY.index(token)] = logit
+    return model
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("material")
+    tokenizer = BertTokenizer(vocab={token: number for number, token in enumerate(VOCABULARY)})
+    windows = {"max_length": 40, "doc_stride": 10, "max_answer_length": 1}
+    for name, task, sure in (("run", "squad", False), ("sure", "squad_v2", True), ("unsure", "squad_v2", False)):
+        (folder / name).mkdir()
+        recipe = {"name": name, "task": task, "data": {"path": "demo", **windows}}
+        (folder / name / "recipe.yaml").write_text(json.dumps(recipe))
+        pointing_model(sure=sure).save_pretrained(folder / name / "model")
+        tokenizer.save_pretrained(folder / name / "model")
+    return folder
+
+
+def answer(llmkit: Command, *arguments: str | Path) -> dict[str, Any]:
+    code, out, err = llmkit("ask", *map(str, arguments), "--json")
+    assert code == 0, err
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+def test_the_answer_with_its_place(material: Path, llmkit: Command) -> None:
+    code, out, err = llmkit("ask", str(material / "run"), "-q", "a?", "-c", "É a\nb x\ty")
+    assert code == 0, err
+    first, second, third, *table = out.splitlines()
+    assert first.startswith("x  (")
+    assert second == "  the passage, line 2, characters 6 to 7:"
+    assert third == "  … É a b [x] y …"
+    assert "other candidates" in table[0]
+    assert table[1].split()[1:] == ["y", "8", "to", "9"], "the runner-up"
+    assert len(table) == 1 + 3
+
+
+def test_the_same_as_json(material: Path, llmkit: Command) -> None:
+    document = answer(llmkit, material / "run", "-q", "a?", "-c", "É a\nb x\ty")
+    assert {name: document[name] for name in ("text", "start", "end", "line", "null_score")} == {
+        "text": "x",
+        "start": 6,
+        "end": 7,
+        "line": 2,
+        "null_score": None,
+    }
+    assert [c["text"] for c in document["candidates"][:2]] == ["x", "y"]
+    assert sum(c["probability"] for c in document["candidates"]) == pytest.approx(1)
+    assert document["score"] == document["candidates"][0]["probability"]
+
+
+@pytest.mark.parametrize("model", ["run", "run/model"])
+def test_a_file_longer_than_a_window(model: str, material: Path, llmkit: Command, tmp_path: Path) -> None:
+    """A bare checkpoint too, with 48 positions, though a window is 384 tokens by default."""
+    (tmp_path / "passage.txt").write_text("\ufeff" + LONG, encoding="utf-8")
+    document = answer(llmkit, material / model, "-q", "a?", "-f", "passage.txt")
+    assert document["line"] == 3
+    assert document["start"] == LONG.index("x")
+    assert LONG[document["start"] :].startswith(document["text"])
+    assert document["end"] == document["start"] + len(document["text"])
+    for candidate in document["candidates"]:
+        assert candidate["text"] == LONG[candidate["start"] : candidate["end"]]
+    code, out, _ = llmkit("ask", str(material / model), "-q", "a?", "-f", "passage.txt")
+    assert code == 0
+    assert f"passage.txt, line 3, characters {document['start']} to" in out
+
+
+def test_a_model_may_find_no_answer(material: Path, llmkit: Command) -> None:
+    code, out, err = llmkit("ask", str(material / "unsure"), "-q", "a?", "-c", "a x b")
+    assert code == 0, err
+    assert out.startswith("no answer in the passage  (")
+    assert "other candidates" in out
+    document = answer(llmkit, material / "unsure", "-q", "a?", "-c", LONG)
+    assert (document["text"], document["start"], document["line"]) == ("", None, None)
+    assert document["null_score"] > 0
+    assert document["candidates"][0]["text"] == "x", "what it would have said"
+    assert answer(llmkit, material / "sure", "-q", "a?", "-c", "a x b")["text"] == "x"
+    assert answer(llmkit, material / "run", "-q", "a?", "-c", "a x b")["text"] == "x", "squad always has an answer"
+
+
+def test_the_threshold_of_the_runs_evaluation_decides(material: Path, llmkit: Command) -> None:
+    metrics = material / "unsure" / "metrics.json"
+    for threshold, text in ((100.0, "x"), (-100.0, "")):
+        metrics.write_text(json.dumps({"tuned": {"null_threshold": threshold}}))
+        assert answer(llmkit, material / "unsure", "-q", "a?", "-c", "a x b")["text"] == text
+    metrics.unlink()
+
+
+def test_a_passage_of_characters_that_no_token_holds(material: Path, llmkit: Command) -> None:
+    code, out, err = llmkit("ask", str(material / "run"), "-q", "a?", "-c", "\u200b")
+    assert (code, out) == (0, "no answer in the passage  (0% sure)\n"), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-q", "a?"], "give a passage: either -c TEXT or -f FILE"),
+        (["-q", "a?", "-c", "a", "-f", "good.txt"], "either -c TEXT or -f FILE"),
+        (["-q", "a?", "-c", " \n"], "the passage is empty"),
+        (["-q", "a?", "-f", "empty.txt"], "the passage in empty.txt is empty"),
+        (["-q", "a?", "-f", "none.txt"], "no such file: none.txt"),
+        (["-q", "a?", "-f", "folder"], "folder cannot be read"),
+        (["-q", "a?", "-f", "latin.txt"], "latin.txt: not UTF-8 text (byte 1)"),
+        (["-q", "\t", "-c", "a"], "the question is empty"),
+        (["-q", "a " * 60, "-c", "a"], "its question takes 60 tokens, which leaves 0 of max_length 40"),
+    ],
+)
+def test_what_can_be_wrong(
+    arguments: list[str], expected: str, material: Path, llmkit: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "good.txt").write_text("a x")
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "latin.txt").write_bytes(b"x\xe9")
+    (tmp_path / "folder").mkdir()
+    code, out, err = llmkit("ask", str(material / "run"), *arguments)
+    assert (code, out) == (1, "")
+    assert expected in err
+    assert "Traceback" not in err

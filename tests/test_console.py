@@ -1,0 +1,102 @@
+"""Talk on stderr, results on stdout, a user's text as it is, and one process that speaks."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from llmkit import console
+from llmkit.console import Progress, count, duration, fail, result, say, table, warn
+from llmkit.errors import UserError
+
+Captured = pytest.CaptureFixture[str]
+
+# Markup, an emoji's code and backslashes, to rich; a path or a passage, to the user.
+TEXT = r":smile: [bold]x[/bold] [red] \[y] 50 % C:\data[1]" + "\\"
+LONG = "word " * 100
+
+
+@pytest.mark.parametrize("text", [TEXT, LONG, "Zürich → 東京"])
+def test_text_is_printed_as_it_is(text: str, capsys: Captured) -> None:
+    result(text)
+    say(text)
+    warn(text)
+    fail([text, "and another"], "z " + text)
+    captured = capsys.readouterr()
+    assert captured.out == f"{text}\n"
+    assert captured.err == f"{text}\nwarning: {text}\nerror: {text}\nerror: and another\nZ {text}.\n"
+
+
+def test_a_table_prints_its_cells_as_they_are(capsys: Captured) -> None:
+    table(["name", ">f1"], [[TEXT, "7.00"], ["short", "10.00"]], title=TEXT)
+    title, header, first, second = capsys.readouterr().out.splitlines()
+    assert title.rstrip() == TEXT
+    assert header.split() == ["name", "f1"]
+    assert first.startswith(TEXT)
+    assert first.endswith(" 7.00"), "numbers are aligned on the right"
+    assert second.endswith("10.00")
+
+
+def test_an_error_without_a_remedy_is_one_line(capsys: Captured) -> None:
+    fail(UserError("wrong").problems, UserError("wrong").remedy)
+    assert capsys.readouterr().err == "error: wrong\n"
+
+
+def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
+    result("a")
+    say("b")
+    warn("c")
+    table(["d"], [["e"]])
+    with Progress("f") as progress:
+        progress({"g": 1})
+    assert capsys.readouterr() == ("", "")
+    fail(["an error"], "")  # which is worth hearing of from any process
+    assert "an error" in capsys.readouterr().err
+
+
+def test_on_a_terminal_progress_is_one_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "_stderr", Console(file=screen, force_terminal=True, width=80, highlight=False))
+    with Progress("working") as progress:
+        progress({"step": "3/9", "": ":tada: [bold]"})
+    assert "working  step 3/9  :tada: [bold]" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("show", "number", "text"),
+    [
+        (duration, 0, "0 s"),
+        (duration, 59.4, "59 s"),
+        (duration, 60, "1:00"),
+        (duration, 3599.7, "1:00:00"),
+        (duration, 90061, "25:01:01"),
+        (count, 0, "0"),
+        (count, 999, "999"),
+        (count, 1000, "1.0k"),
+        (count, 2.5e9, "2.5G"),
+    ],
+)
+def test_numbers_for_people(show: Callable[[float], str], number: float, text: str) -> None:
+    assert show(number) == text
+
+
+def test_results_can_be_piped(capsys: Captured) -> None:
+    result("[1, 2]")
+    assert not sys.stdout.isatty()
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_plain_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = 0.0
+    monkeypatch.setattr("llmkit.console.time.monotonic", lambda: clock)
+    with Progress("working") as progress:
+        for second in range(12):
+            clock = float(second)
+            progress({"step": second})
+    assert capsys.readouterr().err.splitlines() == ["working  step 5", "working  step 10"]

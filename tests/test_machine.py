@@ -1,0 +1,116 @@
+"""What is found out about the machine, and what doctor makes of it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import llmkit
+from llmkit import doctor
+from llmkit.cache import cache_folder
+from llmkit.machine import choose, environment, hardware, keep_memory, versions
+
+
+@pytest.mark.parametrize(("avx512", "amx"), [(False, False), (True, False), (False, True)])
+def test_bf16_is_chosen_where_the_processor_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, avx512: bool, amx: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    choice = choose("auto")
+    assert choice.bf16 is (avx512 or amx)
+    assert choice.threads == torch.get_num_threads()
+    assert choice.why.endswith(
+        "bf16 (the hardware computes in it)" if choice.bf16 else "fp32 (no bf16 instructions here)"
+    )
+    for told in (True, False):
+        assert choose(told).bf16 is told, "the recipe has the last word"
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_gpu_is_named(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card 9000")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
+    choice = choose("auto")
+    assert (choice.device, choice.bf16) == ("Card 9000", able)
+
+
+@pytest.mark.parametrize("platform_name", ["darwin", "win32"])
+def test_the_allocator_is_left_alone_where_it_is_not_glibc(monkeypatch: pytest.MonkeyPatch, platform_name: str) -> None:
+    def refuse(_: None) -> None:
+        raise AssertionError("no C library is opened here")
+
+    monkeypatch.setattr(sys, "platform", platform_name)
+    monkeypatch.setattr("llmkit.machine.ctypes.CDLL", refuse)
+    keep_memory()
+
+
+def test_what_a_run_writes_down_of_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["llmkit", "pretrain"])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found = json.loads(json.dumps(environment({"train": "abc"})))
+    assert found["command"] == ["llmkit", "pretrain"]
+    assert found["processes"] == 2
+    assert found["data"] == {"train": "abc"}
+    assert found["versions"] == versions()
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["versions"]["llmkit"] == llmkit.__version__
+    assert found["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert found["hardware"] == hardware()
+    assert found["hardware"]["cores"] >= 1
+    assert found["hardware"]["memory_gb"] > 0
+
+
+def test_a_machine_without_proc_still_has_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "open", nothing)
+    assert hardware()["processor"] == platform.processor()
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "reachable"), (503, "answers with status 503")])
+def test_doctor_asks_the_hub_once(monkeypatch: pytest.MonkeyPatch, status: int, state: str) -> None:
+    from huggingface_hub.utils import httpx
+
+    asked: list[str] = []
+
+    def get(url: str, timeout: float) -> Any:
+        asked.append(url)
+        assert 0 < timeout <= 10
+        return httpx.Response(status, request=httpx.Request("GET", url))
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", "http://mirror.example/")
+    monkeypatch.setattr(httpx, "get", get)
+    assert doctor.examine()["hub"] == {"endpoint": "http://mirror.example", "state": state}
+    assert asked == ["http://mirror.example/api/models?limit=1"]
+
+
+def test_doctor_shows_a_cache_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "not" / "there" / "yet"))
+    found = doctor.examine()
+    assert found["cache"] == {"folder": str(cache_folder()), "writable": True}
+    assert not (tmp_path / "not").exists(), "it looks and makes nothing"
+    monkeypatch.setattr("llmkit.doctor.os.access", lambda *_: False)
+    doctor.show(doctor.examine())
+    shown = capsys.readouterr().out
+    assert "NOT writable: set LLMKIT_CACHE" in shown
+    for name in (*versions(), *hardware(), "computing", "processes", "hub"):
+        assert f"\n{name} " in shown
+
+
+def test_doctor_names_a_cache_whose_place_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "file" / "cache"))
+    assert doctor.examine()["cache"]["writable"] is False

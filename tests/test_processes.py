@@ -1,0 +1,157 @@
+"""How several processes are started, and what is said where one runs in place of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmkit.errors import UserError
+from llmkit.processes import (
+    check_launch,
+    default_processes,
+    from_first,
+    launched,
+    rank,
+    relaunch,
+    sharded,
+    start_group,
+    world_size,
+)
+
+ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}  # what `accelerate launch` leaves behind
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, str]]]:
+    """Command lines and environments that were started, without starting them."""
+    seen: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], *, env: dict[str, str], check: bool) -> Any:
+        assert not check, "the launcher has told of the error; a traceback of ours would only hide it"
+        seen.append((command, env))
+        return SimpleNamespace(returncode=7)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return seen
+
+
+def test_the_same_command_goes_to_every_process(started: list[tuple[list[str], dict[str, str]]]) -> None:
+    assert relaunch(4, ["finetune", "--task", "squad", "-o", "a b", "-n", "4"]) == 7
+    ((command, _),) = started
+    assert command == [
+        sys.executable,
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"),
+        *("-m", "llmkit", "finetune", "--task", "squad", "-o", "a b", "-n", "4"),
+    ]
+
+
+@pytest.mark.parametrize(("cores", "count", "threads"), [(8, 2, "4"), (2, 4, "1"), (None, 2, "1")])
+def test_the_cores_are_shared_out(
+    started: list[tuple[list[str], dict[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int | None,
+    count: int,
+    threads: str,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    relaunch(count, [])
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    relaunch(count, [])
+    assert [environment["OMP_NUM_THREADS"] for _, environment in started] == [threads, "3"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked", "told"),
+    [
+        ({}, None, None),
+        ({}, 2, None),  # -n starts them
+        ({"WORLD_SIZE": "2"}, None, None),
+        ({"WORLD_SIZE": "2"}, 2, None),  # a process that -n started reads the same command line
+        ({"WORLD_SIZE": "2"}, 1, "-n 1 under a launcher that started 2 processes"),
+        ({"WORLD_SIZE": "2", **ACCELERATE}, None, None),
+        ({"MASTER_PORT": "29500"}, None, None),
+        (ACCELERATE, None, "started only this one"),
+        (ACCELERATE, 2, "started only this one"),
+    ],
+)
+def test_who_runs_alone_is_told(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], asked: int | None, told: str | None
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert launched() is ("WORLD_SIZE" in environment)
+    if told is None:
+        check_launch(asked)
+    else:
+        with pytest.raises(UserError, match=told) as caught:
+            check_launch(asked)
+        assert caught.value.remedy
+
+
+def test_alone_unless_a_launcher_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (rank(), world_size()) == (0, 1)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert (rank(), world_size()) == (2, 3)
+
+
+def test_processes_that_do_not_find_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu: SimpleNamespace(num_processes=1, device="cpu"))
+    assert start_group() == "cpu"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="2 processes were started and 1 found each other"):
+        start_group()
+
+
+@pytest.mark.parametrize("items", [0, 1, 2, 7])
+def test_a_group_of_one(tmp_path: Path, items: int) -> None:
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        assert sharded(list(range(items)), lambda item: item * item) == [item * item for item in range(items)]
+        assert from_first({"f1": 0.0}) == {"f1": 0.0}
+    finally:
+        dist.destroy_process_group()
+
+
+def worker(rank: int, size: int, store: str, answers: Any) -> None:
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+    for items in (1, 2, 7):
+        result = sharded(list(range(items)), lambda item: item * item)
+        total = from_first(sum(result) if result is not None else None)
+        answers.put((rank, items, result, total))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_work_is_shared_out_and_comes_back_in_order(size: int, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    arguments = (size, str(tmp_path / "store"), answers)
+    started = [context.Process(target=worker, args=(rank, *arguments)) for rank in range(size)]
+    for process in started:
+        process.start()
+    got = [answers.get(timeout=120) for _ in range(3 * size)]
+    for process in started:
+        process.join(timeout=60)
+        assert process.exitcode == 0
+    for number, items, result, total in got:
+        assert result == ([n * n for n in range(items)] if number == 0 else None)
+        assert total == sum(n * n for n in range(items))
+
+
+def test_alone_it_is_a_loop() -> None:
+    assert sharded([1, 2, 3], lambda item: -item) == [-1, -2, -3]
+    assert from_first("x") == "x"
+    assert default_processes() >= 1
