@@ -56,13 +56,13 @@ def result(text: str) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
     """A table of results, on stdout. Columns of numbers (`:>` before the name) are right-aligned."""
-    grid = Table(
-        title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold"
-    )
+    grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=False)
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
+    if title:
+        result(title)  # not the table's own: that wraps at the width of the columns
     if is_main():
         Console(highlight=False).print(grid)
 
