@@ -44,7 +44,8 @@ class EpochBatches(Sampler[list[int]]):
         return -(-self._count // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        random = np.random.Generator(np.random.Philox(key=self._seed, counter=[0, 0, 0, self.epoch]))
+        # Another stream than those of the masks, whose second counter is 0.
+        random = np.random.Generator(np.random.Philox(key=self._seed, counter=[0, 1, self.epoch, 0]))
         order = random.permutation(self._count)
         if self._lengths is not None:
             order = self._bucketed(order, random)
@@ -77,6 +78,7 @@ class MaskedBlocks(Dataset[dict[str, Array]]):
     ) -> None:
         self._blocks, self._vocabulary = blocks, vocabulary
         self._probability, self._whole_words, self._seed = probability, whole_words, seed
+        self.block_size = blocks.size
 
     def __len__(self) -> int:
         return len(self._blocks)

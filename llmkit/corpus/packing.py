@@ -58,6 +58,8 @@ class PackedBlocks:
         return self._count * self.size
 
     def __getitem__(self, number: int) -> Block:
+        if not 0 <= number < self._count:
+            raise IndexError(number)
         start = number * self.size
         ids, segments, positions = (np.empty(self.size, np.int64) for _ in range(3))
         at = int(np.searchsorted(self._starts, start, side="right")) - 1
