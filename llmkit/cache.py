@@ -12,14 +12,15 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from llmkit.errors import UserError
+from llmkit.console import say
+from llmkit.errors import UserError, differences
 
 
 def cache_folder() -> Path:
@@ -41,6 +42,18 @@ def file_fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:20]
 
 
+def say_why_missed(folder: Path, key: Mapping[str, Any]) -> None:
+    """Say what changed, where a single thing in `key` tells apart what is wanted and what was made before.
+
+    What is made is known by the `key` in its manifest.json.
+    """
+    made = [json.loads(file.read_text(encoding="utf-8"))["key"] for file in folder.parent.glob("*/manifest.json")]
+    for told in (differences(other, json.loads(json.dumps(key))) for other in made):
+        if len(told) == 1:
+            say(f"{folder.parent.name} made before do not fit: {told[0]}")
+            return
+
+
 def built_once(folder: Path, build: Callable[[Path], None], *, is_whole: Callable[[Path], bool]) -> Path:
     """`folder`, built by `build(aside)` unless it is there already.
 
@@ -58,6 +71,8 @@ def built_once(folder: Path, build: Callable[[Path], None], *, is_whole: Callabl
                 aside = place.parent / f".{place.name}.partial"
                 aside.mkdir(exist_ok=True)
                 build(aside)
+                for left in aside.glob(".*.partial"):  # of a writer that was killed
+                    left.unlink()
                 with suppress(FileNotFoundError):
                     place.rmdir()  # an empty folder the user made
                 aside.rename(place)

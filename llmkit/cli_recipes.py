@@ -53,16 +53,19 @@ def recipes_copy(
       llmkit recipes copy bert-mini my-bert.yaml
     """
     from llmkit.console import result
+    from llmkit.files import write_whole
     from llmkit.recipe_reading import locate
-    from llmkit.rundir import write_whole
 
     source = locate(name)
     target = to / source.name if to.is_dir() else to
     if target.exists():
         raise UserError(f"{target} is there already", remedy="choose another name")
     if not target.parent.is_dir():
-        raise UserError(f"no such folder: {target.parent}")
-    write_whole(target, source.read_bytes())
+        raise UserError(f"no such folder: {target.parent}", remedy="make it, or choose another place")
+    try:
+        write_whole(target, source.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}", remedy="choose another place") from None
     result(str(target))
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cache import built_once, cache_folder, fingerprint
+from llmkit.cache import built_once, cache_folder, fingerprint, say_why_missed
 from llmkit.corpus.vocabulary import tokenizer_fingerprint
+from llmkit.files import to_json, write_whole
 from llmkit.recipe import DataSection
 from llmkit.tasks.base import Task
 
@@ -37,11 +38,14 @@ def features_of(
         "training": training,
     }
 
-    def build(aside: Path) -> None:
-        task.encode(examples, tokenizer, data, training=training).save_to_disk(str(aside))
-
     folder = cache_folder() / "features" / fingerprint(key)
-    return load_from_disk(str(built_once(folder, build, is_whole=lambda f: (f / "state.json").is_file())))
+
+    def build(aside: Path) -> None:
+        say_why_missed(folder, key)
+        task.encode(examples, tokenizer, data, training=training).save_to_disk(str(aside))
+        write_whole(aside / "manifest.json", to_json({"key": key}))
+
+    return load_from_disk(str(built_once(folder, build, is_whole=lambda f: (f / "manifest.json").is_file())))
 
 
 def examples_fingerprint(examples: Dataset) -> str:

@@ -15,8 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from llmkit.cache import cache_folder
 from llmkit.console import warn
 from llmkit.errors import UserError
+from llmkit.files import write_whole
 
 Kind = Literal["dataset", "model"]
 
@@ -32,24 +34,31 @@ def endpoint() -> str:
 def commit_of(kind: Kind, name: str, revision: str | None = None) -> str | None:
     """The commit that a repository's revision stands at, by which its content is known.
 
-    None where the Hub does not answer; from then on the libraries look into their cache alone. Raises UserError
-    for a repository or revision that is not there.
+    Where the Hub does not answer, the commit that it named when it last did, or None; from then on the
+    libraries look into their cache alone. Raises UserError for a repository or revision that is not there.
     """
     from huggingface_hub import HfApi, constants, errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # its own alias
 
+    seen = cache_folder() / "commits" / "--".join([kind, name, revision or "main"]).replace("/", "--")
     if constants.HF_HUB_OFFLINE:
-        return None
+        return seen.read_text() if seen.is_file() else None
     try:
-        return HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT).sha
+        commit = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT).sha
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise _explained(error, name) or error from None
     except errors.HFValidationError:
-        raise UserError(f"{name} is neither a path that is there nor the id of a repository on the Hub") from None
+        raise UserError(
+            f"{name} is neither a path that is there nor the id of a repository on the Hub", remedy="check the name"
+        ) from None
     except (httpx.TransportError, errors.OfflineModeIsEnabled) as error:
         warn(f"the Hub at {endpoint()} cannot be reached ({type(error).__name__}); using what was downloaded before")
         constants.HF_HUB_OFFLINE = True
-        return None
+        return commit_of.__wrapped__(kind, name, revision)
+    if commit is not None:
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(seen, commit)
+    return commit
 
 
 @contextmanager
@@ -95,7 +104,7 @@ def _explained(error: BaseException, name: str) -> UserError | None:
             remedy=f"accept them at {endpoint()}/{name}, then log in with `hf auth login`",
         )
     if is_a(errors.RevisionNotFoundError):
-        return UserError(f"{name} has no such revision on the Hub")
+        return UserError(f"{name} has no such revision on the Hub", remedy="leave the revision out, or name another")
     if constants.HF_HUB_OFFLINE and isinstance(error, OSError):
         return unreachable(name)
     if is_a(errors.RepositoryNotFoundError, DatasetNotFoundError):
@@ -111,5 +120,5 @@ def _explained(error: BaseException, name: str) -> UserError | None:
     if isinstance(error, ConnectionError):
         return UserError(f"the connection to the Hub broke while reading {name}: {text}", remedy="run it again")
     if isinstance(error, DatasetsError):  # a repository without files that datasets reads
-        return UserError(f"{name}: {text.splitlines()[0]}")
+        return UserError(f"{name}: {text.splitlines()[0]}", remedy="choose a repository with parquet or JSON files")
     return None

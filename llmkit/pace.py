@@ -11,9 +11,9 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from llmkit.files import write_whole
 from llmkit.processes import from_first
 from llmkit.recipe import TrainSection
-from llmkit.rundir import write_whole
 
 FILE = "pace.json"  # in a checkpoint; the last file written, so a checkpoint that has it is whole
 

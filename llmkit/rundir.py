@@ -15,7 +15,6 @@ Every file is written whole or not at all, by one process.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,25 +23,9 @@ from typing import Any
 import yaml
 
 from llmkit.errors import UserError, differences
+from llmkit.files import to_json, write_whole
 
-
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees all of it or nothing: write aside, fsync, rename."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with aside.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-
-
-def to_json(value: Any) -> str:
-    """JSON for people and programs alike: indented, Unicode as it is, no NaN."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+FOREIGN = "give the folder of a run, as llmkit wrote it"
 
 
 @dataclass(frozen=True)
@@ -72,9 +55,9 @@ class RunDir:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{path}: not readable as a run's recipe: {error}") from None
+            raise UserError(f"{path}: not readable as a run's recipe: {error}", remedy=FOREIGN) from None
         if not isinstance(values, dict):
-            raise UserError(f"{path}: not a run's recipe")
+            raise UserError(f"{path}: not a run's recipe", remedy=FOREIGN)
         return values
 
     def null_threshold(self) -> float | None:
@@ -123,11 +106,11 @@ def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
     run = RunDir(path)
     if not resume:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            state = "holds a finished run" if run.finished else "is in use"
-            hint = (
-                f"--resume to go on with it, or {''}" if (path / "recipe.yaml").is_file() and not run.finished else ""
-            )
-            raise UserError(f"{path} {state}", remedy=f"choose {hint}another folder with -o")
+            if run.finished:
+                raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o")
+            begun = (path / "recipe.yaml").is_file()
+            remedy = "go on with it with --resume, or choose" if begun else "choose"
+            raise UserError(f"{path} is in use", remedy=f"{remedy} another folder with -o")
         return run
     if not (path / "recipe.yaml").is_file():
         raise UserError(f"{path} holds no run to resume", remedy="leave --resume out to start it")
@@ -179,7 +162,10 @@ def resolve_model(name: str) -> str:
     if (path / "recipe.yaml").is_file():
         raise UserError(f"{path} has no finished model", remedy=f"finish it first: --resume -o {path}")
     if path.exists() and not any((path / file).is_file() for file in ("config.json", "tokenizer_config.json")):
-        raise UserError(f"{path} holds neither a run nor a checkpoint (no config.json)")
+        raise UserError(
+            f"{path} holds neither a run nor a checkpoint (no config.json)",
+            remedy="give the folder of a run, or one that save_pretrained wrote",
+        )
     if not path.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")):
-        raise UserError(f"no such run or checkpoint: {name}")
+        raise UserError(f"no such run or checkpoint: {name}", remedy="check the path")
     return name

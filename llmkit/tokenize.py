@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from llmkit.cache import built_once, cache_folder, fingerprint
+from llmkit.cache import built_once, cache_folder, fingerprint, say_why_missed
 from llmkit.console import Progress, count, duration, say
 from llmkit.corpus.shards import FORMAT, read_manifest, write_manifest, write_shards
 from llmkit.corpus.sources import OpenSource, open_source
@@ -22,9 +22,9 @@ from llmkit.corpus.vocabulary import (
     train_tokenizer,
 )
 from llmkit.errors import UserError, differences
+from llmkit.files import to_json, write_whole
 from llmkit.processes import launched
 from llmkit.recipe import Source, TokenizerSection
-from llmkit.rundir import to_json, write_whole
 
 
 def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path | None) -> Path:
@@ -69,6 +69,8 @@ def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path
             say(f"{folder} was begun otherwise, starting over: {'; '.join(told)}")
             shutil.rmtree(aside)
             aside.mkdir()
+        elif output is None and not begun.is_file():
+            say_why_missed(folder, key)
         write_whole(begun, to_json(key))
         chosen = tokenizer or _trained(aside, opened, settings)
         _write(aside, chosen, opened, key)

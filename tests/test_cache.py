@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.cache import built_once, cache_folder, file_fingerprint, fingerprint
+from llmkit.cache import built_once, cache_folder, file_fingerprint, fingerprint, say_why_missed
 from llmkit.errors import UserError
 
 JSON = st.recursive(
@@ -87,7 +88,7 @@ def test_a_killed_build_is_gone_on_with(tmp_path: Path) -> None:
 
 def test_a_build_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     def fail(aside: Path) -> None:
-        raise UserError("bad row")
+        raise UserError("bad row", remedy="correct it")
 
     with pytest.raises(UserError, match="bad row"):
         built_once(tmp_path / "folder", fail, is_whole=is_whole)
@@ -164,3 +165,14 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(folder)
+
+
+def test_a_miss_says_what_one_thing_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = {"options": {"max_length": 384, "doc_stride": 128}, "examples": "abc"}
+    (tmp_path / "features" / "old").mkdir(parents=True)
+    (tmp_path / "features" / "old" / "manifest.json").write_text(json.dumps({"key": made}))
+    new = tmp_path / "features" / "new"
+    say_why_missed(new, {**made, "options": {"max_length": 384, "doc_stride": 64}})
+    assert capsys.readouterr().err == "features made before do not fit: options.doc_stride was 128, is 64\n"
+    say_why_missed(new, {"options": {"max_length": 384, "doc_stride": 64}, "examples": "def"})
+    assert capsys.readouterr().err == ""

@@ -17,7 +17,7 @@ LAYERS = (
     "cli cli_recipes cli_options",
     "tokenize pretrain finetune evaluate ask doctor demo.command",
     "tasks corpus models training inference features batching pace",
-    "recipe recipe_reading rundir cache hub processes machine console errors metrics demo __init__",
+    "recipe recipe_reading rundir cache hub processes machine console files errors metrics demo __init__",
 )
 ROWS = {f"llmkit.{name}": row for row, names in enumerate(LAYERS) for name in names.split()}
 LINES = 330  # a longer file is telling two stories

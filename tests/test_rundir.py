@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import UserError
-from llmkit.rundir import RunDir, open_run, resolve_model, start, to_json, write_whole
+from llmkit.files import to_json, write_whole
+from llmkit.rundir import RunDir, open_run, resolve_model, start
 
 RECIPE = "name: a\ntrain: {max_steps: 3}\n"
 

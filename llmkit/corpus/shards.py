@@ -25,7 +25,7 @@ import pyarrow as pa
 from llmkit.corpus.sources import OpenSource
 from llmkit.corpus.vocabulary import save_tokenizer
 from llmkit.errors import UserError
-from llmkit.rundir import to_json, write_whole
+from llmkit.files import to_json, write_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

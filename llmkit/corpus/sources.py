@@ -6,7 +6,6 @@ with the corpus.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from llmkit.cache import file_fingerprint
 from llmkit.errors import UserError
+from llmkit.files import parse_json
 from llmkit.hub import commit_of, reading_from_the_hub, unreachable
 from llmkit.recipe import Source
 
@@ -59,6 +59,7 @@ class OpenSource:
 def open_source(spec: Source) -> OpenSource:
     """Find a source. Raises UserError where there is none; reads files once for their fingerprint."""
     if spec.path == "demo":
+        _refuse_keys(spec, {"name", "split", "revision", "text_column", "documents"}, "the demo")
         return OpenSource(spec, _demo_content(), None)
     if spec.path in ("wikipedia", "bookcorpus"):
         defaults = WIKIPEDIA if spec.path == "wikipedia" else BOOKCORPUS
@@ -70,6 +71,12 @@ def open_source(spec: Source) -> OpenSource:
         return _on_the_hub(spec, where)
     files = _local_files(spec)
     if files:
+        kinds = {file.suffix for file in files}
+        _refuse_keys(spec, {"name", "split", "revision"}, "files")
+        if ".txt" not in kinds:
+            _refuse_keys(spec, {"documents"}, f"{', '.join(sorted(kinds))} files")
+        if kinds == {".txt"}:
+            _refuse_keys(spec, {"text_column"}, ".txt files")
         content = {
             "files": [[file.name, file_fingerprint(file)] for file in files],
             "text_column": spec.text_column,
@@ -84,6 +91,12 @@ def open_source(spec: Source) -> OpenSource:
     )
 
 
+def _refuse_keys(spec: Source, keys: set[str], what: str) -> None:
+    """Raises UserError for keys that were given and have no effect on this kind of source."""
+    if given := sorted(spec.model_fields_set & keys):
+        raise UserError(f"{spec.path}: {', '.join(given)} has no effect on {what}", remedy="leave it out")
+
+
 def _local_files(spec: Source) -> tuple[Path, ...]:
     path = Path(spec.path).expanduser()
     if path.is_file():
@@ -93,13 +106,14 @@ def _local_files(spec: Source) -> tuple[Path, ...]:
     elif path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix in FORMATS and p.is_file())
         if not found:
-            raise UserError(f"{path} holds no {', '.join(FORMATS)} file")
+            raise UserError(f"{path} holds no file that is read here", remedy=f"formats are {', '.join(FORMATS)}")
     else:
         found = sorted(Path(p) for p in glob(str(path), recursive=True) if p.endswith(FORMATS))  # noqa: PTH207 - of any path
     return tuple(found)
 
 
 def _on_the_hub(spec: Source, where: dict[str, Any]) -> OpenSource:
+    _refuse_keys(spec, {"documents"}, "a data set")
     commit = commit_of("dataset", where["path"], where["revision"])
     if commit is None:
         raise unreachable(where["path"])
@@ -112,10 +126,13 @@ def _hub_documents(where: dict[str, Any], spec: Source) -> Iterator[str]:
     with reading_from_the_hub("dataset", where["path"], where["revision"]):
         try:
             rows = load_dataset(
-                where["path"], where["name"], split=spec.split, revision=where["revision"], streaming=True
+                where["path"], where["name"], split=spec.split, revision=where["commit"], streaming=True
             )
         except ValueError as error:  # an unknown split or configuration
-            raise UserError(f"{where['path']}: {' '.join(str(error).splitlines()[:2])}") from error
+            raise UserError(
+                f"{where['path']}: {' '.join(str(error).splitlines()[:2])}",
+                remedy=f"choose with -c {spec.path},name=…,split=…",
+            ) from error
         if rows.column_names and spec.text_column not in rows.column_names:
             raise UserError(
                 f"{where['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
@@ -169,10 +186,7 @@ def _read_jsonl(file: Path, spec: Source) -> Iterator[str]:
     for number, line in enumerate(_lines(file), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{file}:{number}: broken JSON: {error.msg} (column {error.colno})") from None
+        row = parse_json(line, file, number)
         text = row.get(spec.text_column) if isinstance(row, dict) else None
         if not isinstance(text, str):
             what = "a JSON object" if not isinstance(row, dict) else f"a text in field {spec.text_column!r}"
@@ -202,13 +216,13 @@ def _read_parquet(file: Path, spec: Source) -> Iterator[str]:
                 for value in batch.column(0).to_pylist():
                     yield _text(value, str(file), spec.text_column)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file}: not readable as parquet: {error}") from None
+        raise UserError(f"{file}: not readable as parquet: {error}", remedy="write or fetch the file again") from None
 
 
 def _text(value: Any, place: str, column: str) -> str:
     """A cell of a text column; one that is null is empty. Raises UserError where it holds something else."""
     if value is not None and not isinstance(value, str):
-        raise UserError(f"{place}: column {column!r} does not hold text")
+        raise UserError(f"{place}: column {column!r} does not hold text", remedy="name another with text_column=…")
     return value or ""
 
 

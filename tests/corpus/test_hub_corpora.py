@@ -192,3 +192,17 @@ def test_no_hub(endpoint: Callable[[], AbstractContextManager[str]], tmp_path: P
         assert answer.err.count("error:") == 1
         # Of the libraries' own ways to find out, one takes half a minute and one never ends.
         assert answer.seconds < 20
+
+
+def test_what_was_tokenized_is_found_without_the_hub(tmp_path: Path) -> None:
+    tokenize = {"wikipedia": ["tokenize", "-c", "wikipedia", BERT]}
+    with StandInHub() as hub:
+        add_wikipedia(hub)
+        add_bert(hub)
+        environment = hub.environ(tmp_path / "hf")
+        before = run(environment, tmp_path, tokenize)["wikipedia"]
+    after = run(environment, tmp_path, tokenize)["wikipedia"]
+    assert (before.code, after.code) == (0, 0), after.err
+    assert after.out == before.out
+    assert "cannot be reached" in after.err
+    assert "tokenized already" in after.err

@@ -1,0 +1,54 @@
+"""Files: read as text with errors that name the place, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import UserError
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file's text, its line ends as they are, without a byte order mark. Raises UserError."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}", remedy="check the path") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 text (byte {error.start})", remedy="convert it to UTF-8, for instance with iconv"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", remedy="give a file that can be read") from None
+
+
+def parse_json(text: str, path: Path, line: int | None = None) -> Any:
+    """A JSON document that is a whole file, or its line `line`. Raises UserError with the place."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}:{line or error.lineno}: broken JSON: {error.msg} (column {error.colno})",
+            remedy="correct the line; a file that was cut off ends like this too",
+        ) from None
+
+
+def write_whole(path: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees all of it or nothing: write aside, fsync, rename."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with aside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def to_json(value: Any) -> str:
+    """JSON for people and programs alike: indented, Unicode as it is, no NaN."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
