@@ -9,6 +9,7 @@ from llmkit.console import result, table
 from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.errors import UserError
 from llmkit.evaluate import BATCH_SIZE, window_options
+from llmkit.files import read_text
 from llmkit.inference import outputs_of
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import trained_model
@@ -33,19 +34,12 @@ class Answer:
 def passage(text: str | None, file: Path | None) -> str:
     """The passage, given as text or as a file. Raises UserError."""
     if (text is None) == (file is None):
-        raise UserError("give a passage: either -c TEXT or -f FILE")
+        raise UserError("a question needs one passage", remedy="give it either with -c TEXT or with -f FILE")
     if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise UserError(f"no such file: {file}") from None
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file}: not UTF-8 text (byte {error.start})", remedy="convert it with iconv") from None
-        except OSError as error:
-            raise UserError(f"{file} cannot be read: {error.strerror}") from None
+        text = read_text(file)
     assert text is not None
     if not text.strip():
-        raise UserError(f"the passage{f' in {file}' if file else ''} is empty")
+        raise UserError(f"the passage{f' in {file}' if file else ''} is empty", remedy="give some text to read")
     return text
 
 
@@ -57,7 +51,7 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
     from datasets import Dataset
 
     if not question.strip():
-        raise UserError("the question is empty")
+        raise UserError("the question is empty", remedy="ask something: -q QUESTION")
     quiet()
     keep_memory()
     run = RunDir(Path(model))

@@ -180,12 +180,14 @@ def evaluate(
     from llmkit.tasks import task_named
 
     if (model is None) == (predictions is None):
-        raise UserError("give either a run or model, or --predictions FILE")
+        raise UserError("one thing is scored at a time", remedy="give a run or model, or --predictions FILE")
     if predictions is not None:
         if task is None or data is None:
-            raise UserError("--predictions needs --task and --data")
+            raise UserError(
+                "a predictions file says neither its task nor its data", remedy="give both: --task squad --data FILE"
+            )
         if output is not None:
-            raise UserError("-o has no effect beside --predictions")
+            raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
         scores = story.evaluate_predictions(predictions, task_named(task), data, split)
         _print_json(scores) if as_json else story.show(scores, str(predictions))
         return
@@ -321,6 +323,7 @@ def main() -> None:
             "make room or choose another folder, and run the command again",
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        _fail(["stopped"], "a run that has a checkpoint goes on with --resume")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # what typer makes of Ctrl-C
+            _fail(["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
+        raise

@@ -44,8 +44,7 @@ def fail(problems: Sequence[str], remedy: str) -> None:
     """What went wrong and what to do about it."""
     for problem in problems:
         _stderr.print(Text.assemble(("error:", "red"), f" {problem}"))
-    if remedy:
-        _stderr.print(Text(f"{remedy[0].upper()}{remedy[1:]}.", "bold"))
+    _stderr.print(Text(f"{remedy[0].upper()}{remedy[1:]}.", "bold"))
 
 
 def result(text: str) -> None:
@@ -69,7 +68,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
 
 def duration(seconds: float) -> str:
     """`45 s`, `3:20`, `2:05:00`: short at every size."""
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -78,10 +77,10 @@ def duration(seconds: float) -> str:
 
 def count(number: float) -> str:
     """`842`, `15.3k`, `2.1M`: a count in four characters or so."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.1f}{unit}"
-    return f"{number:.0f}"
+    if round(number) < 1000:
+        return f"{number:.0f}"
+    size, unit = next(((s, u) for s, u in ((1e3, "k"), (1e6, "M")) if round(number / s, 1) < 1000), (1e9, "G"))
+    return f"{number / size:.1f}{unit}"
 
 
 class Progress:

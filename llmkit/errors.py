@@ -14,7 +14,7 @@ class UserError(Exception):
     `remedy` says what to do next, in one line.
     """
 
-    def __init__(self, *problems: str, remedy: str = "") -> None:
+    def __init__(self, *problems: str, remedy: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
         self.remedy = remedy

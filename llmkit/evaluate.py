@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from llmkit.console import is_main, say, table
 from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.errors import UserError
 from llmkit.features import features_of
+from llmkit.files import parse_json, read_text
 from llmkit.inference import TaskEvaluation
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import describe, positions_of, trained_model
@@ -120,24 +120,17 @@ def evaluate_predictions(file: Path, task: Task, data: str, split: str) -> dict[
 
 def read_predictions(file: Path) -> list[Prediction]:
     """Predictions of either format. Raises UserError with the place of what is wrong."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"no such file: {file}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    text = read_text(file)
     if file.suffix == ".jsonl":
-        rows = [(f"{file}:{number}", line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-        predictions = [_prediction(place, _json(line, place)) for place, line in rows]
+        rows = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        predictions = [_prediction(f"{file}:{number}", parse_json(line, file, number)) for number, line in rows]
     else:
-        content = _json(text, str(file))
+        content = parse_json(text, file)
         if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-            raise UserError(f"{file}: expected {{id: text, …}}, or JSON lines in a .jsonl file")
+            raise UserError(f"{file}: not an object {{id: text, …}}", remedy="give that, or predictions.jsonl of a run")
         predictions = [Prediction(example_id, answer, 1.0) for example_id, answer in content.items()]
     if not predictions:
-        raise UserError(f"{file} holds no prediction")
+        raise UserError(f"{file} holds no prediction", remedy="give {id: text, …}, or predictions.jsonl of a run")
     seen: set[str] = set()
     for prediction in predictions:
         if prediction.id in seen:
@@ -191,19 +184,17 @@ def _write(output: Path, scores: dict[str, Any], predictions: Sequence[Predictio
         raise UserError(f"cannot write to {output}: {error.strerror}", remedy="choose another folder with -o") from None
 
 
-def _json(text: str, place: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{place}: broken JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
-
-
 def _prediction(place: str, row: Any) -> Prediction:
     try:
         candidates = tuple(Candidate(**candidate) for candidate in row.pop("candidates", ()))
         prediction = Prediction(**{"score": 1.0, **row}, candidates=candidates)
     except (TypeError, AttributeError) as error:
         raise UserError(f"{place}: not a prediction: {error}", remedy='expected {"id": …, "text": …}') from None
-    if not isinstance(prediction.id, str) or not isinstance(prediction.text, str):
-        raise UserError(f"{place}: id and text must be text")
+    for name in ("id", "text"):
+        if not isinstance(getattr(prediction, name), str):
+            raise UserError(f"{place}: {name!r} is not text", remedy='expected {"id": …, "text": …}')
+    for name in ("score", "null_score"):
+        value = getattr(prediction, name)
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise UserError(f"{place}: {name!r} is not a number", remedy="correct it, or leave it out")
     return prediction

@@ -78,7 +78,8 @@ def model_for_pretraining(
     if block_size > config.max_position_embeddings:
         raise UserError(
             f"corpus.block_size {block_size} exceeds the {config.max_position_embeddings} positions of "
-            f"{section.pretrained}"
+            f"{section.pretrained}",
+            remedy=f"set corpus.block_size={config.max_position_embeddings}",
         )
     model: BertForMaskedLM
     model, info = _load(BertForMaskedLM, path)
@@ -150,7 +151,10 @@ def _config_of(path: str) -> Any:
         with reading_from_the_hub("model", path):
             return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"{path} cannot be loaded: {str(error).splitlines()[0]}",
+            remedy="give a checkpoint that transformers' AutoConfig reads",
+        ) from error
 
 
 def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, config: Any, name: str) -> None:

@@ -200,7 +200,7 @@ class TrainSection(Section):
     adam_epsilon: PositiveFloat = 1e-8
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    bf16: bool | Literal["auto"] = Field(
+    bf16: Literal[True, False, "auto"] = Field(
         "auto",
         description="bfloat16 autocast; `auto` takes it where the hardware computes in it. (auto is ours.)",
     )

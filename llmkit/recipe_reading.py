@@ -167,6 +167,11 @@ def _parse_file(path: Path) -> _Draft:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})", remedy="save the recipe as UTF-8") from None
     try:
+        if alias := next((event for event in yaml.parse(text) if isinstance(event, yaml.AliasEvent)), None):
+            raise UserError(
+                f"{path}: *{alias.anchor}: aliases are not read",
+                remedy="write the value out: a recipe says everything in its place",
+            )
         node = yaml.compose(text, Loader=_Loader)
         values = yaml.load(text, Loader=_Loader)  # a SafeLoader's child: builds plain values only
     except yaml.YAMLError as error:

@@ -133,8 +133,8 @@ def test_a_passage_of_characters_that_no_token_holds(material: Path, llmkit: Com
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["-q", "a?"], "give a passage: either -c TEXT or -f FILE"),
-        (["-q", "a?", "-c", "a", "-f", "good.txt"], "either -c TEXT or -f FILE"),
+        (["-q", "a?"], "either with -c TEXT or with -f FILE"),
+        (["-q", "a?", "-c", "a", "-f", "good.txt"], "either with -c TEXT or with -f FILE"),
         (["-q", "a?", "-c", " \n"], "the passage is empty"),
         (["-q", "a?", "-f", "empty.txt"], "the passage in empty.txt is empty"),
         (["-q", "a?", "-f", "none.txt"], "no such file: none.txt"),

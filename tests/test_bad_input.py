@@ -51,6 +51,10 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows("column.jsonl", {**ROW, "contxt": CONTEXT, "context": None})
     rows("empty.jsonl")
     rows("long.jsonl", {**ROW, "question": "who " * 100})
+    rows("title.jsonl", {**ROW, "title": 3})
+    rows("surrogate.jsonl", {**ROW, "title": "\ud800"})
+    rows("null_score.jsonl", {"id": "q1", "text": "", "null_score": "x"})
+    (folder / "alias.yaml").write_text("name: x\ntask: &a [*a]\n")
     (folder / "one.txt").write_text("only one document here. " * 40)
     recipe = "name: x\ntask: squad\nmodel: {pretrained: encoder}\n"
     data = "data: {train: good.jsonl, validation: good.jsonl, max_length: 32, doc_stride: 8}\n"
@@ -104,28 +108,37 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "resume nothing": ([*TUNE, "--resume", "-o", "nothing"], ["nothing holds no run to resume"]),
     "resume finished": ([*TUNE, "--resume", "-o", "finished"], ["finished holds a finished run"]),
     "resume another": ([*TUNE, "--resume", "-o", "started"], ["started was started with another recipe", "name was 'other', is 'x'"]),
-    "unwritable": ([*TUNE, "-o", "one.txt/run"], ["one.txt"]),
+    "unwritable": ([*TUNE, "-o", "one.txt/run"], ["cannot write to one.txt/run: Not a directory"]),
     "model off the hub": ([*TUNE, "model.pretrained=some/model"], ["cannot be reached, and some/model was not downloaded"]),
-    "data off the hub": (["eval", "answerer", "--task", "squad", "--data", "some/data"], ["some/data"]),
+    "data off the hub": (["eval", "answerer", "--task", "squad", "--data", "some/data"], ["cannot be reached, and some/data was not downloaded"]),
     "corpus off the hub": (["tokenize", "-c", "wikipedia"], ["cannot be reached, and wikimedia/wikipedia was not downloaded"]),
     "no corpus": (["tokenize"], ["no source of text is given"]),
     "corpus not there": (["tokenize", "-c", "none.txt"], ["no such corpus: none.txt"]),
     "corpus key": (["tokenize", "-c", "one.txt,weigt=2"], ["sources[0].weigt: unknown key (did you mean weight?)"]),
     "no shards": ([*TRAIN, "corpus.path=nothing"], ["nothing holds no token shards", "llmkit tokenize"]),
     "one document": ([*TRAIN, "corpus.sources=[one.txt]", "corpus.tokenizer.vocab_size=100"], ["do not fill one block of 64", "held out"]),
-    "eval nothing": (["eval"], ["give either a run or model, or --predictions FILE"]),
+    "eval nothing": (["eval"], ["one thing is scored at a time", "Give a run or model, or --predictions FILE"]),
     "eval without task": (["eval", "answerer", "--data", "good.jsonl"], ["does not say what task", "--task squad"]),
     "eval without data": (["eval", "answerer", "--task", "squad"], ["does not say what data", "--data PATH"]),
     "eval in use": ([*SCORE, "good.jsonl", "-o", "nothing"], ["nothing is in use"]),
-    "predictions alone": (["eval", "--predictions", "good.jsonl"], ["--predictions needs --task and --data"]),
-    "predictions form": (["eval", "--predictions", "good.yaml", "--task", "squad", "--data", "good.jsonl"], ["good.yaml: broken JSON"]),
+    "predictions alone": (["eval", "--predictions", "good.jsonl"], ["neither its task nor its data", "--task squad --data FILE"]),
+    "predictions form": (["eval", "--predictions", "good.yaml", "--task", "squad", "--data", "good.jsonl"], ["good.yaml:1: broken JSON"]),
     "predictions folder": (["eval", "--predictions", "nothing", "--task", "squad", "--data", "good.jsonl"], ["nothing cannot be read: Is a directory"]),
-    "predictions twice": (["eval", "--predictions", "twice.jsonl", "--task", "squad", "--data", "good.jsonl"], ["twice.jsonl"]),
-    "passage twice": ([*ASK, "who?", "-c", "x", "-f", "one.txt"], ["either -c TEXT or -f FILE"]),
-    "passage missing": ([*ASK, "who?"], ["either -c TEXT or -f FILE"]),
+    "predictions twice": (["eval", "--predictions", "twice.jsonl", "--task", "squad", "--data", "good.jsonl"], ["twice.jsonl:1: not a prediction"]),
+    "passage twice": ([*ASK, "who?", "-c", "x", "-f", "one.txt"], ["either with -c TEXT or with -f FILE"]),
+    "passage missing": ([*ASK, "who?"], ["either with -c TEXT or with -f FILE"]),
     "passage file": ([*ASK, "who?", "-f", "none.txt"], ["no such file: none.txt"]),
     "passage empty": ([*ASK, "who?", "-c", "  "], ["the passage is empty"]),
     "question empty": ([*ASK, " ", "-c", "x"], ["the question is empty"]),
+    "copy to nowhere": (["recipes", "copy", "bert-mini", "/proc/mine.yaml"], ["cannot write /proc/mine.yaml"]),
+    "alias": (["finetune", "-r", "alias.yaml"], ["alias.yaml: *a: aliases are not read"]),
+    "bf16": ([*TUNE, "train.bf16=maybe"], ["override train.bf16=maybe: train.bf16: should be True, False or 'auto', got 'maybe'", "1 problem;"]),
+    "title": ([*TUNE, "data.train=title.jsonl"], ["title.jsonl:1: 'title' is not text"]),
+    "surrogate": ([*TUNE, "data.train=surrogate.jsonl"], ["surrogate.jsonl:1: 'title' holds half a surrogate pair"]),
+    "null score": (["eval", "--predictions", "null_score.jsonl", "--task", "squad_v2", "--data", "good.jsonl"], ["null_score.jsonl:1: 'null_score' is not a number"]),
+    "key without effect": (["tokenize", "-c", "one.txt,split=train"], ["one.txt: split has no effect on files"]),
+    "documents without effect": (["tokenize", "-c", "good.jsonl,documents=file,text_column=context"], ["documents has no effect on .jsonl files"]),
+    "demo without effect": (["tokenize", "-c", "demo,name=x,revision=y"], ["demo: name, revision has no effect on the demo"]),
     "copy over": (["recipes", "copy", "bert-mini", "good.yaml"], ["good.yaml is there already"]),
 }  # fmt: skip
 
@@ -141,6 +154,11 @@ def test_one_message_and_nothing_changed(
     assert code == 1, err
     assert "Traceback" not in err
     assert out == ""
+    # What is wrong, a line a problem, and then one line that says what to do about it.
+    *problems, remedy = err[err.index("error: ") :].splitlines()
+    assert all(line.startswith("error: ") for line in problems), err
+    assert not remedy.startswith("error: "), err
+    assert remedy.endswith("."), err
     for message in messages:
         assert message in err
     assert {path: path.stat().st_mtime_ns for path in material.rglob("*")} == before

@@ -77,9 +77,14 @@ def test_exit_codes(llmkit: Command, monkeypatch: pytest.MonkeyPatch, capsys: py
 
         return app
 
-    monkeypatch.setattr(cli, "app", raising(KeyboardInterrupt()))
-    code, _, err = llmkit("demo")
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llmkit.demo.command.run_demo", interrupted)
+        code, _, err = llmkit("demo")
     assert (code, "stopped" in err) == (130, True)
+    assert "--resume" in err
     for number in (errno.ENOSPC, errno.EACCES, errno.EROFS):
         monkeypatch.setattr(cli, "app", raising(OSError(number, "x", "some/file")))
         code, _, err = llmkit("demo")

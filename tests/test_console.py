@@ -11,7 +11,6 @@ from rich.console import Console
 
 from llmkit import console
 from llmkit.console import Progress, count, duration, fail, result, say, table, warn
-from llmkit.errors import UserError
 
 Captured = pytest.CaptureFixture[str]
 
@@ -41,11 +40,6 @@ def test_a_table_prints_its_cells_as_they_are(capsys: Captured) -> None:
     assert second.endswith("10.00")
 
 
-def test_an_error_without_a_remedy_is_one_line(capsys: Captured) -> None:
-    fail(UserError("wrong").problems, UserError("wrong").remedy)
-    assert capsys.readouterr().err == "error: wrong\n"
-
-
 def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
@@ -56,7 +50,7 @@ def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: 
     with Progress("f") as progress:
         progress({"g": 1})
     assert capsys.readouterr() == ("", "")
-    fail(["an error"], "")  # which is worth hearing of from any process
+    fail(["an error"], "correct it")  # which is worth hearing of from any process
     assert "an error" in capsys.readouterr().err
 
 
@@ -80,6 +74,9 @@ def test_on_a_terminal_progress_is_one_live_line(monkeypatch: pytest.MonkeyPatch
         (count, 999, "999"),
         (count, 1000, "1.0k"),
         (count, 2.5e9, "2.5G"),
+        (count, 960_000, "960.0k"),
+        (count, 999_950, "1.0M"),
+        (duration, 59.7, "1:00"),
     ],
 )
 def test_numbers_for_people(show: Callable[[float], str], number: float, text: str) -> None:

@@ -192,9 +192,9 @@ def test_ids_that_are_missing_or_unknown(material: Path, llmkit: Command, tmp_pa
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("p.json", "[]", "p.json: expected {id: text, …}, or JSON lines in a .jsonl file"),
-        ("p.json", '{"q1": 3}', "p.json: expected {id: text, …}"),
-        ("p.json", '{"q1": "a"', "p.json: broken JSON"),
+        ("p.json", "[]", "p.json: not an object {id: text, …}"),
+        ("p.json", '{"q1": 3}', "p.json: not an object {id: text, …}"),
+        ("p.json", '{"q1": "a"', "p.json:1: broken JSON"),
         ("p.json", "{}", "p.json holds no prediction"),
         ("p.jsonl", "", "p.jsonl holds no prediction"),
         ("p.jsonl", '{"id": "q1", "text": "a"}\n\n{"id": ', "p.jsonl:3: broken JSON"),
@@ -202,7 +202,7 @@ def test_ids_that_are_missing_or_unknown(material: Path, llmkit: Command, tmp_pa
         ("p.jsonl", '{"id": "q1"}', "p.jsonl:1: not a prediction"),
         ("p.jsonl", '{"id": "q1", "text": "a", "colour": 3}', "p.jsonl:1: not a prediction"),
         ("p.jsonl", '"q1"', "p.jsonl:1: not a prediction"),
-        ("p.jsonl", '{"id": 1, "text": "a"}', "p.jsonl:1: id and text must be text"),
+        ("p.jsonl", '{"id": 1, "text": "a"}', "p.jsonl:1: 'id' is not text"),
         ("none.json", None, "no such file: none.json"),
     ],
 )
@@ -228,6 +228,6 @@ def test_predictions_with_separators_of_unicode(tmp_path: Path) -> None:
 def test_options_that_do_not_go_together(material: Path, llmkit: Command, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{"q1": "a"}')
     alone: list[str | Path] = ["--predictions", "p.json", "--data", material / "squad.jsonl"]
-    assert "--predictions needs --task and --data" in message(llmkit, *alone)
+    assert "neither its task nor its data" in message(llmkit, *alone)
     assert "-o has no effect beside --predictions" in message(llmkit, *alone, "--task", "squad", "-o", "x")
-    assert "either a run or model, or --predictions" in message(llmkit, material / "run-squad", *alone)
+    assert "Give a run or model, or --predictions" in message(llmkit, material / "run-squad", *alone)

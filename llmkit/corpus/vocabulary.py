@@ -30,7 +30,10 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
         with reading_from_the_hub("model", path):
             tokenizer = AutoTokenizer.from_pretrained(path)
     except (ValueError, OSError, KeyError) as error:
-        raise UserError(f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}",
+            remedy="save one there with save_pretrained, or name another",
+        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"the tokenizer of {name} has no form for the tokenizers library", remedy="choose another")
     return tokenizer

@@ -7,12 +7,12 @@ Files may be SQuAD's nested JSON, JSON lines or a JSON list of flat rows, or par
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError, did_you_mean
+from llmkit.files import parse_json, read_text
 from llmkit.hub import reading_from_the_hub
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ SPLITS = ("train", "validation", "test")
 _SPELLINGS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _FORMATS = (".json", ".jsonl", ".parquet")
 _COLUMNS = ("id", "title", "context", "question", "answers")
+DEMO = "demo"  # the place of the embedded rows, which also say whether their passage holds a second candidate
 MISALIGNED_SHOWN = 3  # problems listed before "and N more"
+LAYOUTS = "see https://rajpurkar.github.io/SQuAD-explorer for the nested layout; a JSON line a question is read too"
 
 # One row, and the place to name when something is wrong with it.
 _Placed = tuple[str, Mapping[str, Any]]
@@ -64,14 +66,14 @@ def split_file(data: DataSection, split: str) -> Path | None:
         if name is None:
             return None
         if not Path(name).is_file():
-            raise UserError(f"data.{split}: no such file: {name}")
+            raise UserError(f"data.{split}: no such file: {name}", remedy="check the path")
         return Path(name)
     folder = Path(data.path)
     if folder.is_file():
         return folder
     if not folder.is_dir():
         if data.path.endswith(_FORMATS) or data.path.startswith((".", "/", "~")):
-            raise UserError(f"data.path: no such file or folder: {data.path}")
+            raise UserError(f"data.path: no such file or folder: {data.path}", remedy="check the path")
         return None
     found = sorted(
         file for file in folder.iterdir() if file.suffix in _FORMATS and file.name.startswith(_SPELLINGS[split])
@@ -87,7 +89,7 @@ def _demo_rows(split: str) -> Iterator[_Placed]:
 
     if split not in ("train", "validation"):
         raise UserError(f"the demo has no split {split!r}", remedy="its splits are train and validation")
-    return (("demo", row) for row in questions("train" if split == "train" else "validation"))
+    return ((DEMO, row) for row in questions("train" if split == "train" else "validation"))
 
 
 def _hub_rows(data: DataSection, split: str) -> Iterator[_Placed]:
@@ -98,7 +100,9 @@ def _hub_rows(data: DataSection, split: str) -> Iterator[_Placed]:
         with reading_from_the_hub("dataset", data.path, data.revision):
             rows = load_dataset(data.path, data.name, split=split, revision=data.revision)
     except ValueError as error:  # an unknown split or configuration
-        raise UserError(f"{data.path}: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"{data.path}: {str(error).splitlines()[0]}", remedy="name another with --split or data.name"
+        ) from error
     return ((f"{data.path} [{split}] row {number}", row) for number, row in enumerate(rows))
 
 
@@ -106,16 +110,18 @@ def _file_rows(file: Path) -> Iterator[_Placed]:
     if file.suffix == ".parquet":
         yield from _parquet_rows(file)
         return
-    text = _text(file)
+    text = read_text(file)
     if file.suffix == ".jsonl":
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
-                yield f"{file}:{number}", _parsed(line, f"{file}:{number}", 0)
+                yield f"{file}:{number}", parse_json(line, file, number)
         return
-    content = _parsed(text, str(file), 1)
+    content = parse_json(text, file)
     rows = content.get("data") if isinstance(content, dict) else content
     if not isinstance(rows, list):
-        raise UserError(f"{file}: expected SQuAD's JSON, an object with a list named 'data'")
+        raise UserError(
+            f"{file}: neither SQuAD's JSON, an object with a list named 'data', nor a list of rows", remedy=LAYOUTS
+        )
     nested = any(isinstance(row, dict) and "paragraphs" in row for row in rows)
     for number, row in enumerate(rows):
         place = f"{file}: data[{number}]"
@@ -132,7 +138,7 @@ def _article_rows(place: str, article: Any) -> Iterator[_Placed]:
         for q, question in enumerate(_list(paragraph, "qas", inside)):
             here = f"{inside}.qas[{q}]"
             if not isinstance(question, dict):
-                raise UserError(f"{here}: expected an object")
+                raise UserError(f"{here}: expected an object", remedy=LAYOUTS)
             inherited = {k: v for k, v in (article | paragraph).items() if k not in ("paragraphs", "qas")}
             impossible: dict[str, Any] = {"answers": []} if question.get("is_impossible") else {}
             yield here, inherited | question | impossible
@@ -141,7 +147,7 @@ def _article_rows(place: str, article: Any) -> Iterator[_Placed]:
 def _list(value: Any, name: str, place: str) -> list[Any]:
     found = value.get(name) if isinstance(value, dict) else None
     if not isinstance(found, list):
-        raise UserError(f"{place}: expected an object with a list named {name!r}")
+        raise UserError(f"{place}: expected an object with a list named {name!r}", remedy=LAYOUTS)
     return found
 
 
@@ -152,23 +158,8 @@ def _parquet_rows(file: Path) -> Iterator[_Placed]:
     try:
         table = pq.read_table(file)
     except pa.ArrowInvalid as error:
-        raise UserError(f"{file}: not readable as parquet: {error}") from None
+        raise UserError(f"{file}: not readable as parquet: {error}", remedy="write or fetch the file again") from None
     yield from ((f"{file} row {number}", row) for number, row in enumerate(table.to_pylist()))
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 text (byte {error.start})", remedy="convert it with iconv") from None
-
-
-def _parsed(text: str, place: str, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"{place}:{error.lineno}" if first_line else place
-        raise UserError(f"{where}: broken JSON: {error.msg} (column {error.colno})") from None
 
 
 def _checked(rows: Iterator[_Placed], split: str, null_answers: bool) -> Dataset:
@@ -176,7 +167,7 @@ def _checked(rows: Iterator[_Placed], split: str, null_answers: bool) -> Dataset
     from datasets import Dataset, Features, List, Value
 
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    extra: dict[str, list[Any]] = {}
+    ambiguous: list[bool] = []
     places: dict[str, str] = {}
     problems: list[str] = []
     for number, (place, row) in enumerate(rows):
@@ -194,8 +185,8 @@ def _checked(rows: Iterator[_Placed], split: str, null_answers: bool) -> Dataset
         columns["context"].append(row["context"])
         columns["question"].append(row["question"])
         columns["answers"].append(_answers(row["answers"]))
-        if "second_candidate" in row:
-            extra.setdefault("second_candidate", []).append(row["second_candidate"])
+        if place == DEMO:
+            ambiguous.append(row["second_candidate"])
     if problems:
         more = len(problems) - MISALIGNED_SHOWN
         shown = problems[:MISALIGNED_SHOWN] + ([f"… and {more} more like it in the {split} split"] if more > 0 else [])
@@ -204,8 +195,8 @@ def _checked(rows: Iterator[_Placed], split: str, null_answers: bool) -> Dataset
         raise UserError(f"the {split} split holds no question", remedy="check the file")
     features = {name: Value("string") for name in _COLUMNS[:-1]}
     answers = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
-    kinds = {name: Value("bool") for name in extra}
-    return Dataset.from_dict({**columns, **extra}, features=Features({**features, "answers": answers, **kinds}))
+    examples = Dataset.from_dict(columns, features=Features({**features, "answers": answers}))
+    return examples.add_column("second_candidate", ambiguous) if ambiguous else examples
 
 
 def _problem(row: Any, null_answers: bool) -> str:
@@ -219,8 +210,11 @@ def _problem(row: Any, null_answers: bool) -> str:
     for name in ("context", "question"):
         if not isinstance(row[name], str) or not row[name].strip():
             return f"{name!r} is empty or not text"
+    if not isinstance(row.get("title"), str | None):
+        return "'title' is not text"
+    for name in ("id", "title", "context", "question"):
         try:
-            row[name].encode()
+            str(row.get(name)).encode()
         except UnicodeEncodeError:
             return f"{name!r} holds half a surrogate pair, which is no text"
     try:
