@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,8 +112,8 @@ def pretrain(
 
     prepared = story.prepare(settings, output, resume=resume)
     if dry_run:
-        story.introduce(prepared)
-    _go(processes, dry_run, lambda: story.finish_line(story.pretrain(prepared)))
+        return story.dry_run(prepared)
+    _go(processes, lambda: story.finish_line(story.pretrain(prepared)))
 
 
 @app.command()
@@ -145,8 +145,8 @@ def finetune(
 
     prepared = story.prepare(settings, output, resume=resume)
     if dry_run:
-        story.introduce(prepared)
-    _go(processes, dry_run, lambda: story.finish_line(story.finetune(prepared)))
+        return story.dry_run(prepared)
+    _go(processes, lambda: story.finish_line(story.finetune(prepared)))
 
 
 @app.command(name="eval")
@@ -200,7 +200,7 @@ def evaluate(
         scores = story.evaluate_model(name, settings, split, output)
         _print_json(scores) if as_json else story.show(scores, name)
 
-    _go(processes, False, run)
+    _go(processes, run)
 
 
 @app.command()
@@ -278,15 +278,11 @@ def _root(
     pass
 
 
-def _go(processes: int | None, dry_run: bool, run: Any) -> None:
+def _go(processes: int | None, run: Callable[[], None]) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
-    from llmkit.console import say
     from llmkit.processes import check_launch, default_processes, end_group, launched, relaunch
 
     check_launch(processes)
-    if dry_run:
-        say("dry run: everything is in place")
-        return
     count = processes or (1 if launched() else default_processes())
     if count > 1 and not launched():
         raise typer.Exit(relaunch(count, sys.argv[1:]))

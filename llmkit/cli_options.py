@@ -32,7 +32,10 @@ Recipe = Annotated[
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.", show_default="runs/NAME")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and load everything, then stop.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check everything, try a few steps, say what the run would take, and stop."),
+]
 Processes = Annotated[
     int | None,
     typer.Option("-n", "--processes", min=1, help="Processes.", show_default="one a GPU, or one"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,8 @@ import numpy as np
 from llmkit.batching import Collator, EpochBatches, Features
 from llmkit.console import is_main, say
 from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.estimate import estimate
+from llmkit.estimate import show as show_estimate
 from llmkit.evaluate import show
 from llmkit.features import examples_fingerprint, features_of
 from llmkit.inference import TaskEvaluation
@@ -21,14 +25,17 @@ from llmkit.models import describe, model_for_task
 from llmkit.pace import Pace
 from llmkit.recipe import FinetuneRecipe
 from llmkit.recipe_reading import dump
+from llmkit.report import Report
 from llmkit.rundir import RunDir, check_same_data, open_run, start
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Prediction, Task
-from llmkit.training import Report, Trainer, save_model, training_arguments
+from llmkit.training import Trainer, save_model, training_arguments
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
+
+TRIED_WINDOWS = 96  # of the validation set, in a dry run
 
 
 @dataclass(frozen=True)
@@ -81,21 +88,27 @@ def seeded_model(recipe: FinetuneRecipe, task: Task, tokenizer: PreTrainedTokeni
 
 def finetune(prepared: Prepared) -> RunDir:
     """Train, keep the best checkpoint, evaluate it, write the run down."""
-    recipe, run, task, tokenizer = prepared.recipe, prepared.run, prepared.task, prepared.tokenizer
+    run = prepared.run
     introduce(prepared)
-    arguments = training_arguments(recipe.train, run, metric=task.metric, higher_is_better=True)
+    trainer, best = trainer_for(prepared, run)
     if is_main():
-        start(run, dump(recipe), environment(data_of(prepared)))
-    evaluation = TaskEvaluation(
-        task,
-        prepared.examples["validation"],
-        prepared.validation,
-        tokenizer,
-        recipe.data,
-        batch_size=arguments.per_device_eval_batch_size,
-        bf16=arguments.bf16,
-    )
-    best = _Best(evaluation, task)
+        start(run, dump(prepared.recipe), environment(data_of(prepared)))
+    trainer.go(run.last_checkpoint() if prepared.resume else None)
+    # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
+    if best.score != trainer.state.best_metric:
+        best.assess(prepared.model)
+    save_model(trainer, run)
+    if is_main():
+        run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
+        run.write_json("metrics.json", best.scores)
+    return run
+
+
+def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
+    """The trainer, and what it remembers of its evaluations. With several processes this starts their group."""
+    recipe, task, tokenizer = prepared.recipe, prepared.task, prepared.tokenizer
+    arguments = training_arguments(recipe.train, run, metric=task.metric, higher_is_better=True)
+    best = Best(evaluation_of(prepared, prepared.validation, arguments), task)
     pace = Pace(recipe.train)
     batches = EpochBatches(
         len(prepared.train),
@@ -112,23 +125,41 @@ def finetune(prepared: Prepared) -> RunDir:
         collate=Collator(tokenizer.pad_token_id or 0, tokenizer.model_input_names),
         assess=best.assess,
         pace=pace,
-        report=Report(run, pace, "finetune"),
+        report=Report(run, pace, "finetune", prepared.model),
         tokenizer=tokenizer,
     )
-    checkpoint = run.last_checkpoint() if prepared.resume else None
-    if checkpoint:
-        pace.resume(checkpoint)
-        say(f"resuming from {checkpoint}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
-    scores, predictions = best.scores, best.predictions
-    if best.score != trainer.state.best_metric:
-        scores, predictions = evaluation(prepared.model), evaluation.predictions
-    save_model(trainer, run)
-    if is_main():
-        run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in predictions))
-        run.write_json("metrics.json", scores)
-    return run
+    return trainer, best
+
+
+def evaluation_of(prepared: Prepared, features: Dataset, arguments: TrainingArguments) -> TaskEvaluation:
+    """The evaluation on validation examples, or on those of them that have `features`."""
+    return TaskEvaluation(
+        prepared.task,
+        prepared.examples["validation"],
+        features,
+        prepared.tokenizer,
+        prepared.recipe.data,
+        batch_size=arguments.per_device_eval_batch_size,
+        bf16=arguments.bf16,
+    )
+
+
+def dry_run(prepared: Prepared) -> None:
+    """Say what the run would be, and what it would take: a few of its steps are tried."""
+    introduce(prepared)
+    validation = prepared.validation
+    lengths = np.asarray(validation["length"])
+    some = np.unique(np.linspace(0, len(lengths) - 1, TRIED_WINDOWS).astype(int))
+    with TemporaryDirectory() as folder:
+        trainer, _ = trainer_for(prepared, RunDir(Path(folder)))
+        outputs = evaluation_of(prepared, validation.select(some), trainer.args).outputs
+
+        def tried(model: PreTrainedModel) -> float:
+            began = time.perf_counter()
+            outputs(model)
+            return (time.perf_counter() - began) * float(lengths.sum() / lengths[some].sum())
+
+        show_estimate(estimate(trainer, prepared.recipe.train, np.asarray(prepared.train["length"]), tried))
 
 
 def finish_line(run: RunDir) -> None:
@@ -144,7 +175,7 @@ def data_of(prepared: Prepared) -> dict[str, str]:
     return {name: examples_fingerprint(examples) for name, examples in prepared.examples.items()}
 
 
-class _Best:
+class Best:
     """Remembers scores and predictions of the best evaluation, so that they need not be made twice."""
 
     def __init__(self, evaluation: TaskEvaluation, task: Task) -> None:

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.batching import Collator
-from llmkit.console import Progress, duration
+from llmkit.console import Progress, count, duration
 from llmkit.processes import from_first, sharded, world_size
 from llmkit.recipe import DataSection
 from llmkit.tasks.base import Outputs, Prediction, Task
@@ -47,22 +47,23 @@ def outputs_of(
     )
     device = model.device
     model.eval()
-    began, done = time.monotonic(), 0
+    began, done, tokens = time.monotonic(), 0, 0
+    share = lengths.sum() / world_size()  # tokens of this process
 
     with Progress("evaluating") as progress:
 
         def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> list[dict[str, Any]]:
-            nonlocal done
+            nonlocal done, tokens
             rows = inputs[numbers]
             columns = list(rows)
             batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
             with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 out = model(**{name: tensor.to(device) for name, tensor in batch.items()})
             arrays = {name: out[name].float().cpu().numpy() for name in SPAN_OUTPUTS}
-            done += len(numbers)
-            speed = done / (time.monotonic() - began)
-            left = duration((len(order) / world_size() - done) / speed)
-            progress({"": f"{done:,} windows", "windows/s": f"{speed:.0f}", "left": left})
+            done, tokens = done + len(numbers), tokens + int(lengths[numbers].sum())
+            seconds = time.monotonic() - began
+            left = max(0.0, (share - tokens) * seconds / tokens)  # by tokens: the long windows come first
+            progress({"": f"{done:,} windows", "tokens/s": count(tokens / seconds), "left": duration(left)})
             return [
                 {name: array[i, : lengths[number]].copy() for name, array in arrays.items()}
                 for i, number in enumerate(numbers)
@@ -100,9 +101,13 @@ class TaskEvaluation:
         self.predictions: Sequence[Prediction] = ()
         self.scores: dict[str, Any] = {}
 
+    def outputs(self, model: PreTrainedModel) -> list[Outputs] | None:
+        """What the model says of every feature; None except on the first process."""
+        return outputs_of(model, self._features, self._tokenizer, self._batch_size, bf16=self._bf16)
+
     def __call__(self, model: PreTrainedModel, threshold: float | None = None) -> dict[str, Any]:
         """The task's scores of a model, in percent."""
-        outputs = outputs_of(model, self._features, self._tokenizer, self._batch_size, bf16=self._bf16)
+        outputs = self.outputs(model)
         scores = None
         if outputs is not None:
             self.predictions = self._task.decode(

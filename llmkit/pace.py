@@ -15,6 +15,8 @@ from llmkit.files import write_whole
 from llmkit.processes import from_first
 from llmkit.recipe import TrainSection
 
+# Pace decides when to log, evaluate and save; the Trainer's own schedule never comes round.
+NEVER = 10**9
 FILE = "pace.json"  # in a checkpoint; the last file written, so a checkpoint that has it is whole
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,21 +19,25 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.estimate import estimate
+from llmkit.estimate import show as show_estimate
 from llmkit.machine import environment, quiet
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
 from llmkit.pace import Pace
 from llmkit.processes import from_first, sharded
 from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
+from llmkit.report import Report
 from llmkit.rundir import RunDir, check_same_data, open_run, start
 from llmkit.tokenize import tokenize
-from llmkit.training import Report, Trainer, save_model, training_arguments
+from llmkit.training import Trainer, save_model, training_arguments
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 # Of these, some 20,000 are masked, whose mean loss is certain to about 0.02: less than it falls between evaluations.
 HELD_OUT_TOKENS = 2**17
+TRIED_BLOCKS = 64  # of them, in a dry run
 
 
 @dataclass(frozen=True)
@@ -87,55 +93,67 @@ def corpus_folder(section: CorpusSection) -> Path:
 
 def pretrain(prepared: Prepared) -> RunDir:
     """Train, keep the checkpoint with the lowest held-out loss, write the run down."""
-    recipe, run = prepared.recipe, prepared.run
+    run = prepared.run
     introduce(prepared)
-    arguments = training_arguments(recipe.train, run, metric="loss", higher_is_better=False)
+    trainer, held_out = trainer_for(prepared, run)
     if is_main():
-        start(run, dump(recipe), environment(data_of(prepared.corpus)))
-    vocabulary = Vocabulary.of(prepared.tokenizer)
+        start(run, dump(prepared.recipe), environment(data_of(prepared.corpus)))
+    trainer.go(run.last_checkpoint() if prepared.resume else None)
+    # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
+    best = trainer.state.best_global_step
+    scores = held_out.latest.get(best or -1) or held_out(prepared.model)
+    save_model(trainer, run)
+    if is_main():
+        run.write_json("metrics.json", {**scores, "step": best, "steps": trainer.state.global_step})
+    return run
 
-    def masked(blocks: PackedBlocks) -> MaskedBlocks:
-        return MaskedBlocks(
+
+def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, HeldOut]:
+    """The trainer and its evaluation. With several processes this starts their group."""
+    recipe = prepared.recipe
+    arguments = training_arguments(recipe.train, run, metric="loss", higher_is_better=False)
+    vocabulary = Vocabulary.of(prepared.tokenizer)
+    train, held_out = (
+        MaskedBlocks(
             blocks,
             vocabulary,
             probability=recipe.corpus.mlm_probability,
             whole_words=recipe.corpus.whole_word_mask,
             seed=recipe.train.seed,
         )
-
-    held_out = masked(prepared.held_out)
-    latest: dict[int, dict[str, float]] = {}
-
-    def assess(model: Any) -> dict[str, float]:
-        scores = held_out_scores(model, held_out, arguments.per_device_eval_batch_size, bf16=arguments.bf16)
-        latest[trainer.state.global_step] = scores
-        return scores
-
+        for blocks in (prepared.train, prepared.held_out)
+    )
+    evaluation = HeldOut(held_out, arguments.per_device_eval_batch_size, bf16=arguments.bf16)
     pace = Pace(recipe.train)
     trainer = Trainer(
         prepared.model,
         arguments,
-        data=masked(prepared.train),
-        batches=EpochBatches(len(prepared.train), arguments.per_device_train_batch_size, recipe.train.seed),
+        data=train,
+        batches=EpochBatches(len(train), arguments.per_device_train_batch_size, recipe.train.seed),
         collate=collate_blocks,
-        assess=assess,
+        assess=lambda model: evaluation.at(trainer.state.global_step, model),
         pace=pace,
-        report=Report(run, pace, "pretrain"),
+        report=Report(run, pace, "pretrain", prepared.model),
         tokenizer=prepared.tokenizer,
     )
-    checkpoint = run.last_checkpoint() if prepared.resume else None
-    if checkpoint:
-        pace.resume(checkpoint)
-        say(f"resuming from {checkpoint}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    best = trainer.state.best_global_step
-    scores = latest.get(best or -1) or held_out_scores(
-        prepared.model, held_out, arguments.per_device_eval_batch_size, bf16=arguments.bf16
-    )
-    save_model(trainer, run)
-    if is_main():
-        run.write_json("metrics.json", {**scores, "step": best, "steps": trainer.state.global_step})
-    return run
+    return trainer, evaluation
+
+
+def dry_run(prepared: Prepared) -> None:
+    """Say what the run would be, and what it would take: a few of its steps are tried."""
+    introduce(prepared)
+    size = prepared.recipe.corpus.block_size
+    with TemporaryDirectory() as folder:
+        trainer, held_out = trainer_for(prepared, RunDir(Path(folder)))
+
+        def tried(model: PreTrainedModel) -> float:
+            began = time.perf_counter()
+            few = held_out.few(TRIED_BLOCKS)
+            few(model)
+            return (time.perf_counter() - began) * len(held_out) / len(few)
+
+        lengths = np.full(len(prepared.train), size)
+        show_estimate(estimate(trainer, prepared.recipe.train, lengths, tried))
 
 
 def finish_line(run: RunDir) -> None:
@@ -147,29 +165,50 @@ def finish_line(run: RunDir) -> None:
     say(f"fine-tune it: llmkit finetune --task squad model.pretrained={run.path}")
 
 
-def held_out_scores(model: Any, blocks: MaskedBlocks, batch_size: int, *, bf16: bool) -> dict[str, float]:
-    """`loss` (nats a masked token) and `perplexity` of held-out blocks, whose masks are always the same.
+class HeldOut:
+    """`loss` (nats a masked token) and `perplexity` of models on held-out blocks, whose masks are always the same.
 
     Over all masked tokens alike, and over blocks of at most HELD_OUT_TOKENS tokens, evenly spread.
     """
-    most = max(1, HELD_OUT_TOKENS // blocks.block_size)
-    numbers = np.unique(np.linspace(0, len(blocks) - 1, min(len(blocks), most)).round().astype(int))
-    batches = [numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size)]
-    device = model.device
-    model.eval()
 
-    def work(batch_numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[float, int]:
-        batch = collate_blocks([blocks[int(number)] for number in batch_numbers])
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            out = model(**{name: tensor.to(device) for name, tensor in batch.items()}, num_items_in_batch=1)
-        return float(out.loss), len(batch["labels"])
+    def __init__(self, blocks: MaskedBlocks, batch_size: int, *, bf16: bool, most: int | None = None) -> None:
+        self._blocks, self._batch_size, self._bf16 = blocks, batch_size, bf16
+        most = most or max(1, HELD_OUT_TOKENS // blocks.block_size)
+        self._numbers = np.unique(np.linspace(0, len(blocks) - 1, min(len(blocks), most)).round().astype(int))
+        self.latest: dict[int, dict[str, float]] = {}
 
-    results = sharded(batches, work)
-    scores = None
-    if results is not None:
-        loss = math.fsum(total for total, _ in results) / sum(targets for _, targets in results)
-        scores = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
-    return from_first(scores)
+    def __len__(self) -> int:
+        """Blocks that are looked at."""
+        return len(self._numbers)
+
+    def few(self, most: int) -> HeldOut:
+        """The same over fewer blocks."""
+        return HeldOut(self._blocks, self._batch_size, bf16=self._bf16, most=most)
+
+    def at(self, step: int, model: Any) -> dict[str, float]:
+        """The scores of a model, which are remembered as those of a step."""
+        self.latest[step] = self(model)
+        return self.latest[step]
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        """The scores of a model."""
+        starts = range(0, len(self._numbers), self._batch_size)
+        batches = [self._numbers[start : start + self._batch_size] for start in starts]
+        device = model.device
+        model.eval()
+
+        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[float, int]:
+            batch = collate_blocks([self._blocks[int(number)] for number in numbers])
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+                out = model(**{name: tensor.to(device) for name, tensor in batch.items()}, num_items_in_batch=1)
+            return float(out.loss), len(batch["labels"])
+
+        results = sharded(batches, work)
+        scores = None
+        if results is not None:
+            loss = math.fsum(total for total, _ in results) / sum(targets for _, targets in results)
+            scores = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+        return from_first(scores)
 
 
 def data_of(corpus: Path) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,16 +16,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallba
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.batching import EpochBatches
-from llmkit.console import Progress, count, duration, is_main, say
+from llmkit.console import is_main, say
 from llmkit.errors import UserError
 from llmkit.machine import choose, keep_memory, quiet
-from llmkit.pace import Pace
+from llmkit.pace import NEVER, Pace
 from llmkit.processes import from_first, world_size
 from llmkit.recipe import TrainSection
+from llmkit.report import Report
 from llmkit.rundir import RunDir
-
-# Pace decides when to log, evaluate and save; the Trainer's own schedule never comes round.
-NEVER = 10**9
 
 Assess = Callable[[PreTrainedModel], dict[str, float]]
 
@@ -112,14 +110,21 @@ class Trainer(transformers.Trainer):
         )
         # The Trainer's own printing of every report; ours takes its place.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
-        self._network, self._data, self._batches = model, data, batches
+        self.network, self.data, self.batches = model, data, batches
         self._assess, self._pace, self._report = assess, pace, report
+
+    def go(self, checkpoint: Path | None) -> None:
+        """Train to the end, from the start or from a checkpoint; the best checkpoint's weights are loaded then."""
+        if checkpoint is not None:
+            self._pace.resume(checkpoint)
+            say(f"resuming from {checkpoint}")
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches in our order, shared out among processes by accelerate."""
         loader: DataLoader[Any] = DataLoader(
-            self._data,
-            batch_sampler=self._batches,
+            self.data,
+            batch_sampler=self.batches,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
@@ -144,7 +149,7 @@ class Trainer(transformers.Trainer):
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Scores of the model as it is now."""
         began = time.monotonic()
-        scores = {f"{metric_key_prefix}_{name}": value for name, value in self._assess(self._network).items()}
+        scores = {f"{metric_key_prefix}_{name}": value for name, value in self._assess(self.network).items()}
         self.log({**scores, f"{metric_key_prefix}_runtime": time.monotonic() - began})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
@@ -161,83 +166,6 @@ class OrderByEpoch(TrainerCallback):
         """Epochs are counted by steps: the Trainer's own count is a float."""
         per_process = -(-len(self._batches) // args.world_size)
         self._batches.epoch = state.global_step // -(-per_process // args.gradient_accumulation_steps)
-
-
-class Report(TrainerCallback):
-    """The live line, and log.jsonl."""
-
-    def __init__(self, run: RunDir, pace: Pace, name: str) -> None:
-        self._run, self._pace = run, pace
-        self._progress = Progress(name)
-        self._tokens = self._real = 0
-        self._began = time.monotonic()
-        self._loss = ""
-
-    def see(self, inputs: Any) -> None:
-        """Count the tokens of a micro-batch."""
-        self._tokens += inputs["input_ids"].numel()
-        mask = inputs.get("attention_mask")
-        self._real += mask.sum() if mask is not None else inputs["input_ids"].numel()
-
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Say how long the run is."""
-        self._began = time.monotonic()
-        size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        steps = f"{state.max_steps:,} steps" if state.max_steps < NEVER else "as many steps as time allows"
-        say(
-            f"training: {steps} of {size} examples ({args.per_device_train_batch_size} × "
-            f"{args.gradient_accumulation_steps} accumulated × {args.world_size} processes)"
-        )
-        self._progress.__enter__()
-
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Keep the live line going."""
-        done = f"{state.global_step:,}" + (f"/{state.max_steps:,}" if state.max_steps < NEVER else "")
-        speed = self._tokens * args.world_size / max(time.monotonic() - self._began, 1e-9)
-        left = self._pace.left()
-        self._progress(
-            {
-                "step": done,
-                "loss": self._loss,
-                "tokens/s": count(speed),
-                "left": duration(left) if math.isfinite(left) else "?",
-            }
-        )
-
-    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """One line of log.jsonl. Raises UserError when the loss is no number any more."""
-        logs: dict[str, Any] = kwargs["logs"]
-        if "train_runtime" in logs:
-            return
-        record: dict[str, Any] = {
-            "step": state.global_step,
-            "seconds": round(self._pace.seconds(), 2),
-            **logs,
-        }
-        if "loss" in logs:
-            if not math.isfinite(logs["loss"]):
-                raise UserError(
-                    f"the loss is {logs['loss']} at step {state.global_step}",
-                    remedy="lower train.learning_rate, lengthen train.warmup_steps or set train.bf16=false, and "
-                    f"start again from the last checkpoint in {self._run.checkpoints}",
-                )
-            self._loss = f"{logs['loss']:.3f}"
-            seconds = max(time.monotonic() - self._began, 1e-9)
-            record["tokens_per_second"] = round(self._tokens * args.world_size / seconds, 1)
-            record["real_token_share"] = round(float(self._real) / self._tokens, 4)
-            self._tokens, self._real, self._began = 0, 0, time.monotonic()
-        if is_main():
-            self._run.log({key: value for key, value in record.items() if value is not None})
-        scores = {name.removeprefix("eval_"): value for name, value in logs.items() if name.startswith("eval_")}
-        if scores:
-            took = duration(scores.pop("runtime", 0.0))
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            say(f"step {state.global_step:,}: {shown}  ({took})")
-            self._began = time.monotonic()
-
-    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """End the live line."""
-        self._progress.__exit__()
 
 
 def save_model(trainer: Trainer, run: RunDir) -> None:

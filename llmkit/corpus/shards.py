@@ -13,7 +13,9 @@ for validation, the first among them, so that even a corpus of a few books has a
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -35,7 +37,8 @@ Ids = np.ndarray[Any, np.dtype[Any]]
 FORMAT = 1
 HELD_OUT_EVERY = 200  # documents
 SHARD_TOKENS = 2**24  # a shard is closed at the end of the document that reaches this
-BATCH_CHARACTERS = 2**22  # text handed to the tokenizer at once: enough for all cores, little enough to hold
+BATCH_CHARACTERS = 2**21  # text handed to the tokenizer at once: enough for all cores, little enough to hold
+AHEAD = 2  # batches in the tokenizer's hands
 SPLITS = ("train", "validation")
 
 
@@ -166,8 +169,8 @@ class TokenShards:
 def _parts(documents: Iterator[str], backend: Any, dtype: np.dtype[Any], start: _Part) -> Iterator[tuple[_Part, bool]]:
     """Yields the growing part after every batch of text, and once more with True when it is full."""
     part = _Part(start.read, start.kept)
-    for texts in _batches(islice(documents, start.read, None)):
-        for text, ids in zip(texts, _encode(backend, texts, dtype), strict=True):
+    for texts, encoded in _encoded(_batches(islice(documents, start.read, None)), backend):
+        for text, ids in zip(texts, _ids(encoded, dtype), strict=True):
             part.read += 1
             if len(ids) <= 2:  # nothing but [CLS] [SEP]: an empty document
                 continue
@@ -197,8 +200,30 @@ def _batches(documents: Iterator[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _encode(backend: Any, texts: list[str], dtype: np.dtype[Any]) -> list[Ids]:
-    encodings = backend.encode_batch_fast(texts, add_special_tokens=True)
+def _encoded(batches: Iterator[list[str]], backend: Any) -> Iterator[tuple[list[str], list[Any]]]:
+    """Batches with their encodings, a few ahead: while the library, which needs no interpreter, works on one
+    batch with all cores, its last documents may leave some idle, the next text is read and the last one written."""
+
+    def encode(texts: list[str]) -> list[Any]:
+        encodings: list[Any] = backend.encode_batch_fast(texts, add_special_tokens=True)
+        return encodings
+
+    with ThreadPoolExecutor(AHEAD) as pool:
+        waiting: deque[tuple[list[str], Future[list[Any]]]] = deque()
+        try:
+            for texts in batches:
+                waiting.append((texts, pool.submit(encode, texts)))
+                if len(waiting) > AHEAD:
+                    texts, encodings = waiting.popleft()
+                    yield texts, encodings.result()
+            while waiting:
+                texts, encodings = waiting.popleft()
+                yield texts, encodings.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _ids(encodings: list[Any], dtype: np.dtype[Any]) -> list[Ids]:
     lengths = [len(encoding) for encoding in encodings]
     flat = np.fromiter(chain.from_iterable(e.ids for e in encodings), dtype=dtype, count=sum(lengths))
     return np.split(flat, np.cumsum(lengths)[:-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,6 +127,11 @@ def test_dry_run_writes_nothing(base: dict[str, Any], llmkit: Command, tmp_path:
     code, _, err = llmkit("pretrain", *PRETRAIN, f"corpus.path={base['shards']}", "--dry-run")
     assert code == 0
     assert "blocks of 32" in err
+    assert re.search(r"estimate, in one process: \d+ steps, .* tokens, .* of training and .* GiB of memory", err)
+    tiny = ["-r", "tiny/squad", f"model.pretrained={base['run']}", *base["questions"]]
+    code, _, err = llmkit("finetune", *tiny, "--dry-run")
+    assert code == 0
+    assert re.search(r"estimate, in one process: \d+ steps", err)
     assert list(tmp_path.iterdir()) == []
 
 

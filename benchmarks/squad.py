@@ -1,0 +1,33 @@
+"""SQuAD's nested JSON as the flat rows that run_qa.py and llmkit both read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def flat(file: Path) -> list[dict[str, Any]]:
+    """A row a question: id, title, context, question, answers."""
+    rows = []
+    for article in json.loads(file.read_text(encoding="utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                answers = {key: [answer[key] for answer in question["answers"]] for key in ("text", "answer_start")}
+                rows.append(
+                    {
+                        "id": question["id"],
+                        "title": article.get("title", ""),
+                        "context": paragraph["context"],
+                        "question": question["question"],
+                        "answers": answers,
+                    }
+                )
+    return rows
+
+
+def write(rows: list[dict[str, Any]], file: Path) -> Path:
+    """Rows as a file; its absolute path."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"data": rows}), encoding="utf-8")
+    return file.resolve()

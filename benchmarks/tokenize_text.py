@@ -1,0 +1,110 @@
+"""Text files to trainable blocks, `llmkit tokenize` against transformers' `run_mlm.py`, which does it before it trains;
+and against the tokenizers library alone, its output thrown away.
+
+    python benchmarks/tokenize_text.py --run-mlm …/language-modeling/run_mlm.py --text BOOKS --tokenizer FOLDER
+
+A command's time is that with all text minus that with a page of it: what it takes to start is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import psutil
+from side_by_side import LLMKIT, Figures, Measure, compare, run, script
+
+ALONE = """
+import sys
+from pathlib import Path
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file(sys.argv[1])
+tokenizer.no_truncation()
+tokenizer.no_padding()
+texts = [file.read_text(encoding="utf-8") for file in sorted(Path(sys.argv[2]).glob("*.txt"))]
+for start in range(0, len(texts), 8):
+    tokenizer.encode_batch_fast(texts[start : start + 8])
+"""
+
+
+def megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.glob("*.txt")) / 1e6
+
+
+def ours(arguments: argparse.Namespace, page: Path) -> Measure:
+    def measure(folder: Path) -> Figures:
+        seconds = []
+        for number, text in enumerate((page, arguments.text)):
+            command = [*LLMKIT, "tokenize", "-c", str(text), f"tokenizer.path={arguments.tokenizer}"]
+            seconds.append(run([*command, "-o", str(folder / f"shards{number}")], folder))
+        return {"MB/s": megabytes(arguments.text) / (seconds[1] - seconds[0]), "command, s": seconds[1]}
+
+    return measure
+
+
+def theirs(arguments: argparse.Namespace, page: Path, *flags: str) -> Measure:
+    def measure(folder: Path) -> Figures:
+        seconds = []
+        for number, text in enumerate((page, arguments.text)):
+            # All text in one file, as the script takes it; it makes blocks, and trains on none of them.
+            file = folder / f"text{number}.txt"
+            with file.open("wb") as out:
+                for part in sorted(text.glob("*.txt")):
+                    out.write(part.read_bytes())
+            command = ["--model_type", "bert", "--tokenizer_name", arguments.tokenizer, "--max_seq_length", "128"]
+            command += ["--train_file", str(file), "--validation_file", str(page / "page.txt"), *flags]
+            command += ["--output_dir", str(folder / "out"), "--config_overrides", "num_hidden_layers=1,hidden_size=24"]
+            seconds.append(script(arguments.run_mlm, folder, command, HF_HOME=str(folder / "hf")))
+        return {"MB/s": megabytes(arguments.text) / (seconds[1] - seconds[0]), "command, s": seconds[1]}
+
+    return measure
+
+
+def alone(arguments: argparse.Namespace, page: Path) -> Measure:
+    def measure(folder: Path) -> Figures:
+        tokenizer = str(Path(arguments.tokenizer) / "tokenizer.json")
+        seconds = [run([sys.executable, "-c", ALONE, tokenizer, str(t)], folder) for t in (page, arguments.text)]
+        return {"MB/s": megabytes(arguments.text) / (seconds[1] - seconds[0]), "command, s": seconds[1]}
+
+    return measure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run-mlm", type=Path, required=True, help="transformers' run_mlm.py")
+    parser.add_argument("--text", type=Path, required=True, help="a folder of .txt files")
+    parser.add_argument("--tokenizer", required=True, help="a folder with tokenizer.json")
+    parser.add_argument("--megabytes", type=float, default=20, help="how much of the text")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="folder for the samples of text")
+    arguments = parser.parse_args()
+    arguments.tokenizer = str(Path(arguments.tokenizer).resolve())
+    some, page = (arguments.work / "some").resolve(), (arguments.work / "page").resolve()
+    for folder in (some, page):
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+    for file in sorted(arguments.text.glob("*.txt")):
+        if megabytes(some) < arguments.megabytes:
+            (some / file.name).symlink_to(file.resolve())
+    arguments.text = some
+    (page / "page.txt").write_text(sorted(some.glob("*.txt"))[0].read_text(encoding="utf-8")[:20_000])
+    workers = f"--preprocessing_num_workers {psutil.cpu_count() or os.cpu_count()}"
+    compare(
+        f"{megabytes(some):.0f} MB of text to blocks",
+        {
+            "llmkit tokenize": ours(arguments, page),
+            "run_mlm.py": theirs(arguments, page),
+            f"run_mlm.py {workers}": theirs(arguments, page, *workers.split()),
+            "encode_batch_fast alone": alone(arguments, page),
+        },
+        runs=arguments.runs,
+        speed="MB/s",
+    )
+
+
+if __name__ == "__main__":
+    main()

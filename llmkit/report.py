@@ -1,0 +1,117 @@
+"""What a training run says: a live line on the screen, and log.jsonl."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel, TrainerCallback
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from llmkit.console import Progress, count, duration, is_main, say
+from llmkit.errors import UserError
+from llmkit.pace import NEVER, Pace
+from llmkit.rundir import RunDir
+from llmkit.throughput import Work, peak
+
+
+class Report(TrainerCallback):
+    """The live line, and log.jsonl.
+
+    Speeds are those since the last line of the log, evaluations left out. Tokens are real ones: padding is
+    none. `peak_share` is what the steps compute, padding included, as a share of the machine's best.
+    """
+
+    def __init__(self, run: RunDir, pace: Pace, name: str, model: PreTrainedModel) -> None:
+        self._run, self._pace = run, pace
+        self._progress = Progress(name)
+        self._work = Work(model)
+        self._peak: float | None = None
+        self._start()
+        # What the last line of the log said, for the live line.
+        self._loss, self._real_share, self._peak_share = "", 1.0, ""
+
+    def _start(self) -> None:
+        self._tokens, self._flops, self._began = 0, 0.0, time.monotonic()
+        self._real: Tensor | int = 0
+
+    def see(self, inputs: Mapping[str, Tensor]) -> None:
+        """Count what a micro-batch holds. Real tokens stay where they are counted until the next report: to ask a
+        GPU for them would make it wait."""
+        self._tokens += inputs["input_ids"].numel()
+        self._real += inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["input_ids"].numel()
+        targets = len(inputs["masked_positions"]) if "masked_positions" in inputs else None
+        batch, length = inputs["input_ids"].shape
+        self._flops += self._work.of(batch, length, targets)
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Say how long the run is."""
+        size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        steps = f"{state.max_steps:,} steps" if state.max_steps < NEVER else "as many steps as time allows"
+        say(
+            f"training: {steps} of {size} examples ({args.per_device_train_batch_size} × "
+            f"{args.gradient_accumulation_steps} accumulated × {args.world_size} processes)"
+        )
+        self._peak = peak(args.device, bf16=args.bf16)
+        self._start()
+        self._progress.__enter__()
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Keep the live line going."""
+        left = self._pace.left()
+        speed = self._tokens * self._real_share * args.world_size / max(time.monotonic() - self._began, 1e-9)
+        line = {
+            "step": f"{state.global_step:,}" + (f"/{state.max_steps:,}" if state.max_steps < NEVER else ""),
+            "loss": self._loss,
+            "tokens/s": count(speed),
+            "real": f"{self._real_share:.0%}",
+            "peak": self._peak_share,
+            "left": duration(left) if math.isfinite(left) else "",
+        }
+        self._progress({name: value for name, value in line.items() if value})
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """One line of log.jsonl. Raises UserError when the loss is no number any more."""
+        logs: dict[str, Any] = kwargs["logs"]
+        if "train_runtime" in logs:
+            return
+        record: dict[str, Any] = {"step": state.global_step, "seconds": round(self._pace.seconds(), 2), **logs}
+        if "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise UserError(
+                    f"the loss is {logs['loss']} at step {state.global_step}",
+                    remedy="lower train.learning_rate, lengthen train.warmup_steps or set train.bf16=false, and "
+                    f"start again from the last checkpoint in {self._run.checkpoints}",
+                )
+            record.update(self._speed(args.world_size))
+            self._loss = f"{logs['loss']:.3f}"
+        if is_main():
+            self._run.log(record)
+        scores = {name.removeprefix("eval_"): value for name, value in logs.items() if name.startswith("eval_")}
+        if scores:
+            took = duration(scores.pop("runtime", 0.0))
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
+            say(f"step {state.global_step:,}: {shown}  ({took})")
+            self._start()
+
+    def _speed(self, processes: int) -> dict[str, float]:
+        """Speed since the last report, of all processes; every one does about as much as this one."""
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        self._real_share = float(self._real) / self._tokens
+        speed = {
+            "tokens_per_second": round(self._tokens * self._real_share * processes / seconds, 1),
+            "real_token_share": round(self._real_share, 4),
+        }
+        if self._peak is not None:
+            share = self._flops / seconds / self._peak
+            self._peak_share = f"{share:.0%}"
+            speed["peak_share"] = round(share, 4)
+        self._start()
+        return speed
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """End the live line."""
+        self._progress.__exit__()

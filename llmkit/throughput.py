@@ -1,0 +1,62 @@
+"""How much a training step computes, and how much this machine could compute in that time."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+# Dense bf16 FLOP/s of the makers' data sheets, by a part of the device's name; the first that fits counts.
+DATA_SHEETS = {
+    "B200": 2250e12,
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L40": 181e12,
+    "L4": 121e12,
+    "A10G": 70e12,
+    "A10": 125e12,
+}
+GEMM_SIZE = 1024  # as in a feed-forward layer, and small enough to be repeated
+GEMM_SECONDS = 0.5
+
+
+class Work:
+    """The floating-point operations of a model's training steps: those of its matrix products, as is usual."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        body = {id(module) for module in model.base_model.modules()}
+        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        self._body: int = sum(module.weight.numel() for module in linear if id(module) in body)
+        self._head: int = sum(module.weight.numel() for module in linear if id(module) not in body)
+        self._attention: int = model.config.num_hidden_layers * model.config.hidden_size
+
+    def of(self, batch: int, length: int, targets: int | None = None) -> float:
+        """FLOP of a forward and a backward pass over `batch` sequences of `length` tokens, padding included.
+
+        The head runs on `targets` tokens, or on all.
+        """
+        tokens = batch * length
+        head = self._head * (tokens if targets is None else targets)
+        return 3.0 * (2 * (self._body * tokens + head) + 4 * self._attention * tokens * length)
+
+
+def peak(device: torch.device, *, bf16: bool) -> float | None:
+    """FLOP/s of this process's device at its best: measured on a CPU, a data sheet's on a GPU; None if unknown."""
+    if device.type == "cpu":
+        return _measured(torch.bfloat16 if bf16 else torch.float32)
+    name = torch.cuda.get_device_name(device)
+    return next((flops for part, flops in DATA_SHEETS.items() if part in name), None) if bf16 else None
+
+
+def _measured(dtype: torch.dtype) -> float:
+    a, b = (torch.randn(GEMM_SIZE, GEMM_SIZE).to(dtype) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + GEMM_SECONDS
+    while (began := time.perf_counter()) < end or best == float("inf"):
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - began)
+    return 2 * GEMM_SIZE**3 / best
