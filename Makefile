@@ -49,8 +49,16 @@ style: install  ## Put the code into shape
 docs: install  ## Write the generated documents anew
 	$(BIN)/python docs/generate.py
 
-bench: install  ## List the benchmarks
-	@ls benchmarks/*.py 2>/dev/null || echo "no benchmark yet"
+bench: install  ## Side by side with transformers' scripts, hours: see docs/benchmarks.md for what it needs
+	@test -n "$(SCRIPTS)" -a -n "$(MODEL)" -a -n "$(ANSWERER)" -a -n "$(TRAIN)" -a -n "$(VALIDATION)" -a -n "$(TEXT)" || \
+		{ echo "give SCRIPTS, MODEL, ANSWERER, TRAIN, VALIDATION and TEXT: docs/benchmarks.md says what they are"; exit 1; }
+	$(BIN)/python benchmarks/tokenize_text.py --run-mlm $(SCRIPTS)/run_mlm.py --text $(TEXT) --tokenizer $(MODEL)
+	$(BIN)/python benchmarks/finetune.py --run-qa $(SCRIPTS)/run_qa.py --model $(MODEL) --data $(TRAIN)
+	$(BIN)/python benchmarks/evaluate.py --run-qa $(SCRIPTS)/run_qa.py --model $(ANSWERER) --data $(VALIDATION)
+	for shape in minilm-l6 bert-mini; do \
+		$(BIN)/python benchmarks/pretrain.py --run-mlm $(SCRIPTS)/run_mlm.py --text $(TEXT) --tokenizer $(MODEL) \
+			--shape $$shape || exit 1; \
+	done
 
 clean:  ## Remove what was made here
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) benchmarks/work .mypy_cache .pytest_cache .ruff_cache build dist

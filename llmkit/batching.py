@@ -97,8 +97,8 @@ class MaskedBlocks(Dataset[dict[str, Array]]):
         )
         return {
             "input_ids": masked,
-            "segments": block.segments,
             "position_ids": block.positions,
+            "starts": block.starts,
             "masked_positions": positions,
             "labels": block.input_ids[positions],
         }
@@ -108,9 +108,10 @@ def collate_blocks(blocks: Sequence[Mapping[str, Array]]) -> Batch:
     """Blocks as the tensors that BertForMaskedLM.forward names."""
     size = len(blocks[0]["input_ids"])
     batch = {
-        name: torch.from_numpy(np.stack([block[name] for block in blocks]))
-        for name in ("input_ids", "segments", "position_ids")
+        name: torch.from_numpy(np.stack([block[name] for block in blocks])) for name in ("input_ids", "position_ids")
     }
+    starts = [number * size + block["starts"] for number, block in enumerate(blocks)]
+    batch["cu_seq_lens"] = torch.from_numpy(np.concatenate([*starts, [len(blocks) * size]]).astype(np.int32))
     flat = [number * size + block["masked_positions"] for number, block in enumerate(blocks)]
     batch["masked_positions"] = torch.from_numpy(np.concatenate(flat))
     batch["labels"] = torch.from_numpy(np.concatenate([block["labels"] for block in blocks]))

@@ -23,6 +23,7 @@ from transformers.modeling_outputs import MaskedLMOutput
 from llmkit.console import say
 from llmkit.errors import UserError
 from llmkit.hub import reading_from_the_hub
+from llmkit.packed_attention import isolation
 from llmkit.recipe import BertShape, FinetuneModelSection, ModelSection
 from llmkit.rundir import resolve_model
 
@@ -38,21 +39,22 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
     def forward(
         self,
         input_ids: Tensor,
-        segments: Tensor,
         position_ids: Tensor,
+        cu_seq_lens: Tensor,
         masked_positions: Tensor,
         labels: Tensor,
         num_items_in_batch: Tensor | int | None = None,
     ) -> MaskedLMOutput:
-        """Shapes: input_ids, segments (number of the document inside the block), position_ids [B, L];
-        masked_positions, indices into the flattened batch, and labels, the tokens there, [T].
+        """Shapes: input_ids, position_ids [B, L]; cu_seq_lens, where the documents of the flattened batch start,
+        and its end, int32, [D + 1]; masked_positions, places in the flattened batch, and labels, the tokens
+        there, [T].
 
         The loss is summed over targets and divided by `num_items_in_batch`, the targets of all micro-batches
         and processes of this step, or else by T.
         """
-        # True where one token may see another: [B, 1, L, L], blocks on the diagonal.
-        visible = segments[:, None, :, None] == segments[:, None, None, :]
-        hidden = self.bert(input_ids, attention_mask=visible, position_ids=position_ids).last_hidden_state
+        hidden = self.bert(
+            input_ids, position_ids=position_ids, **isolation(self.config, input_ids, cu_seq_lens)
+        ).last_hidden_state
         logits = self.cls(hidden.flatten(0, 1)[masked_positions])
         total = cross_entropy(logits.float(), labels, reduction="sum")
         return MaskedLMOutput(loss=total / (num_items_in_batch if num_items_in_batch is not None else len(labels)))

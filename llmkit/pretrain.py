@@ -24,6 +24,7 @@ from llmkit.estimate import show as show_estimate
 from llmkit.machine import environment, quiet
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
 from llmkit.pace import Pace
+from llmkit.packed_attention import choose_attention
 from llmkit.processes import from_first, sharded
 from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
@@ -112,6 +113,7 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, HeldOut]:
     """The trainer and its evaluation. With several processes this starts their group."""
     recipe = prepared.recipe
     arguments = training_arguments(recipe.train, run, metric="loss", higher_is_better=False)
+    choose_attention(prepared.model, bf16=arguments.bf16)
     vocabulary = Vocabulary.of(prepared.tokenizer)
     train, held_out = (
         MaskedBlocks(

@@ -204,6 +204,9 @@ class TrainSection(Section):
         "auto",
         description="bfloat16 autocast; `auto` takes it where the hardware computes in it. (auto is ours.)",
     )
+    torch_compile: bool = Field(
+        False, description="Compile the model: minutes at the start, faster steps then. Worth it for long runs."
+    )
     logging_steps: PositiveFloat = Field(
         0.01, description="Steps between lines of log.jsonl; below 1, a share of the run."
     )

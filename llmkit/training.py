@@ -41,6 +41,7 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
         output_dir=str(run.checkpoints),
         use_cpu=not torch.cuda.is_available(),
         bf16=choice.bf16,
+        torch_compile=train.torch_compile,
         num_train_epochs=train.num_train_epochs or 1,
         max_steps=train.max_steps or (NEVER if train.time_budget else -1),
         per_device_train_batch_size=train.per_device_train_batch_size,

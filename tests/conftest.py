@@ -8,6 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first example may wait for imports, and every one for other tests: time says nothing here.
+settings.register_profile("llmkit", deadline=None)
+settings.load_profile("llmkit")
 
 # Before any library reads them.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -62,9 +62,9 @@ def test_every_token_is_in_one_place(lengths: list[int], size: int) -> None:
     owner = np.repeat(np.arange(len(lengths)), lengths)
     for number, block in enumerate(every):
         owners = owner[number * size : (number + 1) * size]
-        # Tokens share a segment where they share a document, and positions count from 0 within it.
-        assert ((block.segments[1:] != block.segments[:-1]) == (owners[1:] != owners[:-1])).all()
+        # A part starts where the document changes, and positions count from 0 within it.
         new = np.append(True, owners[1:] != owners[:-1])
+        assert block.starts.tolist() == np.flatnonzero(new).tolist()
         assert (block.positions[new] == 0).all()
         assert (np.diff(block.positions)[~new[1:]] == 1).all()
 

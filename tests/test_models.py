@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
 
 from llmkit.errors import UserError
 from llmkit.models import BertForMaskedLM, model_for_pretraining, model_for_task, trained_model
+from llmkit.packed_attention import VARLEN, choose_attention, isolation
 from llmkit.recipe import BertShape, FinetuneModelSection, ModelSection
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
@@ -30,13 +32,11 @@ def config(**changes: Any) -> BertConfig:
 def packed(generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
     """Two blocks of 24: documents of 10, 8 and 6 tokens, and of 24."""
     input_ids = torch.randint(5, len(VOCABULARY), (2, 24), generator=generator)
-    segments = torch.zeros(2, 24, dtype=torch.long)
-    segments[0, 10:18], segments[0, 18:] = 1, 2
     positions = torch.stack([torch.cat([torch.arange(10), torch.arange(8), torch.arange(6)]), torch.arange(24)])
     masked = torch.tensor([1, 4, 12, 20, 24 + 3, 24 + 17])
     return {
         "input_ids": input_ids,
-        "segments": segments,
+        "cu_seq_lens": torch.tensor([0, 10, 18, 24, 48], dtype=torch.int32),
         "position_ids": positions,
         "masked_positions": masked,
         "labels": torch.randint(5, len(VOCABULARY), (6,), generator=generator),
@@ -44,10 +44,9 @@ def packed(generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
 
 
 def hidden(model: Any, batch: dict[str, torch.Tensor], *, isolated: bool = True) -> torch.Tensor:
-    segments = batch["segments"] if isolated else torch.zeros_like(batch["segments"])
-    mask = segments[:, None, :, None] == segments[:, None, None, :]
+    apart = isolation(model.config, batch["input_ids"], batch["cu_seq_lens"]) if isolated else {}
     with torch.no_grad():
-        states = model.bert(batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"])
+        states = model.bert(batch["input_ids"], position_ids=batch["position_ids"], **apart)
         return model.cls(states.last_hidden_state)
 
 
@@ -59,7 +58,7 @@ def test_the_head_gives_the_loss_and_gradients_of_the_library() -> None:
     batch = packed()
     labels = torch.full((2 * 24,), -100)
     labels[batch["masked_positions"]] = batch["labels"]
-    mask = batch["segments"][:, None, :, None] == batch["segments"][:, None, None, :]
+    mask = isolation(ours.config, batch["input_ids"], batch["cu_seq_lens"])["attention_mask"]
     expected = theirs(
         batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"], labels=labels.view(2, 24)
     ).loss
@@ -82,7 +81,8 @@ def test_the_loss_is_normalised_by_the_global_number_of_targets() -> None:
     # The same two blocks, one micro-batch each, with 4 and 2 targets.
     parts = []
     for block, chosen in ((0, slice(0, 4)), (1, slice(4, 6))):
-        part = {name: whole[name][block : block + 1] for name in ("input_ids", "segments", "position_ids")}
+        part = {name: whole[name][block : block + 1] for name in ("input_ids", "position_ids")}
+        part["cu_seq_lens"] = torch.tensor([[0, 10, 18, 24], [0, 24]][block], dtype=torch.int32)
         part["masked_positions"] = whole["masked_positions"][chosen] - 24 * block
         part["labels"] = whole["labels"][chosen]
         parts.append(model(**part, num_items_in_batch=6).loss)
@@ -100,6 +100,40 @@ def test_a_document_does_not_see_its_neighbours() -> None:
     assert torch.cat([moved[:10], moved[18:]]).max() <= 1e-6
     leaking = (hidden(model, batch, isolated=False) - hidden(model, changed, isolated=False)).abs().amax(dim=-1)[0]
     assert leaking[:10].max() > 1e-5, "without the mask it would"
+
+
+def test_the_kernel_of_gpus_is_given_the_same_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel itself needs a GPU; this does what it does, a document at a time.
+    def varlen(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        cu_seq_q: torch.Tensor,
+        cu_seq_k: torch.Tensor,
+        max_q: int,
+        max_k: int,
+        scale: float,
+    ) -> torch.Tensor:
+        assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+        assert int(cu_seq_q.diff().max()) <= max_q == max_k
+        parts = []
+        for start, stop in pairwise(cu_seq_q.tolist()):
+            q, k, v = (states[start:stop].transpose(0, 1) for states in (query, key, value))
+            parts.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scale).transpose(0, 1))
+        return torch.cat(parts)
+
+    monkeypatch.setattr("llmkit.packed_attention.varlen_attn", varlen)
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config()).eval()
+    batch = packed()
+    masked = model(**batch).loss
+    assert model.config._attn_implementation == "sdpa"
+    choose_attention(model, bf16=True)
+    assert model.config._attn_implementation == "sdpa", "there is no GPU"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    choose_attention(model, bf16=True)
+    assert model.config._attn_implementation == VARLEN
+    assert model(**batch).loss.item() == pytest.approx(masked.item(), abs=1e-6)
 
 
 def test_a_packed_document_is_read_as_if_it_were_alone() -> None:

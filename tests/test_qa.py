@@ -163,7 +163,7 @@ words = st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(context=words, data=st.data())
 def test_an_answer_that_a_window_holds_comes_back(context: str, data: Any, tokenizer: Any) -> None:
     """For an answer that begins and ends with a token, which is all that an extractive model can point at."""

@@ -158,7 +158,7 @@ class TestCheckpoints:
             (run.checkpoints / f"checkpoint-{step}" / "pace.json").touch()
         assert run.last_checkpoint() == run.checkpoints / "checkpoint-10"
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
     @given(steps=st.dictionaries(st.integers(1, 10**7), st.booleans(), max_size=5))
     def test_by_number_and_not_by_letter(
         self, tmp_path_factory: pytest.TempPathFactory, steps: dict[int, bool]

@@ -34,7 +34,8 @@ def test_flops_are_those_that_torch_counts() -> None:
     mlm = BertForMaskedLM(config)
     positions = torch.arange(LENGTH).expand(BATCH, LENGTH)
     targets = torch.arange(TARGETS)
-    packed = {"input_ids": ids, "segments": torch.zeros_like(ids), "position_ids": positions}
+    starts = torch.arange(0, BATCH * LENGTH + 1, LENGTH, dtype=torch.int32)
+    packed = {"input_ids": ids, "cu_seq_lens": starts, "position_ids": positions}
     expected = counted(mlm, {**packed, "masked_positions": targets, "labels": torch.full((TARGETS,), 6)})
     assert Work(mlm).of(BATCH, LENGTH, TARGETS) == pytest.approx(expected, rel=0.001)
 

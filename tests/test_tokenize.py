@@ -78,7 +78,7 @@ def documents_in(folder: Path) -> dict[str, list[list[int]]]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts=st.lists(st.text(max_size=60), min_size=1, max_size=12))
 def test_ids_are_the_tokenizers_own(texts: list[str], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("shards")

@@ -2,8 +2,8 @@
 
 The documents of an epoch, one after the other, are one long stream of tokens; block b is its slice
 [b·size, (b+1)·size). Every token of a block is real, nothing is padded, and any block is found without
-reading those before it. `segments` numbers the documents inside a block; the attention mask made of it
-keeps them apart, and positions start again at 0 with each.
+reading those before it. A block says where its documents start; attention that is told so keeps them apart,
+and positions start again at 0 with each.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Block:
     """One training block: `size` tokens.
 
-    `segments[i]` is the number, inside the block, of the document that token i belongs to; `positions[i]`
-    its place in that document's part.
+    `positions[i]` is the place of token i in that part of its document that is in the block; `starts` are
+    the places in the block, the first of them 0, where such parts start.
     """
 
     input_ids: Array
-    segments: Array
     positions: Array
+    starts: Array
 
 
 class PackedBlocks:
@@ -61,18 +61,19 @@ class PackedBlocks:
         if not 0 <= number < self._count:
             raise IndexError(number)
         start = number * self.size
-        ids, segments, positions = (np.empty(self.size, np.int64) for _ in range(3))
+        ids, positions = np.empty(self.size, np.int64), np.empty(self.size, np.int64)
         at = int(np.searchsorted(self._starts, start, side="right")) - 1
-        filled = segment = 0
+        starts: list[int] = []
+        filled = 0
         while filled < self.size:
             begin = start + filled - int(self._starts[at])
             end = min(begin + self.size - filled, int(self._starts[at + 1] - self._starts[at]))
             span = slice(filled, filled + end - begin)
             ids[span] = self._shards.tokens(int(self._documents[at]), begin, end)
-            segments[span] = segment
             positions[span] = np.arange(end - begin)
-            filled, segment, at = span.stop, segment + 1, at + 1
-        return Block(ids, segments, positions)
+            starts.append(filled)
+            filled, at = span.stop, at + 1
+        return Block(ids, positions, np.array(starts))
 
 
 def _order(weights: Array) -> Array:

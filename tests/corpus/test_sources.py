@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.corpus.sources import open_source
@@ -33,7 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("text")
 
 
-@settings(deadline=None)
 @given(written=texts, escaped=st.booleans())
 def test_json_lines(folder: Path, written: list[str], escaped: bool) -> None:
     rows = [json.dumps({"body": text}, ensure_ascii=escaped) for text in written]
@@ -41,7 +40,6 @@ def test_json_lines(folder: Path, written: list[str], escaped: bool) -> None:
     assert documents(folder / "a.jsonl", text_column="body") == written
 
 
-@settings(deadline=None)
 @given(written=texts)
 def test_parquet(folder: Path, written: list[str]) -> None:
     table = pa.table({"n": range(len(written)), "body": pa.array(written, pa.large_string())})
@@ -49,7 +47,6 @@ def test_parquet(folder: Path, written: list[str]) -> None:
     assert documents(folder / "a.parquet", text_column="body") == written
 
 
-@settings(deadline=None)
 @given(written=paragraphs, gap=st.sampled_from(["\n", "\n\n", " \t\n"]), end=st.sampled_from(["\n", "\r\n"]))
 def test_parts_between_blank_lines(folder: Path, written: list[list[str]], gap: str, end: str) -> None:
     text = gap.join("".join(line + "\n" for line in part) for part in written).replace("\n", end)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_flow import PRETRAIN, run_command, weights, write_questions, write_text
+from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
 
 from llmkit.processes import relaunch
 
@@ -40,6 +40,12 @@ def kill_after_checkpoint(arguments: list[str], run: Path, cwd: Path) -> None:
     process.wait()
 
 
+def steps_of(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log that speak of training."""
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if "loss" in record]
+
+
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
 def test_a_killed_run_ends_with_the_same_weights(command: str, base: dict[str, Any]) -> None:
     # Several epochs, accumulation and dropout: everything that a resume could get wrong.
@@ -61,8 +67,23 @@ def test_a_killed_run_ends_with_the_same_weights(command: str, base: dict[str, A
 
 def test_two_processes_train_the_global_batch_that_the_recipe_says(base: dict[str, Any]) -> None:
     folder = base["folder"]
-    steps = ["train.max_steps=4", "train.gradient_accumulation_steps=2", "train.per_device_train_batch_size=8"]
-    two = run_command("pretrain", *PRETRAIN, "corpus.path=shards", *steps, "-o", "two", "-n", "2", cwd=folder)
+    shape = f"model.config={SHAPE[:-1]}, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}"
+    shared = [*PRETRAIN, shape, "corpus.path=shards", "train.max_steps=4", "train.logging_steps=1"]
+    shapes = {
+        "whole": ["train.per_device_train_batch_size=32"],
+        "accumulated": ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=4"],
+    }
+    for name, steps in shapes.items():
+        run_command("pretrain", *shared, *steps, "-o", name, cwd=folder)
+    steps = ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=2"]
+    two = run_command("pretrain", *shared, *steps, "-o", "two", "-n", "2", cwd=folder)
+    # The same 32 blocks a step, whoever computes which of them, and the same gradient of them.
+    whole, *others = (steps_of(folder / name) for name in ("whole", "accumulated", "two"))
+    assert len(whole) == 4
+    for other in others:
+        for mine, its in zip(whole, other, strict=True):
+            assert its["loss"] == pytest.approx(mine["loss"], rel=1e-5)
+            assert its["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-5)
     assert "4 steps of 32 examples (8 × 2 accumulated × 2 processes)" in two.stderr
     assert two.stderr.count("model: ") == 1, "only one process speaks"
     assert json.loads((folder / "two" / "env.json").read_text())["processes"] == 2

@@ -47,7 +47,7 @@ TEXT = st.lists(LIVELY | WIDE | st.characters(exclude_categories=["Cs"]), min_si
 SHORT = st.lists(LIVELY | WIDE, max_size=4).map("".join)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(context=TEXT, question=SHORT)
 @example(context="the " * 40, question="who?")
 def test_windows_are_those_of_the_library(context: str, question: str, tokenizer: Any) -> None:
@@ -74,7 +74,7 @@ def test_windows_are_those_of_the_library(context: str, question: str, tokenizer
         assert np.array(features["offsets"][number]).reshape(-1, 2).tolist() == [list(place) for place in places]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(context=TEXT, data=st.data())
 def test_training_points_at_the_tokens_of_the_answer(context: str, data: Any, tokenizer: Any) -> None:
     """Any stretch of the passage is the answer: also one that begins inside a token or with a deleted character."""
@@ -95,7 +95,7 @@ def test_training_points_at_the_tokens_of_the_answer(context: str, data: Any, to
         assert [feature["start_positions"], feature["end_positions"]] == expected
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(context=TEXT, data=st.data())
 def test_an_answer_comes_back_from_any_window(context: str, data: Any, tokenizer: Any) -> None:
     """Logits that point at an answer's tokens, in every window that holds them, decode to its characters."""

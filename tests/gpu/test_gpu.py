@@ -1,0 +1,95 @@
+"""What only a GPU can show: its kernel, its precision, and that no step waits for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig
+
+from llmkit.models import BertForMaskedLM
+from llmkit.packed_attention import VARLEN, choose_attention
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+BATCH, LENGTH = 4, 128
+
+
+@pytest.fixture
+def model() -> BertForMaskedLM:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256}
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model: BertForMaskedLM = BertForMaskedLM(BertConfig(vocab_size=1000, **shape, **no_dropout)).cuda()
+    return model
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    starts = [0, 50, 128, 256, 300, 333, 384]
+    positions = torch.cat([torch.arange(b - a) for a, b in zip(starts, [*starts[1:], 512], strict=True)])
+    host = {
+        "input_ids": torch.randint(5, 1000, (BATCH, LENGTH)),
+        "position_ids": positions.view(BATCH, LENGTH),
+        "cu_seq_lens": torch.tensor([*starts, 512], dtype=torch.int32),
+        "masked_positions": torch.arange(0, 512, 7),
+        "labels": torch.randint(5, 1000, (74,)),
+    }
+    return {name: tensor.cuda() for name, tensor in host.items()}
+
+
+def loss_and_gradient(model: BertForMaskedLM, batch: dict[str, torch.Tensor]) -> tuple[float, torch.Tensor]:
+    model.zero_grad()
+    with torch.autocast("cuda", torch.bfloat16):
+        loss = model(**batch).loss
+    loss.backward()
+    gradient = model.bert.encoder.layer[0].attention.self.query.weight.grad
+    assert gradient is not None
+    return loss.item(), gradient.clone()
+
+
+def test_the_kernel_gives_what_the_mask_gives(model: BertForMaskedLM, batch: dict[str, torch.Tensor]) -> None:
+    masked, gradient = loss_and_gradient(model, batch)
+    choose_attention(model, bf16=True)
+    assert model.config._attn_implementation == VARLEN
+    varlen, other = loss_and_gradient(model, batch)
+    assert varlen == pytest.approx(masked, abs=1e-2)
+    assert torch.nn.functional.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.99
+
+
+@pytest.fixture
+def waiting_is_an_error() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("varlen", [False, True])
+def test_no_step_waits(
+    varlen: bool, model: BertForMaskedLM, batch: dict[str, torch.Tensor], waiting_is_an_error: None
+) -> None:
+    if varlen:
+        choose_attention(model, bf16=True)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    for _ in range(3):
+        with torch.autocast("cuda", torch.bfloat16):
+            model(**batch, num_items_in_batch=torch.tensor(74, device="cuda")).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("compiled", ["false", "true"])
+def test_the_flow(compiled: str, llmkit: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    steps = ["train.max_steps=8", f"train.torch_compile={compiled}"]
+    code, _, err = llmkit("pretrain", "-r", "tiny/pretrain", "-o", "base", "-n", "1", *steps)
+    assert code == 0, err
+    assert "bf16" in err
+    code, _, err = llmkit("finetune", "-r", "tiny/squad", "model.pretrained=base", "-o", "run", "-n", "1", *steps)
+    assert code == 0, err
+    scores: dict[str, Any] = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert 0 <= scores["f1"] <= 100
