@@ -14,7 +14,7 @@ import typer
 
 from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
 from llmkit.cli_recipes import recipes_app
-from llmkit.errors import UserError
+from llmkit.errors import Stopped, UserError
 
 app = typer.Typer(
     name="llmkit",
@@ -319,6 +319,9 @@ def main() -> None:
             "make room or choose another folder, and run the command again",
         )
         sys.exit(1)
+    except Stopped as stop:
+        _fail([str(stop)], stop.remedy)
+        sys.exit(stop.exit_code)
     except SystemExit as stop:
         if stop.code == 130:  # what typer makes of Ctrl-C
             _fail(["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+from signal import Signals
 from typing import Any
 
 
@@ -18,6 +20,15 @@ class UserError(Exception):
         super().__init__("\n".join(problems))
         self.problems = problems
         self.remedy = remedy
+
+
+class Stopped(Exception):
+    """A signal ended a run before its end, and what was done is saved."""
+
+    def __init__(self, signal: Signals, message: str, run: Path) -> None:
+        super().__init__(message)
+        self.remedy = f"go on with the same command and --resume -o {run}"
+        self.exit_code = 128 + signal
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from llmkit.pace import Pace
 from llmkit.recipe import FinetuneRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
-from llmkit.rundir import RunDir, check_same_data, open_run, start
+from llmkit.rundir import RunDir, check_same_data, hold, open_run, start
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Prediction, Task
 from llmkit.training import Trainer, save_model, training_arguments
@@ -89,18 +89,19 @@ def seeded_model(recipe: FinetuneRecipe, task: Task, tokenizer: PreTrainedTokeni
 def finetune(prepared: Prepared) -> RunDir:
     """Train, keep the best checkpoint, evaluate it, write the run down."""
     run = prepared.run
-    introduce(prepared)
-    trainer, best = trainer_for(prepared, run)
-    if is_main():
-        start(run, dump(prepared.recipe), environment(data_of(prepared)))
-    trainer.go(run.last_checkpoint() if prepared.resume else None)
-    # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
-    if best.score != trainer.state.best_metric:
-        best.assess(prepared.model)
-    save_model(trainer, run)
-    if is_main():
-        run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
-        run.write_json("metrics.json", best.scores)
+    with hold(run):
+        introduce(prepared)
+        trainer, best = trainer_for(prepared, run)
+        if is_main():
+            start(run, dump(prepared.recipe), environment(data_of(prepared)))
+        trainer.go(run, resume=prepared.resume)
+        # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
+        if best.score != trainer.state.best_metric:
+            best.assess(prepared.model)
+        save_model(trainer, run)
+        if is_main():
+            run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
+            run.write_json("metrics.json", best.scores)
     return run
 
 
@@ -126,6 +127,7 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
         assess=best.assess,
         pace=pace,
         report=Report(run, pace, "finetune", prepared.model),
+        keep=recipe.train.save_total_limit,
         tokenizer=tokenizer,
     )
     return trainer, best

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.files import write_whole
+from llmkit.checkpoints import seconds_of
 from llmkit.processes import from_first
 from llmkit.recipe import TrainSection
 
 # Pace decides when to log, evaluate and save; the Trainer's own schedule never comes round.
 NEVER = 10**9
-FILE = "pace.json"  # in a checkpoint; the last file written, so a checkpoint that has it is whole
 
 
 class Pace(TrainerCallback):
@@ -35,7 +33,7 @@ class Pace(TrainerCallback):
 
     def resume(self, checkpoint: Path) -> None:
         """Go on where a checkpoint was written: the rest of the time is left, not all of it again."""
-        self._earlier = float(json.loads((checkpoint / FILE).read_text())["seconds"])
+        self._earlier = seconds_of(checkpoint)
 
     def seconds(self) -> float:
         """Seconds of training so far, those before a resume included."""
@@ -83,12 +81,6 @@ class Pace(TrainerCallback):
             control.should_evaluate = control.should_save = True
         if over:
             control.should_training_stop = True
-
-    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Complete a checkpoint."""
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_whole(folder / FILE, json.dumps({"seconds": self.seconds()}))
 
     def _share_now(self, state: TrainerState) -> float:
         if self._train.time_budget:

@@ -29,7 +29,7 @@ from llmkit.processes import from_first, sharded
 from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
-from llmkit.rundir import RunDir, check_same_data, open_run, start
+from llmkit.rundir import RunDir, check_same_data, hold, open_run, start
 from llmkit.tokenize import tokenize
 from llmkit.training import Trainer, save_model, training_arguments
 
@@ -95,17 +95,18 @@ def corpus_folder(section: CorpusSection) -> Path:
 def pretrain(prepared: Prepared) -> RunDir:
     """Train, keep the checkpoint with the lowest held-out loss, write the run down."""
     run = prepared.run
-    introduce(prepared)
-    trainer, held_out = trainer_for(prepared, run)
-    if is_main():
-        start(run, dump(prepared.recipe), environment(data_of(prepared.corpus)))
-    trainer.go(run.last_checkpoint() if prepared.resume else None)
-    # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
-    best = trainer.state.best_global_step
-    scores = held_out.latest.get(best or -1) or held_out(prepared.model)
-    save_model(trainer, run)
-    if is_main():
-        run.write_json("metrics.json", {**scores, "step": best, "steps": trainer.state.global_step})
+    with hold(run):
+        introduce(prepared)
+        trainer, held_out = trainer_for(prepared, run)
+        if is_main():
+            start(run, dump(prepared.recipe), environment(data_of(prepared.corpus)))
+        trainer.go(run, resume=prepared.resume)
+        # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
+        best = trainer.state.best_global_step
+        scores = held_out.latest.get(best or -1) or held_out(prepared.model)
+        save_model(trainer, run)
+        if is_main():
+            run.write_json("metrics.json", {**scores, "step": best, "steps": trainer.state.global_step})
     return run
 
 
@@ -136,6 +137,7 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, HeldOut]:
         assess=lambda model: evaluation.at(trainer.state.global_step, model),
         pace=pace,
         report=Report(run, pace, "pretrain", prepared.model),
+        keep=recipe.train.save_total_limit,
         tokenizer=prepared.tokenizer,
     )
     return trainer, evaluation

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from llmkit.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+SAVING = 120  # seconds until a process that was told to stop is killed
 
 
 def launched() -> bool:
@@ -55,12 +59,36 @@ def default_processes() -> int:
 
 
 def relaunch(count: int, arguments: Sequence[str]) -> int:
-    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher; returns its exit code."""
-    environment = dict(os.environ)
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    command = [sys.executable, *launcher, "-m", "llmkit", *arguments]
-    return subprocess.run(command, env=environment, check=False).returncode
+    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher; returns the exit code.
+
+    Ctrl-C and SIGTERM are passed on to the processes, which have SAVING seconds to save.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    # The processes say what happened; the launcher would say it again, in its own words.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.1,
+        shutdown_timeout=SAVING,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "llmkit", *arguments)
+    except SignalException as stopped:
+        return 128 + stopped.sigval
+    except ChildFailedError as failed:
+        code = int(failed.get_first_failure()[1].exitcode)
+        return code if code > 0 else 128 - code
+    return 0
 
 
 def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
@@ -94,9 +122,35 @@ def from_first(value: T | None) -> T:
         assert value is not None
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    dist.broadcast_object_list(box, src=0, group=_cpu_group())
     assert box[0] is not None
     return box[0]
+
+
+def anyone(flag: bool) -> bool:
+    """Whether any process says so, on every process. Goes over the network of the CPUs: no GPU is waited for."""
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        return flag
+    votes = torch.tensor([int(flag)])
+    dist.all_reduce(votes, group=_cpu_group())
+    return bool(votes.item())
+
+
+def _cpu_group() -> Any:
+    """The group in which processes agree on things that are not on a GPU: the default one, where it can."""
+    import torch.distributed as dist
+
+    return None if dist.get_backend() == "gloo" else _gloo()
+
+
+@cache
+def _gloo() -> Any:
+    import torch.distributed as dist
+
+    return dist.new_group(backend="gloo")
 
 
 def start_group() -> Any:

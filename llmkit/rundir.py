@@ -15,16 +15,20 @@ Every file is written whole or not at all, by one process.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import BaseFileLock, FileLock, Timeout
 
 from llmkit.errors import UserError, differences
 from llmkit.files import to_json, write_whole
+from llmkit.processes import rank
 
+LOCK = ".lock"
 FOREIGN = "give the folder of a run, as llmkit wrote it"
 
 
@@ -74,11 +78,6 @@ class RunDir:
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged: {error}", remedy="evaluate the run's model/ folder itself") from None
 
-    def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint that was written to its end."""
-        whole = [p for p in self.checkpoints.glob("checkpoint-*") if (p / "pace.json").is_file()]
-        return max(whole, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
-
     def write_text(self, name: str, text: str) -> None:
         """One of the run's files, whole."""
         write_whole(self.path / name, text)
@@ -105,7 +104,7 @@ def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
     """
     run = RunDir(path)
     if not resume:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(file.name != LOCK for file in path.iterdir())):
             if run.finished:
                 raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o")
             begun = (path / "recipe.yaml").is_file()
@@ -116,6 +115,8 @@ def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
         raise UserError(f"{path} holds no run to resume", remedy="leave --resume out to start it")
     if run.finished:
         raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o to run it again")
+    if rank() == 0:  # the one that will write
+        _lock(path).release()
     if run.recipe() != yaml.safe_load(recipe_yaml):
         told = differences(run.recipe(), yaml.safe_load(recipe_yaml))
         raise UserError(
@@ -125,16 +126,50 @@ def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
     return run
 
 
+@contextmanager
+def hold(run: RunDir) -> Iterator[None]:
+    """Keep other commands out of a run's folder, which is made, while this one writes there.
+
+    The system gives such a lock back when its process ends, killed or not. Raises UserError where another
+    command has it, or the folder cannot be made.
+    """
+    if rank() != 0:
+        yield
+        return
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        lock = _lock(run.path)
+    except OSError as error:
+        raise _unwritable(run, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(path: Path) -> BaseFileLock:
+    lock = FileLock(path / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{path} is being written by another command", remedy="wait for it, or choose another folder with -o"
+        ) from None
+    return lock
+
+
+def _unwritable(run: RunDir, error: OSError) -> UserError:
+    return UserError(f"cannot write to {run.path}: {error.strerror}", remedy="choose another folder with -o")
+
+
 def start(run: RunDir, recipe_yaml: str, environment: Mapping[str, Any]) -> None:
-    """Make the folder and write down what the run is told and where it runs."""
+    """Make the folder, and write down what the run is told and where it runs."""
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         run.write_text("recipe.yaml", recipe_yaml)
         run.write_json("env.json", environment)
     except OSError as error:
-        raise UserError(
-            f"cannot write to {run.path}: {error.strerror}", remedy="choose another folder with -o"
-        ) from None
+        raise _unwritable(run, error) from None
 
 
 def check_same_data(run: RunDir, data: Mapping[str, Any]) -> None:

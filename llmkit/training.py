@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Callable
@@ -10,20 +11,23 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.batching import EpochBatches
+from llmkit.checkpoints import newest, prune, seal
 from llmkit.console import is_main, say
-from llmkit.errors import UserError
+from llmkit.errors import Stopped, UserError
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.pace import NEVER, Pace
 from llmkit.processes import from_first, world_size
 from llmkit.recipe import TrainSection
 from llmkit.report import Report
 from llmkit.rundir import RunDir
+from llmkit.stopping import StopOnSignal
 
 Assess = Callable[[PreTrainedModel], dict[str, float]]
 
@@ -60,7 +64,6 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
         eval_steps=NEVER,
         save_strategy="steps",
         save_steps=NEVER,
-        save_total_limit=train.save_total_limit,
         logging_steps=NEVER,
         logging_nan_inf_filter=False,
         load_best_model_at_end=True,
@@ -98,6 +101,7 @@ class Trainer(transformers.Trainer):
         assess: Assess,
         pace: Pace,
         report: Report,
+        keep: int,
         tokenizer: PreTrainedTokenizerFast,
     ) -> None:
         super().__init__(
@@ -113,13 +117,23 @@ class Trainer(transformers.Trainer):
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
         self._assess, self._pace, self._report = assess, pace, report
+        # Old checkpoints go when the new one is known to be whole; the Trainer's own pruning is too early.
+        self._keep, self.args.save_total_limit = keep, None
 
-    def go(self, checkpoint: Path | None) -> None:
-        """Train to the end, from the start or from a checkpoint; the best checkpoint's weights are loaded then."""
+    def go(self, run: RunDir, *, resume: bool) -> None:
+        """Train to the end, from the start or from the last whole checkpoint; then the best one's weights are loaded.
+
+        Raises Stopped where a signal ended it before.
+        """
+        checkpoint = newest(run.checkpoints) if resume else None
         if checkpoint is not None:
             self._pace.resume(checkpoint)
             say(f"resuming from {checkpoint}")
+        stop = StopOnSignal()
+        self.add_callback(stop)
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        if stop.stopped_by is not None:
+            raise Stopped(stop.stopped_by, f"stopped after step {self.state.global_step:,}, which is saved", run.path)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches in our order, shared out among processes by accelerate."""
@@ -147,6 +161,27 @@ class Trainer(transformers.Trainer):
         self._report.see(inputs)
         return super().training_step(model, inputs, num_items_in_batch)
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A checkpoint, whole or not at all; older ones go when it is whole."""
+        folder = Path(str(self.args.output_dir))
+        checkpoint = folder / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+            from_first(True if is_main() else None)  # all have written
+            if is_main():
+                seal(checkpoint, self._pace.seconds())
+                best = self.state.best_model_checkpoint
+                prune(folder, self._keep, Path(best) if best else None)
+            from_first(True if is_main() else None)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            if not _is_about_writing(error):
+                raise
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            raise UserError(
+                f"checkpoint {checkpoint} cannot be written: {error}",
+                remedy="make room, and go on from the checkpoint before it with --resume",
+            ) from error
+
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Scores of the model as it is now."""
         began = time.monotonic()
@@ -167,6 +202,14 @@ class OrderByEpoch(TrainerCallback):
         """Epochs are counted by steps: the Trainer's own count is a float."""
         per_process = -(-len(self._batches) // args.world_size)
         self._batches.epoch = state.global_step // -(-per_process // args.gradient_accumulation_steps)
+
+
+def _is_about_writing(error: Exception) -> bool:
+    """Whether an error of the libraries that write checkpoints means a full or read-only disk: each has its own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+    told = ("PytorchStreamWriter", "inline_container", "file write failed", "os error", "I/O error")
+    return any(words in str(error) for words in told)
 
 
 def save_model(trainer: Trainer, run: RunDir) -> None:

@@ -16,7 +16,8 @@ LAYERS = (
     "__main__",
     "cli cli_recipes cli_options",
     "tokenize pretrain finetune evaluate ask doctor demo.command",
-    "tasks corpus models packed_attention training report throughput estimate inference features batching pace",
+    "tasks corpus models packed_attention checkpoints stopping training report throughput estimate inference features "
+    "batching pace",
     "recipe recipe_reading rundir cache hub processes machine console files errors metrics demo __init__",
 )
 ROWS = {f"llmkit.{name}": row for row, names in enumerate(LAYERS) for name in names.split()}

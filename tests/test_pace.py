@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.trainer_callback import TrainerControl
 
-from llmkit.pace import FILE, Pace
+from llmkit.checkpoints import seal
+from llmkit.pace import Pace
 from llmkit.recipe import TrainSection
 
 
@@ -82,7 +83,7 @@ def test_a_budget_of_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert stopped == [10]
     checkpoint = tmp_path / "checkpoint-10"
     checkpoint.mkdir()
-    pace.on_save(SimpleNamespace(output_dir=tmp_path), state, TrainerControl())
+    seal(checkpoint, pace.seconds())
     again = Pace(budget)
     again.resume(checkpoint)
     assert again.seconds() == pytest.approx(10.0)
@@ -141,11 +142,3 @@ def test_the_time_left_follows_from_the_speed_since_the_start(monkeypatch: pytes
     clock, state.global_step = 20.0, 60
     pace.on_step_end(None, state, TrainerControl())
     assert pace.left() == pytest.approx(80.0)
-
-
-def test_only_the_first_process_writes_the_clock_down(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint-5").mkdir()
-    for first in (False, True):
-        state: Any = SimpleNamespace(global_step=5, is_world_process_zero=first)
-        Pace(section()).on_save(SimpleNamespace(output_dir=tmp_path), state, TrainerControl())
-        assert (tmp_path / "checkpoint-5" / FILE).is_file() is first

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import subprocess
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig
 
 from llmkit.errors import UserError
 from llmkit.processes import (
@@ -29,32 +33,47 @@ ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}  # wha
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, str]]]:
-    """Command lines and environments that were started, without starting them."""
-    seen: list[tuple[list[str], dict[str, str]]] = []
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LaunchConfig, list[str], str]]:
+    """What was started, and with how many threads, without starting it."""
+    seen: list[tuple[LaunchConfig, list[str], str]] = []
 
-    def run(command: list[str], *, env: dict[str, str], check: bool) -> Any:
-        assert not check, "the launcher has told of the error; a traceback of ours would only hide it"
-        seen.append((command, env))
-        return SimpleNamespace(returncode=7)
+    def elastic_launch(config: LaunchConfig, program: str) -> Callable[..., None]:
+        return lambda *arguments: seen.append((config, [program, *arguments], os.environ["OMP_NUM_THREADS"]))
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
     return seen
 
 
-def test_the_same_command_goes_to_every_process(started: list[tuple[list[str], dict[str, str]]]) -> None:
-    assert relaunch(4, ["finetune", "--task", "squad", "-o", "a b", "-n", "4"]) == 7
-    ((command, _),) = started
-    assert command == [
-        sys.executable,
-        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"),
-        *("-m", "llmkit", "finetune", "--task", "squad", "-o", "a b", "-n", "4"),
-    ]
+def test_the_same_command_goes_to_every_process(started: list[tuple[LaunchConfig, list[str], str]]) -> None:
+    assert relaunch(4, ["finetune", "--task", "squad", "-o", "a b", "-n", "4"]) == 0
+    ((config, command, _),) = started
+    assert (config.nproc_per_node, config.min_nodes, config.max_nodes, config.max_restarts) == (4, 1, 1, 0)
+    assert command == [sys.executable, "-m", "llmkit", "finetune", "--task", "squad", "-o", "a b", "-n", "4"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SignalException("stopped", signal.SIGTERM), 143),
+        (SignalException("stopped", signal.SIGINT), 130),
+        (ChildFailedError("llmkit", {0: ProcessFailure(0, 1234, 1, "")}), 1),
+        (ChildFailedError("llmkit", {1: ProcessFailure(1, 1234, -9, "")}), 137),
+    ],
+)
+def test_how_the_processes_ended_is_the_exit_code(error: Exception, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def elastic_launch(config: LaunchConfig, program: str) -> Callable[..., None]:
+        def fail(*_: str) -> None:
+            raise error
+
+        return fail
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
+    assert relaunch(2, []) == code
 
 
 @pytest.mark.parametrize(("cores", "count", "threads"), [(8, 2, "4"), (2, 4, "1"), (None, 2, "1")])
 def test_the_cores_are_shared_out(
-    started: list[tuple[list[str], dict[str, str]]],
+    started: list[tuple[LaunchConfig, list[str], str]],
     monkeypatch: pytest.MonkeyPatch,
     cores: int | None,
     count: int,
@@ -65,7 +84,7 @@ def test_the_cores_are_shared_out(
     relaunch(count, [])
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     relaunch(count, [])
-    assert [environment["OMP_NUM_THREADS"] for _, environment in started] == [threads, "3"]
+    assert [found for *_, found in started] == [threads, "3"]
 
 
 @pytest.mark.parametrize(

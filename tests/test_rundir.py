@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from llmkit.errors import UserError
 from llmkit.files import to_json, write_whole
-from llmkit.rundir import RunDir, open_run, resolve_model, start
+from llmkit.rundir import RunDir, hold, open_run, resolve_model, start
 
 RECIPE = "name: a\ntrain: {max_steps: 3}\n"
 
@@ -147,33 +147,6 @@ class TestOpening:
         assert "-o" in caught.value.remedy
 
 
-class TestCheckpoints:
-    def test_the_newest_whole_one(self, tmp_path: Path) -> None:
-        run = RunDir(tmp_path)
-        assert run.last_checkpoint() is None
-        for step in (9, 10, 100):
-            (run.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
-        assert run.last_checkpoint() is None, "none was written to its end"
-        for step in (9, 10):
-            (run.checkpoints / f"checkpoint-{step}" / "pace.json").touch()
-        assert run.last_checkpoint() == run.checkpoints / "checkpoint-10"
-
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
-    @given(steps=st.dictionaries(st.integers(1, 10**7), st.booleans(), max_size=5))
-    def test_by_number_and_not_by_letter(
-        self, tmp_path_factory: pytest.TempPathFactory, steps: dict[int, bool]
-    ) -> None:
-        run = RunDir(tmp_path_factory.mktemp("run"))
-        for step, whole in steps.items():
-            (run.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
-            if whole:
-                (run.checkpoints / f"checkpoint-{step}" / "pace.json").touch()
-        last = run.last_checkpoint()
-        assert (last and int(last.name.removeprefix("checkpoint-"))) == max(
-            (step for step, whole in steps.items() if whole), default=None
-        )
-
-
 class TestWriting:
     def test_lines_of_json(self, tmp_path: Path) -> None:
         run = RunDir(tmp_path)
@@ -233,3 +206,22 @@ class TestResolvingAModel:
     @pytest.mark.parametrize("name", ["google-bert/bert-base-uncased", "bert-base-uncased"])
     def test_anything_else_is_a_hub_id(self, name: str) -> None:
         assert resolve_model(name) == name
+
+
+def test_a_run_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    start(RunDir(tmp_path), RECIPE, {})
+    code = "import time; from pathlib import Path; from llmkit.rundir import RunDir, hold\n"
+    code += "with hold(RunDir(Path())): print('held', flush=True); time.sleep(100)"
+    writer = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match="is being written by another command"):
+        open_run(tmp_path, RECIPE, resume=True)
+    with pytest.raises(UserError, match="is being written by another command"), hold(RunDir(tmp_path)):
+        pass
+    writer.kill()
+    writer.wait()
+    # A lock does not outlive who held it, killed or not.
+    assert open_run(tmp_path, RECIPE, resume=True).path == tmp_path
+    with hold(RunDir(tmp_path)):
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
 
+from llmkit.checkpoints import newest
 from llmkit.processes import relaunch
 
 
@@ -26,18 +28,73 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"folder": folder, "questions": write_questions(folder)}
 
 
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[Any]) -> None:
+    deadline = time.monotonic() + 300
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, "it ended too soon"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def kill_after_checkpoint(arguments: list[str], run: Path, cwd: Path) -> None:
     """Start a command and SIGKILL it some steps after its first checkpoint is whole."""
     process = subprocess.Popen(
         [sys.executable, "-m", "llmkit", *arguments], cwd=cwd, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 300
-    while not list(run.glob("checkpoints/*/pace.json")):
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(run, "checkpoints/*/whole.json", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+@pytest.mark.parametrize(("number", "processes"), [("SIGINT", 1), ("SIGTERM", 1), ("SIGTERM", 2)])
+def test_a_signal_saves_and_stops(number: str, processes: int, base: dict[str, Any]) -> None:
+    folder = base["folder"]
+    arguments = [*PRETRAIN, "corpus.path=shards", "train.max_steps=60", "train.logging_steps=1", "-n", str(processes)]
+    whole, stopped = folder / f"never-stopped-{processes}", folder / f"{number}-{processes}"
+    if not whole.is_dir():
+        run_command("pretrain", *arguments, "-o", str(whole), cwd=folder)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmkit", "pretrain", *arguments, "-o", str(stopped)],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(stopped, "log.jsonl", process)
+    process.send_signal(signal.Signals[number])
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.Signals[number], err
+    assert f"{number}: saving after this step" in err
+    assert "which is saved" in err
+    assert f"--resume -o {stopped}" in err
+    assert "Traceback" not in err
+    resumed = run_command("pretrain", *arguments, "-o", str(stopped), "--resume", cwd=folder)
+    assert "resuming from" in resumed.stderr
+    assert weights(stopped) == weights(whole)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(base: dict[str, Any]) -> None:
+    folder = base["folder"]
+    arguments = [*PRETRAIN, "corpus.path=shards", "train.max_steps=60", "train.eval_steps=20"]
+    whole, full = folder / "never-full", folder / "full"
+    run_command("pretrain", *arguments, "-o", str(whole), cwd=folder)
+    kill_after_checkpoint(["pretrain", *arguments, "-o", str(full)], full, folder)
+    first = newest(full / "checkpoints")
+    # A limit on the size of files is a full disk to those who write: weights fit in, moments do not.
+    size = (whole / "model" / "model.safetensors").stat().st_size
+    limited = subprocess.run(
+        [sys.executable, "-m", "llmkit", "pretrain", *arguments, "-o", str(full), "--resume"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size + 4096, size + 4096)),
+    )
+    assert limited.returncode == 1, limited.stderr
+    assert "cannot be written" in limited.stderr
+    assert "Traceback" not in limited.stderr
+    assert newest(full / "checkpoints") == first
+    run_command("pretrain", *arguments, "-o", str(full), "--resume", cwd=folder)
+    assert weights(full) == weights(whole)
 
 
 def steps_of(run: Path) -> list[dict[str, Any]]:
