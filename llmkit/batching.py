@@ -83,6 +83,10 @@ class MaskedBlocks(Dataset[dict[str, Array]]):
     def __len__(self) -> int:
         return len(self._blocks)
 
+    def name(self, item: int) -> str:
+        """An item's block, by number."""
+        return f"block {item % len(self._blocks):,}"
+
     def __getitem__(self, item: int) -> dict[str, Array]:
         epoch, number = divmod(item, len(self._blocks))
         block = self._blocks[number]
@@ -119,10 +123,14 @@ def collate_blocks(blocks: Sequence[Mapping[str, Array]]) -> Batch:
 
 
 class Features(Dataset[dict[str, Any]]):
-    """A task's features, by item number as EpochBatches gives it."""
+    """A task's features, by item number as EpochBatches gives it; `ids` are those of the examples."""
 
-    def __init__(self, features: datasets.Dataset) -> None:
-        self._features = features
+    def __init__(self, features: datasets.Dataset, ids: Sequence[str]) -> None:
+        self._features, self._ids = features, ids
+
+    def name(self, item: int) -> str:
+        """The id of an item's example."""
+        return str(self._ids[self[item]["example"]])
 
     def __len__(self) -> int:
         return len(self._features)

@@ -121,7 +121,7 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
     trainer = Trainer(
         prepared.model,
         arguments,
-        data=Features(prepared.train),
+        data=Features(prepared.train, prepared.examples["train"]["id"]),
         batches=batches,
         collate=Collator(tokenizer.pad_token_id or 0, tokenizer.model_input_names),
         assess=best.assess,

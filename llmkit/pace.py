@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.checkpoints import seconds_of
+from llmkit.console import warn
 from llmkit.processes import from_first
 from llmkit.recipe import TrainSection
 
@@ -63,6 +64,11 @@ class Pace(TrainerCallback):
         self._began = time.monotonic()
         self.share = self._share_now(state)
         self._share_at_start = self._previous = self.share
+        if self._train.warmup_steps >= state.max_steps:
+            warn(
+                f"train.warmup_steps {self._train.warmup_steps:,.0f} is not over within {state.max_steps:,} steps: "
+                f"the learning rate never reaches {self._train.learning_rate}"
+            )
 
     def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Read the clock once a step, before the learning rate is set, alike on every process."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
+from statistics import fmean, pstdev
 from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.console import Progress, count, duration, is_main, say
-from llmkit.errors import UserError
+from llmkit.console import Progress, count, duration, is_main, say, warn
 from llmkit.pace import NEVER, Pace
 from llmkit.rundir import RunDir
 from llmkit.throughput import Work, peak
+
+# A loss is worth a warning that is this far above the mean of the ten reports before it.
+SPIKE_DEVIATIONS, SPIKE_SHARE = 4.0, 0.2
 
 
 class Report(TrainerCallback):
@@ -33,6 +37,7 @@ class Report(TrainerCallback):
         self._start()
         # What the last line of the log said, for the live line.
         self._loss, self._real_share, self._peak_share = "", 1.0, ""
+        self._losses: deque[float] = deque(maxlen=10)
 
     def _start(self) -> None:
         self._tokens, self._flops, self._began = 0, 0.0, time.monotonic()
@@ -74,18 +79,13 @@ class Report(TrainerCallback):
         self._progress({name: value for name, value in line.items() if value})
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """One line of log.jsonl. Raises UserError when the loss is no number any more."""
+        """One line of log.jsonl."""
         logs: dict[str, Any] = kwargs["logs"]
         if "train_runtime" in logs:
             return
         record: dict[str, Any] = {"step": state.global_step, "seconds": round(self._pace.seconds(), 2), **logs}
         if "loss" in logs:
-            if not math.isfinite(logs["loss"]):
-                raise UserError(
-                    f"the loss is {logs['loss']} at step {state.global_step}",
-                    remedy="lower train.learning_rate, lengthen train.warmup_steps or set train.bf16=false, and "
-                    f"start again from the last checkpoint in {self._run.checkpoints}",
-                )
+            self._look(logs["loss"], state.global_step)
             record.update(self._speed(args.world_size))
             self._loss = f"{logs['loss']:.3f}"
         if is_main():
@@ -96,6 +96,14 @@ class Report(TrainerCallback):
             shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
             say(f"step {state.global_step:,}: {shown}  ({took})")
             self._start()
+
+    def _look(self, loss: float, step: int) -> None:
+        """Warn of a loss that is far from those before it."""
+        if len(self._losses) == self._losses.maxlen:
+            usual = fmean(self._losses)
+            if loss > usual + max(SPIKE_DEVIATIONS * pstdev(self._losses), SPIKE_SHARE * usual):
+                warn(f"the loss rose to {loss:.3f} at step {step:,}, from {usual:.3f} before")
+        self._losses.append(loss)
 
     def _speed(self, processes: int) -> dict[str, float]:
         """Speed since the last report, of all processes; every one does about as much as this one."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import shutil
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.batching import EpochBatches
+from llmkit.batching import EpochBatches, Features, MaskedBlocks
 from llmkit.checkpoints import newest, prune, seal
 from llmkit.console import is_main, say
 from llmkit.errors import Stopped, UserError
@@ -29,6 +31,7 @@ from llmkit.report import Report
 from llmkit.rundir import RunDir
 from llmkit.stopping import StopOnSignal
 
+NAMED = 8  # examples, in an error
 Assess = Callable[[PreTrainedModel], dict[str, float]]
 
 
@@ -95,7 +98,7 @@ class Trainer(transformers.Trainer):
         model: PreTrainedModel,
         arguments: TrainingArguments,
         *,
-        data: Dataset[Any],
+        data: MaskedBlocks | Features,
         batches: EpochBatches,
         collate: Callable[[Any], Any],
         assess: Assess,
@@ -119,6 +122,7 @@ class Trainer(transformers.Trainer):
         self._assess, self._pace, self._report = assess, pace, report
         # Old checkpoints go when the new one is known to be whole; the Trainer's own pruning is too early.
         self._keep, self.args.save_total_limit = keep, None
+        self._first_bad: torch.Tensor | None = None
 
     def go(self, run: RunDir, *, resume: bool) -> None:
         """Train to the end, from the start or from the last whole checkpoint; then the best one's weights are loaded.
@@ -161,6 +165,38 @@ class Trainer(transformers.Trainer):
         self._report.see(inputs)
         return super().training_step(model, inputs, num_items_in_batch)
 
+    def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, *args: Any, **kwargs: Any) -> None:
+        """After a step: see that its numbers are numbers, before anything of it is reported or saved.
+
+        Whether they are is kept where they are, and asked for when something is due: to ask a GPU makes it wait.
+        """
+        step = float(self.state.global_step)
+        for value in (tr_loss, grad_norm):
+            if isinstance(value, torch.Tensor):
+                bad = torch.where(torch.isfinite(value), NEVER, step).squeeze()
+                self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
+        due = self.control.should_log or self.control.should_evaluate or self.control.should_save
+        if due and self._first_bad is not None and self._first_bad < NEVER:
+            raise self._bad_numbers(int(self._first_bad))
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **kwargs)
+
+    def _bad_numbers(self, step: int) -> UserError:
+        names = self.names_of(step)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return UserError(
+            f"the loss or its gradient is no finite number any more, first at step {step:,}",
+            f"that step's examples: {', '.join(names[:NAMED])}{more}",
+            remedy="look at these; or lower train.learning_rate, lengthen train.warmup_steps, set train.bf16=false, "
+            f"and start again, or go on with --resume from the last checkpoint in {self.args.output_dir}",
+        )
+
+    def names_of(self, step: int) -> list[str]:
+        """What a step, counted from 1, is made on, on all processes."""
+        batches = self.args.gradient_accumulation_steps * self.args.world_size
+        self.batches.epoch, number = divmod(step - 1, steps_an_epoch(self.batches, self.args))
+        chosen = islice(self.batches, number * batches, (number + 1) * batches)
+        return [self.data.name(item) for batch in chosen for item in batch]
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """A checkpoint, whole or not at all; older ones go when it is whole."""
         folder = Path(str(self.args.output_dir))
@@ -191,6 +227,12 @@ class Trainer(transformers.Trainer):
         return scores
 
 
+def steps_an_epoch(batches: EpochBatches, arguments: TrainingArguments) -> int:
+    """Optimizer steps until every item was seen once."""
+    steps: int = math.ceil(math.ceil(len(batches) / arguments.world_size) / arguments.gradient_accumulation_steps)
+    return steps
+
+
 class OrderByEpoch(TrainerCallback):
     """Tells the batches which epoch it is: after a resume too, and with any number of processes, where the
     wrappers around a sampler do not always pass it on."""
@@ -200,8 +242,7 @@ class OrderByEpoch(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Epochs are counted by steps: the Trainer's own count is a float."""
-        per_process = -(-len(self._batches) // args.world_size)
-        self._batches.epoch = state.global_step // -(-per_process // args.gradient_accumulation_steps)
+        self._batches.epoch = state.global_step // steps_an_epoch(self._batches, args)
 
 
 def _is_about_writing(error: Exception) -> bool:
