@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo smoke test test-all check style docs bench clean
+.PHONY: help install demo smoke test test-all check check-security style docs bench clean
 
 help:  ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ check: install  ## Lint, format, types, generated documents
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+
+check-security: install  ## Known vulnerabilities of the pinned dependencies; asks the network
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 style: install  ## Put the code into shape
 	$(BIN)/ruff check --fix .

@@ -25,8 +25,7 @@ tokenizer = Tokenizer.from_file(sys.argv[1])
 tokenizer.no_truncation()
 tokenizer.no_padding()
 texts = [file.read_text(encoding="utf-8") for file in sorted(Path(sys.argv[2]).glob("*.txt"))]
-for start in range(0, len(texts), 8):
-    tokenizer.encode_batch_fast(texts[start : start + 8])
+tokenizer.encode_batch_fast(texts)
 """
 
 

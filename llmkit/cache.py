@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -73,6 +74,8 @@ def built_once(folder: Path, build: Callable[[Path], None], *, is_whole: Callabl
                 build(aside)
                 for left in aside.glob(".*.partial"):  # of a writer that was killed
                     left.unlink()
+                if place.is_relative_to(cache_folder().resolve()):
+                    shutil.rmtree(place, ignore_errors=True)  # something that lost a part of itself
                 with suppress(FileNotFoundError):
                     place.rmdir()  # an empty folder the user made
                 aside.rename(place)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from llmkit.cli_checks import doctor, tasks, verify
 from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
@@ -39,11 +39,12 @@ def demo(
     Example:
       llmkit demo
     """
+    from llmkit.console import print_json
     from llmkit.demo.command import run_demo, show
 
     report = run_demo(output)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         show(report, output)
 
@@ -177,6 +178,7 @@ def evaluate(
       llmkit eval --predictions FILE --data FILE --task squad
     """
     from llmkit import evaluate as story
+    from llmkit.console import print_json
     from llmkit.tasks import task_named
 
     if (model is None) == (predictions is None):
@@ -189,7 +191,7 @@ def evaluate(
         if output is not None:
             raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
         scores = story.evaluate_predictions(predictions, task_named(task), data, split)
-        _print_json(scores) if as_json else story.show(scores, str(predictions))
+        print_json(scores) if as_json else story.show(scores, str(predictions))
         return
     assert model is not None
     name = model
@@ -198,7 +200,7 @@ def evaluate(
 
     def run() -> None:
         scores = story.evaluate_model(name, settings, split, output)
-        _print_json(scores) if as_json else story.show(scores, name)
+        print_json(scores) if as_json else story.show(scores, name)
 
     _go(processes, run)
 
@@ -218,47 +220,18 @@ def ask(
       llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."
     """
     from llmkit import ask as story
+    from llmkit.console import print_json
 
     text = story.passage(context, file)
     answer = story.ask(model, question, text, str(file) if file else "the passage")
     if as_json:
-        _print_json({**answer.prediction.as_row(), "line": answer.line})
+        print_json({**answer.prediction.as_row(), "line": answer.line})
     else:
         story.show(answer, text)
 
 
-@app.command()
-def tasks(as_json: AsJson = False) -> None:
-    """The tasks that `finetune` and `eval` know.
-
-    \b
-    Example:
-      llmkit tasks
-    """
-    from llmkit.console import table
-    from llmkit.tasks import TASKS
-
-    if as_json:
-        _print_json({name: {"title": task.title, "recipe": task.recipe} for name, task in TASKS.items()})
-    else:
-        table(
-            ["task", "what it is", "recipe"],
-            [[name, task.title, task.recipe] for name, task in TASKS.items()],
-        )
-
-
-@app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Versions, hardware, what is chosen for it, and whether the Hub answers.
-
-    \b
-    Example:
-      llmkit doctor
-    """
-    from llmkit.doctor import examine, show
-
-    findings = examine()
-    _print_json(findings) if as_json else show(findings)
+for command in (verify, tasks, doctor):
+    app.command()(command)
 
 
 def _version(wanted: bool) -> None:
@@ -288,13 +261,6 @@ def _go(processes: int | None, run: Callable[[], None]) -> None:
         raise typer.Exit(relaunch(count, sys.argv[1:]))
     run()
     end_group()
-
-
-def _print_json(value: Any) -> None:
-    from llmkit.console import is_main
-
-    if is_main():
-        print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _fail(problems: Sequence[str], remedy: str) -> None:

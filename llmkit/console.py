@@ -6,6 +6,7 @@ Only one process of a run speaks.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,6 +52,12 @@ def result(text: str) -> None:
     """A result, on stdout, as it is."""
     if is_main():
         _stdout.print(Text(text))
+
+
+def print_json(value: Any) -> None:
+    """A result for programs, on stdout: one JSON document."""
+    if is_main():
+        print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:

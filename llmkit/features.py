@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
+FORMAT = 2  # of the folders that features are kept in
 # Options that say where examples come from: what came from there is part of the key already.
 _ORIGIN = {"path", "name", "revision", "train", "validation", "test"}
 
@@ -31,6 +32,7 @@ def features_of(
     from datasets import load_from_disk
 
     key = {
+        "format": FORMAT,
         "code": _code_fingerprint(task),
         "tokenizer": tokenizer_fingerprint(tokenizer),
         "examples": examples_fingerprint(examples),

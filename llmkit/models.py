@@ -104,7 +104,10 @@ def model_for_task(
         config = _config_of(path)
         _check_vocabulary(tokenizer, config, name)
         positions = getattr(config, "max_position_embeddings", max_length)
-        model, info = _load(AutoModelForQuestionAnswering, path)
+        for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name, and that of others
+            if hasattr(config, key):
+                setattr(config, key, section.attention_probs_dropout_prob)
+        model, info = _load(AutoModelForQuestionAnswering, path, config=config)
         if fresh := _fresh(info):
             say(f"{name} has no question-answering head yet: {', '.join(fresh)} starts from random weights")
     if max_length > positions:
@@ -167,12 +170,17 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, config: Any, name: str
         )
 
 
-def _load(kind: Any, path: str) -> tuple[Any, dict[str, Any]]:
+def _load(kind: Any, path: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     """Weights in float32 from safetensors, and what was missing among them."""
     try:
         with reading_from_the_hub("model", path):
             model, info = kind.from_pretrained(
-                path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                path,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(

@@ -85,6 +85,8 @@ class Pace(TrainerCallback):
             control.should_log = True
         if over or self._due(self._train.eval_steps, state):
             control.should_evaluate = control.should_save = True
+        if self._train.save_steps is not None and self._due(self._train.save_steps, state):
+            control.should_save = True
         if over:
             control.should_training_stop = True
 

@@ -153,6 +153,11 @@ class FinetuneModelSection(ModelSection):
     """The model to fine-tune. A shape needs a tokenizer; a checkpoint holds its own."""
 
     tokenizer: str | None = Field(None, description="Hub id, folder or run of the tokenizer, beside `config`.")
+    attention_probs_dropout_prob: Share = Field(
+        0.0,
+        description="Attention dropout while fine-tuning a checkpoint, whatever it was pretrained with. Without it, "
+        "attention runs on faster kernels; hidden dropout stays.",
+    )
 
     @model_validator(mode="after")
     def _tokenizer_beside_config(self) -> Self:
@@ -214,6 +219,9 @@ class TrainSection(Section):
         0.5,
         description="Steps between evaluations, each followed by a checkpoint; below 1, a share of the run. "
         "The run's end is always evaluated.",
+    )
+    save_steps: PositiveFloat | None = Field(
+        None, description="Steps between further checkpoints, without an evaluation; below 1, a share of the run."
     )
     save_total_limit: Annotated[int, Field(ge=1)] = Field(
         2, description="Checkpoints to keep, the best one among them."

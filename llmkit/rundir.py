@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ class RunDir:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{path}: not readable as a run's recipe: {error}", remedy=FOREIGN) from None
+            what = " ".join(str(error).split())
+            raise UserError(f"{path}: not readable as a run's recipe: {what}", remedy=FOREIGN) from None
         if not isinstance(values, dict):
             raise UserError(f"{path}: not a run's recipe", remedy=FOREIGN)
         return values
@@ -95,6 +96,16 @@ class RunDir:
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
+    def trim_log(self, step: int) -> None:
+        """Forget what was logged after a step, and a line that was cut off: the run goes on from there."""
+        path = self.path / "log.jsonl"
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            with suppress(ValueError):
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+        self.write_text("log.jsonl", "".join(kept))
+
 
 def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
     """A new run's folder, or that of the run to resume. Reads only; `start` writes.
@@ -115,14 +126,14 @@ def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
         raise UserError(f"{path} holds no run to resume", remedy="leave --resume out to start it")
     if run.finished:
         raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o to run it again")
-    if rank() == 0:  # the one that will write
-        _lock(path).release()
     if run.recipe() != yaml.safe_load(recipe_yaml):
         told = differences(run.recipe(), yaml.safe_load(recipe_yaml))
         raise UserError(
             f"{path} was started with another recipe: {'; '.join(told)}",
             remedy=f"resume it with its own: -r {path / 'recipe.yaml'}",
         )
+    if rank() == 0:  # the one that will write
+        _lock(path).release()
     return run
 
 

@@ -130,6 +130,8 @@ class Trainer(transformers.Trainer):
         Raises Stopped where a signal ended it before.
         """
         checkpoint = newest(run.checkpoints) if resume else None
+        if is_main() and resume:
+            run.trim_log(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
         if checkpoint is not None:
             self._pace.resume(checkpoint)
             say(f"resuming from {checkpoint}")

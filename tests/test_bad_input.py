@@ -4,16 +4,37 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertTokenizer
 
 Command = Callable[..., tuple[int, str, str]]
 
+MANIFEST = ("format", "key", "sources", "totals", "splits")
+
+
+def rewrite(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+CHECKPOINTS: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda c: (c / "model.safetensors").write_bytes((c / "model.safetensors").read_bytes()[:-9]),
+    "garbled": lambda c: (c / "model.safetensors").write_bytes(b"\xff" * 64),
+    "weightless": lambda c: (c / "model.safetensors").unlink(),
+    "shapeless": lambda c: rewrite(c / "config.json", hidden_size=32),
+    "configless": lambda c: (c / "config.json").write_text("{"),
+    "unknown": lambda c: rewrite(c / "config.json", model_type="berd", architectures=None),
+    "tokenless": lambda c: [(c / file).unlink() for file in ("tokenizer.json", "tokenizer_config.json")],
+    "mistokened": lambda c: (c / "tokenizer.json").write_text("{"),
+    "gpt": lambda c: rewrite(c / "config.json", model_type="gpt2", architectures=None),
+}
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz.?", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]  # fmt: skip
 CONTEXT = "tom reed founded ambury."
 ROW = {"id": "q1", "context": CONTEXT, "question": "who?", "answers": {"text": ["tom reed"], "answer_start": [0]}}
@@ -54,6 +75,64 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows("title.jsonl", {**ROW, "title": 3})
     rows("surrogate.jsonl", {**ROW, "title": "\ud800"})
     rows("null_score.jsonl", {"id": "q1", "text": "", "null_score": "x"})
+    rows("list.jsonl", "[1]")
+    rows("numbers.jsonl", {"text": 3})
+    rows("half.jsonl", '{"text": "\\ud83d"}')
+    changes: dict[str, dict[str, Any]] = {
+        "no-question": {"question": None},
+        "no-answers": {"answers": None},
+        "empty-context": {"context": " "},
+        "empty-question": {"question": ""},
+        "number-question": {"question": 7},
+        "text-answers": {"answers": "tom reed"},
+        "uneven-answers": {"answers": {"text": ["tom reed"], "answer_start": []}},
+        "empty-answer": {"answers": {"text": [""], "answer_start": [0]}},
+        "negative-start": {"answers": {"text": ["tom reed"], "answer_start": [-24]}},
+        "float-start": {"answers": {"text": ["tom reed"], "answer_start": [0.0]}},
+        "far-start": {"answers": {"text": ["tom reed"], "answer_start": [999]}},
+        "unanswerable": {"answers": {"text": [], "answer_start": []}},
+    }
+    for name, change in changes.items():
+        rows(f"{name}.jsonl", ROW, {**ROW, "id": "q2", **change})
+    nested: dict[str, Any] = {
+        "no-data": {"version": "1.1"},
+        "no-paragraphs": {"data": [{"title": "x"}, {"paragraphs": []}]},
+        "no-qas": {"data": [{"paragraphs": [{"context": CONTEXT}]}]},
+        "odd-qas": {"data": [{"paragraphs": [{"context": CONTEXT, "qas": ["who?"]}]}]},
+    }
+    for name, content in nested.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    for name in ("binary.txt", "binary.jsonl", "binary.json", "binary.yaml"):
+        (folder / name).write_bytes(b"good\n\xff\xfe")
+    (folder / "empty.txt").touch()
+    (folder / "table.csv").write_text("text\nx\n")
+    (folder / "odd.parquet").write_text("not parquet")
+    pq.write_table(pa.table({"body": ["x"]}), folder / "column.parquet")
+    pq.write_table(pa.table({"text": [1, 2]}), folder / "numbers.parquet")
+    (folder / "two").mkdir()
+    for name in ("train-a.jsonl", "train-b.jsonl"):
+        (folder / "two" / name).write_text(json.dumps(ROW))
+    (folder / "empty.yaml").touch()
+    (folder / "list.yaml").write_text("- name: x\n")
+    (folder / "twice.yaml").write_text("name: x\nname: y\n")
+    (folder / "early.yaml").write_text("name: x\ntrain: {max_steps: 1}\ncorpus: {path: x}\nmodel: {config: {}}\n")
+    for name, text in {"broken": "{", "other": json.dumps({**{key: {} for key in MANIFEST}, "format": 99})}.items():
+        (folder / f"shards-{name}").mkdir()
+        (folder / f"shards-{name}" / "manifest.json").write_text(text)
+    for name, damage in CHECKPOINTS.items():
+        shutil.copytree(folder / "answerer", folder / name)
+        damage(folder / name)
+    for name, file, text in (
+        ("run-broken", "recipe.yaml", "name: ["),
+        ("run-list", "recipe.yaml", "- a"),
+        ("run-unfinished", "recipe.yaml", "name: x\ntask: squad\n"),
+    ):
+        (folder / name).mkdir()
+        (folder / name / file).write_text(text)
+    shutil.copytree(folder / "answerer", folder / "run-damaged" / "model")
+    (folder / "run-damaged" / "recipe.yaml").write_text("name: x\ntask: squad_v2\n")
+    (folder / "run-damaged" / "metrics.json").write_text("{")
+    (folder / "strangers.json").write_text('{"q9": "tom"}')
     (folder / "alias.yaml").write_text("name: x\ntask: &a [*a]\n")
     (folder / "one.txt").write_text("only one document here. " * 40)
     recipe = "name: x\ntask: squad\nmodel: {pretrained: encoder}\n"
@@ -70,6 +149,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+TOKENS = "tokenizer.path=encoder"
 TUNE = ["finetune", "-r", "good.yaml"]
 TRAIN = ["pretrain", "-r", "tiny/pretrain"]
 SCORE = ["eval", "answerer", "--task", "squad", "--data"]
@@ -136,9 +216,141 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "title": ([*TUNE, "data.train=title.jsonl"], ["title.jsonl:1: 'title' is not text"]),
     "surrogate": ([*TUNE, "data.train=surrogate.jsonl"], ["surrogate.jsonl:1: 'title' holds half a surrogate pair"]),
     "null score": (["eval", "--predictions", "null_score.jsonl", "--task", "squad_v2", "--data", "good.jsonl"], ["null_score.jsonl:1: 'null_score' is not a number"]),
-    "key without effect": (["tokenize", "-c", "one.txt,split=train"], ["one.txt: split has no effect on files"]),
-    "documents without effect": (["tokenize", "-c", "good.jsonl,documents=file,text_column=context"], ["documents has no effect on .jsonl files"]),
+    "key without effect": (["tokenize", "-c", "one.txt,split=test"], ["one.txt: split has no effect on files"]),
+    "documents without effect": (["tokenize", "-c", "good.jsonl,documents=blank_line,text_column=context"], ["documents has no effect on .jsonl files"]),
     "demo without effect": (["tokenize", "-c", "demo,name=x,revision=y"], ["demo: name, revision has no effect on the demo"]),
+    # Corpora.
+    "corpus bytes": (["tokenize", "-c", "binary.txt", TOKENS], ["binary.txt:2: not UTF-8 text (byte 1 of the line)"]),
+    "corpus jsonl bytes": (["tokenize", "-c", "binary.jsonl", TOKENS], ["binary.jsonl:1: broken JSON"]),
+    "corpus jsonl broken": (["tokenize", "-c", "broken.jsonl,text_column=question", TOKENS], ["broken.jsonl:2: broken JSON"]),
+    "corpus jsonl list": (["tokenize", "-c", "list.jsonl", TOKENS], ["list.jsonl:1: expected a JSON object"]),
+    "corpus jsonl field": (["tokenize", "-c", "good.jsonl", TOKENS], ["good.jsonl:1: expected a text in field 'text'", "text_column="]),
+    "corpus jsonl number": (["tokenize", "-c", "numbers.jsonl", TOKENS], ["numbers.jsonl:1: expected a text in field 'text'"]),
+    "corpus jsonl surrogate": (["tokenize", "-c", "half.jsonl", TOKENS], ["half.jsonl:1: \\ud83d alone is half a character"]),
+    "corpus parquet": (["tokenize", "-c", "odd.parquet", TOKENS], ["odd.parquet: not readable as parquet"]),
+    "corpus parquet column": (["tokenize", "-c", "column.parquet", TOKENS], ["column.parquet has no column 'text'; columns are body"]),
+    "corpus parquet number": (["tokenize", "-c", "numbers.parquet", TOKENS], ["numbers.parquet: column 'text' does not hold text"]),
+    "corpus format": (["tokenize", "-c", "table.csv", TOKENS], ["table.csv: not a format that is read here"]),
+    "corpus folder": (["tokenize", "-c", "answerer", TOKENS], ["answerer holds no file that is read here"]),
+    "corpus empty": (["tokenize", "-c", "empty.txt", TOKENS], ["the corpus holds no text"]),
+    "corpus weight": (["tokenize", "-c", "one.txt,weight=0"], ["sources[0].weight: should be greater than 0"]),
+    "corpus weight text": (["tokenize", "-c", "one.txt,weight=much"], ["sources[0].weight: should be a valid number"]),
+    "corpus documents": (["tokenize", "-c", "one.txt,documents=line"], ["sources[0].documents: should be 'file' or 'blank_line'"]),
+    "corpus option": (["tokenize", "-c", "one.txt,weight"], ["'weight' in 'one.txt,weight' is not key=value"]),
+    "vocabulary of none": (["tokenize", "-c", "one.txt", "tokenizer.vocab_size=5"], ["tokenizer.vocab_size: should be greater than or equal to 100"]),
+    "vocabulary twice": (["tokenize", "-c", "one.txt", TOKENS, "tokenizer.lowercase=false"], ["have no effect beside it"]),
+    "tokenizer not there": (["tokenize", "-c", "one.txt", "tokenizer.path=./none"], ["no such run or checkpoint: ./none"]),
+    "tokenizer of nothing": (["tokenize", "-c", "one.txt", "tokenizer.path=nothing"], ["nothing holds neither a run nor a checkpoint"]),
+    "tokenizer broken": (["tokenize", "-c", "one.txt", "tokenizer.path=mistokened"], ["no tokenizer could be loaded from mistokened"]),
+    "shards in use": (["tokenize", "-c", "one.txt", TOKENS, "-o", "nothing"], ["nothing is in use and holds no token shards"]),
+    "shards below a file": (["tokenize", "-c", "one.txt", TOKENS, "-o", "one.txt/x"], ["cannot write"]),
+    "shards broken": ([*TRAIN, "corpus.path=shards-broken"], ["manifest.json is damaged"]),
+    "shards of another version": ([*TRAIN, "corpus.path=shards-other"], ["is of format 99; this llmkit reads 1"]),
+    "shards not there": ([*TRAIN, "corpus.path=none"], ["none is not there"]),
+    # Examples.
+    **{
+        name: ([*TUNE, f"data.train={name}.jsonl"], [f"{name}.jsonl:2: {told}"])
+        for name, told in {
+            "no-question": "no 'question'",
+            "no-answers": "no 'answers'",
+            "empty-context": "'context' is empty or not text",
+            "empty-question": "'question' is empty or not text",
+            "number-question": "'question' is empty or not text",
+            "text-answers": "'answers' is neither",
+            "uneven-answers": "'answers' has 1 texts and 0 starts",
+            "empty-answer": "an answer is empty",
+            "negative-start": "answer 'tom reed' is not at character -24",
+            "float-start": "an answer needs a text and a whole number",
+            "far-start": "answer 'tom reed' is not at character 999",
+            "unanswerable": "no answer; for questions without an answer use the task squad_v2",
+        }.items()
+    },
+    "row of another kind": ([*TUNE, "data.train=list.jsonl"], ["list.jsonl:1: expected an object"]),
+    "no data": ([*TUNE, "data.train=no-data.json"], ["no-data.json: neither SQuAD's JSON"]),
+    "no paragraphs": ([*TUNE, "data.train=no-paragraphs.json"], ["no-paragraphs.json: data[0]: expected an object with a list named 'paragraphs'"]),
+    "no qas": ([*TUNE, "data.train=no-qas.json"], ["no-qas.json: data[0].paragraphs[0]: expected an object with a list named 'qas'"]),
+    "odd qas": ([*TUNE, "data.train=odd-qas.json"], ["odd-qas.json: data[0].paragraphs[0].qas[0]: expected an object"]),
+    "data bytes": ([*TUNE, "data.train=binary.json"], ["binary.json: not UTF-8 text (byte 5)"]),
+    "data parquet": ([*TUNE, "data.train=odd.parquet"], ["odd.parquet: not readable as parquet"]),
+    "data parquet column": ([*TUNE, "data.train=column.parquet"], ["column.parquet row 0: no 'context'"]),
+    "data folder": ([*TUNE, "data.path=two"], ["two holds 2 files: train-a.jsonl, train-b.jsonl for the split train"]),
+    "data folder empty": ([*TUNE, "data.path=nothing"], ["nothing holds no file for the split train"]),
+    "data folder not there": ([*TUNE, "data.path=./none"], ["data.path: no such file or folder: ./none"]),
+    "data split": ([*SCORE, "two", "--split", "dev"], ["local data has no split 'dev'", "Its splits are train, validation, test"]),
+    "data split of files": ([*SCORE, "two", "--split", "test"], ["two holds no file for the split test"]),
+    "data split of the demo": ([*SCORE, "demo", "--split", "test"], ["the demo has no split 'test'"]),
+    # Recipes.
+    "recipe empty": (["pretrain", "-r", "empty.yaml"], ["empty.yaml: a recipe is a mapping"]),
+    "recipe list": (["pretrain", "-r", "list.yaml"], ["list.yaml: a recipe is a mapping"]),
+    "recipe bytes": (["pretrain", "-r", "binary.yaml"], ["binary.yaml: not UTF-8 text (byte 5)"]),
+    "recipe key twice": (["pretrain", "-r", "twice.yaml"], ["twice.yaml:2: name: given twice", "corpus: missing"]),
+    "recipe of another command": (["finetune", "-r", "early.yaml"], ["early.yaml:3: corpus: unknown key", "task: missing"]),
+    "recipe checked": (["recipes", "check", "typo.yaml"], ["typo.yaml:7: train.learning_rat", "2 problems"]),
+    "recipe to copy": (["recipes", "copy", "bert-minni"], ["no recipe named 'bert-minni' (did you mean bert-mini?)"]),
+    "recipe to show": (["recipes", "show", "none.yaml"], ["no recipe file none.yaml"]),
+    **{
+        f"override {override}": ([*TRAIN, override], [told])
+        for override, told in {
+            "train.learning_rate=2": "train.learning_rate: should be less than 1",
+            "train.learning_rate=.nan": "train.learning_rate: should be",
+            "train.learning_rate=1e-4x": "train.learning_rate: should be a valid number",
+            "train.per_device_train_batch_size=0": "should be greater than 0",
+            "train.per_device_train_batch_size=2.5": "should be a valid integer",
+            "train.seed=-1": "train.seed: should be greater than or equal to 0",
+            "train.seed=true": "train.seed: should be a valid integer",
+            "train.time_budget=ten minutes": "train.time_budget: should be a time such as 90s, 30m or 1h30m",
+            "train.lr_scheduler_type=polynomial": "train.lr_scheduler_type: should be 'linear', 'cosine' or 'constant'",
+            "train.adam_beta2=1.5": "train.adam_beta2: should be less than or equal to 1",
+            "train.torch_compile=maybe": "train.torch_compile: should be a valid boolean",
+            "train.save_total_limit=0": "train.save_total_limit: should be greater than or equal to 1",
+            "train=fast": "train: should be a valid dictionary",
+            "train.seed.x=1": "train.seed",
+            "trian.seed=1": "trian: unknown key (did you mean train?)",
+            "=3": "not of the form section.key=value",
+            "train.seed=[": "the value is not valid YAML",
+            "name=7": "name: should be a valid string",
+            "corpus.block_size=4": "corpus.block_size: should be greater than or equal to 8",
+            "corpus.mlm_probability=0": "corpus.mlm_probability: should be greater than 0",
+            "corpus.sources=[]": "sources is empty",
+            "corpus.sources=books": "corpus.sources: should be a valid list",
+            "model.config.hidden_size=65": "hidden_size 65 is not divisible by num_attention_heads 2",
+            "model.config.hidden_act=swish": "model.config.hidden_act: should be",
+            "model.config.hidden_siz=64": "unknown key (did you mean hidden_size?)",
+        }.items()
+    },
+    "warm-up of a budget": ([*TRAIN, "train.time_budget=1m", "train.warmup_steps=10"], ["beside time_budget, warmup_steps is a share"]),
+    "shape without tokenizer": ([*TUNE, "model.config={}"], ["config needs a tokenizer: model.tokenizer=HUB_ID_OR_FOLDER"]),
+    "tokenizer beside checkpoint": ([*TUNE, "model.tokenizer=encoder"], ["tokenizer has no effect beside pretrained"]),
+    # Checkpoints and runs.
+    **{
+        f"checkpoint {name}": (["eval", name, "--task", "squad", "--data", "good.jsonl"], [name, *told])
+        for name, told in {
+            "truncated": ["cannot be loaded"],
+            "garbled": ["cannot be loaded"],
+            "weightless": ["cannot be loaded"],
+            "shapeless": ["cannot be loaded"],
+            "configless": ["cannot be loaded"],
+            "unknown": ["cannot be loaded"],
+            "tokenless": ["the tokenizer of tokenless has no vocabulary"],
+            "mistokened": ["no tokenizer could be loaded"],
+        }.items()
+    },
+    "another architecture": ([*TRAIN, "corpus.sources=[demo]", "corpus.tokenizer.vocab_size=2000", "model.pretrained=gpt"], ["gpt is a gpt2 model", "Pretraining goes on from a BERT"]),
+    "run broken": (["eval", "run-broken"], ["run-broken/recipe.yaml: not readable as a run's recipe"]),
+    "run of a list": (["eval", "run-list"], ["run-list/recipe.yaml: not a run's recipe"]),
+    "run unfinished": (["eval", "run-unfinished", "--data", "good.jsonl"], ["run-unfinished has no finished model", "--resume"]),
+    "run damaged": (["ask", "run-damaged", "-q", "who?", "-c", CONTEXT], ["metrics.json is damaged"]),
+    # Predictions and passages.
+    "predictions of others": (["eval", "--predictions", "strangers.json", "--task", "squad", "--data", "good.jsonl"], ["strangers.json: none of its ids is in good.jsonl"]),
+    "predictions bytes": (["eval", "--predictions", "binary.json", "--task", "squad", "--data", "good.jsonl"], ["binary.json: not UTF-8 text (byte 5)"]),
+    "predictions empty": (["eval", "--predictions", "empty.jsonl", "--task", "squad", "--data", "good.jsonl"], ["empty.jsonl holds no prediction"]),
+    "predictions not there": (["eval", "--predictions", "none.json", "--task", "squad", "--data", "good.jsonl"], ["no such file: none.json"]),
+    "predictions to a folder": (["eval", "--predictions", "strangers.json", "--task", "squad", "--data", "good.jsonl", "-o", "x"], ["-o has no effect beside --predictions"]),
+    "predictions and model": ([*SCORE, "good.jsonl", "--predictions", "strangers.json"], ["one thing is scored at a time"]),
+    "passage bytes": ([*ASK, "who?", "-f", "binary.txt"], ["binary.txt: not UTF-8 text (byte 5)"]),
+    "passage folder": ([*ASK, "who?", "-f", "nothing"], ["nothing cannot be read: Is a directory"]),
+    "passage for another model": (["ask", "encoder", "-q", "who?", "-c", "x"], ["encoder has no question-answering head"]),
+    "packing of a task": (["verify", "packing", "-r", "tiny/squad"], ["packing is a matter of pretraining"]),
     "copy over": (["recipes", "copy", "bert-mini", "good.yaml"], ["good.yaml is there already"]),
 }  # fmt: skip
 

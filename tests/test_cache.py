@@ -176,3 +176,16 @@ def test_a_miss_says_what_one_thing_changed(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == "features made before do not fit: options.doc_stride was 128, is 64\n"
     say_why_missed(new, {"options": {"max_length": 384, "doc_stride": 64}, "examples": "def"})
     assert capsys.readouterr().err == ""
+
+
+def test_what_lost_a_part_of_itself_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path))
+    folder = tmp_path / "features" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "rest").touch()
+
+    def build(aside: Path) -> None:
+        (aside / "whole").touch()
+
+    built_once(folder, build, is_whole=lambda path: (path / "whole").is_file())
+    assert [path.name for path in folder.iterdir()] == ["whole"]

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "llmkit"
 # From the command line down. A module imports from its own row or from one below; the longest prefix counts.
 LAYERS = (
     "__main__",
-    "cli cli_recipes cli_options",
-    "tokenize pretrain finetune evaluate ask doctor demo.command",
+    "cli cli_checks cli_recipes cli_options",
+    "tokenize pretrain finetune evaluate ask verify doctor demo.command",
     "tasks corpus models packed_attention checkpoints stopping training report throughput estimate inference features "
     "batching pace",
     "recipe recipe_reading rundir cache hub processes machine console files errors metrics demo __init__",

@@ -147,6 +147,21 @@ class TestOpening:
         assert "-o" in caught.value.remedy
 
 
+class TestLog:
+    def test_what_came_after_a_step_is_forgotten(self, tmp_path: Path) -> None:
+        run = RunDir(tmp_path)
+        run.trim_log(3)
+        assert (tmp_path / "log.jsonl").read_text() == ""
+        for step in (1, 2, 3, 3, 4):
+            run.log({"step": step})
+        with (tmp_path / "log.jsonl").open("a") as file:
+            file.write('{"step": 2, "lo')  # where a run was killed
+        run.trim_log(3)
+        run.log({"step": 4, "loss": 1.5})
+        lines = (tmp_path / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 3, 4]
+
+
 class TestWriting:
     def test_lines_of_json(self, tmp_path: Path) -> None:
         run = RunDir(tmp_path)

@@ -92,8 +92,8 @@ def open_source(spec: Source) -> OpenSource:
 
 
 def _refuse_keys(spec: Source, keys: set[str], what: str) -> None:
-    """Raises UserError for keys that were given and have no effect on this kind of source."""
-    if given := sorted(spec.model_fields_set & keys):
+    """Raises UserError for keys that say something, and have no effect on this kind of source."""
+    if given := sorted(key for key in keys if getattr(spec, key) != Source.model_fields[key].default):
         raise UserError(f"{spec.path}: {', '.join(given)} has no effect on {what}", remedy="leave it out")
 
 

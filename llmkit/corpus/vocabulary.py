@@ -15,6 +15,7 @@ from llmkit.rundir import resolve_model
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+SAVE_ONE = "save one there with save_pretrained, or name another"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Word counts settle long before this; more text would only take longer to count.
 TRAINING_BYTES = 1_000_000_000
@@ -32,10 +33,13 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     except (ValueError, OSError, KeyError) as error:
         raise UserError(
             f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}",
-            remedy="save one there with save_pretrained, or name another",
+            remedy=SAVE_ONE,
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"the tokenizer of {name} has no form for the tokenizers library", remedy="choose another")
+    # Where its files are missing, transformers makes one that knows the special tokens alone, and says nothing.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise UserError(f"the tokenizer of {name} has no vocabulary: its files are not there", remedy=SAVE_ONE)
     return tokenizer
 
 

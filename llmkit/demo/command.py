@@ -61,8 +61,8 @@ def show(report: dict[str, Any], output: Path) -> None:
     result("")
     groups = [
         ("all questions", ""),
-        ("one candidate in the passage", "one_candidate"),
-        ("two candidates in the passage", "two_candidates"),
+        ("one candidate", "one_candidate"),
+        ("two candidates", "two_candidates"),
     ]
     rows = []
     for title, key in groups:
@@ -70,7 +70,7 @@ def show(report: dict[str, Any], output: Path) -> None:
         cells = [f"{part[score]:.1f}" for part in parts for score in ("exact_match", "f1")]
         rows.append([title, f"{parts[0]['total']:,}", *cells])
     table(
-        ["entities never seen in training", ">questions", ">pretrained EM", ">F1", ">from scratch EM", ">F1"],
+        ["entities never seen", ">questions", ">pretrained EM", ">F1", ">from scratch EM", ">F1"],
         rows,
         title=f"The whole flow took {duration(report['seconds'])}",
     )

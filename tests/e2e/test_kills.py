@@ -1,0 +1,142 @@
+"""Killed again and again, at random and in the middle of writing a checkpoint: the same weights in the end."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
+
+from llmkit.checkpoints import SEAL, newest
+
+pytestmark = pytest.mark.slow
+
+STEPS = ["train.max_steps=90", "train.save_steps=3", "train.eval_steps=45", "train.logging_steps=1"]
+RANDOM_KILLS = 16  # of each kind of run, of which there are four
+WRITING_KILLS = 10  # of each kind of run in one process
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("material")
+    run_command("tokenize", "-c", str(write_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
+    return {"folder": folder, "questions": write_questions(folder)}
+
+
+def command(base: dict[str, Any], name: str, processes: int) -> list[str]:
+    small = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=2", "-n", str(processes)]
+    if name == "pretrain":
+        return ["pretrain", *PRETRAIN, "corpus.path=shards", *STEPS, *small]
+    model = [f"model.config={SHAPE}", "model.tokenizer=shards/tokenizer"]
+    return ["finetune", "-r", "tiny/squad", *model, *base["questions"], *STEPS, *small]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base: dict[str, Any]) -> Callable[[str, int], Path]:
+    """The run that nothing happens to, made once."""
+
+    def run(name: str, processes: int) -> Path:
+        path: Path = base["folder"] / f"whole-{name}-{processes}"
+        if not path.is_dir():
+            run_command(*command(base, name, processes), "-o", str(path), cwd=base["folder"])
+        return path
+
+    return run
+
+
+def killed(arguments: list[str], folder: Path, moment: Callable[[], bool]) -> bool:
+    """Start a command, and kill it with all its processes when `moment` has come; False where it ended before."""
+    process = psutil.Popen(
+        [sys.executable, "-m", "llmkit", *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 300
+    while not moment():
+        if process.poll() is not None:
+            assert process.returncode == 0, process.stderr.read().decode()
+            return False
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+    family = [*process.children(recursive=True), process]
+    for member in family:
+        member.kill()
+    psutil.wait_procs(family)
+    process.stderr.close()
+    return True
+
+
+def changed(run: Path) -> int:
+    """When the run's log was last written."""
+    path = run / "log.jsonl"
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def steps_of(run: Path) -> Iterator[int]:
+    return (json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_at_random(name: str, processes: int, base: dict[str, Any], undisturbed: Callable[[str, int], Path]) -> None:
+    run = base["folder"] / f"killed-{name}-{processes}"
+    arguments = [*command(base, name, processes), "-o", str(run)]
+    chance = random.Random(processes)
+    kills = 0
+    while kills < RANDOM_KILLS:
+        resume = ["--resume"] * (run / "recipe.yaml").is_file()
+        before, pause = changed(run), chance.random() * 0.8
+
+        def moment(before: int = before, pause: float = pause) -> bool:
+            if changed(run) == before:
+                return False
+            time.sleep(pause)  # from the first line of its log on, anywhere
+            return True
+
+        if not killed([*arguments, *resume], base["folder"], moment):
+            break
+        kills += 1
+        newest(run / "checkpoints")  # raises where none of them is what was written
+    if not (run / "metrics.json").is_file():
+        run_command(*arguments, "--resume", cwd=base["folder"])
+    assert kills >= RANDOM_KILLS // 2, "it came to its end too soon"
+    assert weights(run) == weights(undisturbed(name, processes))
+    assert list(steps_of(run)) == list(steps_of(undisturbed(name, processes)))
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_while_a_checkpoint_is_written(
+    name: str, base: dict[str, Any], undisturbed: Callable[[str, int], Path]
+) -> None:
+    run = base["folder"] / f"writing-{name}"
+    arguments = [*command(base, name, 1), "-o", str(run)]
+    chance = random.Random(0)
+    kills = 0
+    while kills < WRITING_KILLS:
+        resume = ["--resume"] * (run / "recipe.yaml").is_file()
+        old = set(run.glob("checkpoints/*"))
+        pause = chance.random() * 0.02
+        # Let every second run come further, past a whole checkpoint, so that the whole comes to an end.
+        behind = 1 + kills % 2
+
+        def moment(old: set[Path] = old, pause: float = pause, behind: int = behind) -> bool:
+            new = [path for path in run.glob("checkpoints/*") if path not in old]
+            if len(new) < behind or all((path / SEAL).is_file() for path in new):
+                return False
+            time.sleep(pause)
+            return True
+
+        if not killed([*arguments, *resume], base["folder"], moment):
+            break
+        kills += 1
+        newest(run / "checkpoints")
+    if not (run / "metrics.json").is_file():
+        run_command(*arguments, "--resume", cwd=base["folder"])
+    assert kills == WRITING_KILLS
+    assert weights(run) == weights(undisturbed(name, 1))
