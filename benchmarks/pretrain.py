@@ -29,6 +29,7 @@ SHAPES = {
     "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+HELD_OUT_BLOCKS = 64
 SETTINGS = {"learning_rate": "5e-4", "warmup_steps": "0.1", "weight_decay": "0.01"}
 
 
@@ -79,7 +80,7 @@ def figures(arguments: argparse.Namespace, shards: Path, seconds: float, model: 
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
     masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=False, seed=1)
-    scores = HeldOut(masked, arguments.batch_size, bf16=False)(loaded)
+    scores = HeldOut(masked, arguments.batch_size, bf16=False, most=HELD_OUT_BLOCKS)(loaded)
     tokens = arguments.steps * arguments.batch_size * arguments.block_size
     return {"tokens/s": tokens / seconds, "held-out loss": scores["loss"], "command, s": wall}
 

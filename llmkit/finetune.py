@@ -126,7 +126,7 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
         collate=Collator(tokenizer.pad_token_id or 0, tokenizer.model_input_names),
         assess=best.assess,
         pace=pace,
-        report=Report(run, pace, "finetune", prepared.model),
+        report=Report(run, pace, "finetune", prepared.model, arguments),
         keep=recipe.train.save_total_limit,
         tokenizer=tokenizer,
     )
@@ -157,6 +157,7 @@ def dry_run(prepared: Prepared) -> None:
         outputs = evaluation_of(prepared, validation.select(some), trainer.args).outputs
 
         def tried(model: PreTrainedModel) -> float:
+            outputs(model)  # the first time is slower than all others
             began = time.perf_counter()
             outputs(model)
             return (time.perf_counter() - began) * float(lengths.sum() / lengths[some].sum())

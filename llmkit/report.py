@@ -10,7 +10,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.console import Progress, count, duration, is_main, say, warn
@@ -29,11 +29,13 @@ class Report(TrainerCallback):
     none. `peak_share` is what the steps compute, padding included, as a share of the machine's best.
     """
 
-    def __init__(self, run: RunDir, pace: Pace, name: str, model: PreTrainedModel) -> None:
+    def __init__(
+        self, run: RunDir, pace: Pace, name: str, model: PreTrainedModel, arguments: TrainingArguments
+    ) -> None:
         self._run, self._pace = run, pace
         self._progress = Progress(name)
         self._work = Work(model)
-        self._peak: float | None = None
+        self._peak = peak(arguments.device, bf16=arguments.bf16)
         self._start()
         # What the last line of the log said, for the live line.
         self._loss, self._real_share, self._peak_share = "", 1.0, ""
@@ -60,7 +62,6 @@ class Report(TrainerCallback):
             f"training: {steps} of {size} examples ({args.per_device_train_batch_size} × "
             f"{args.gradient_accumulation_steps} accumulated × {args.world_size} processes)"
         )
-        self._peak = peak(args.device, bf16=args.bf16)
         self._start()
         self._progress.__enter__()
 
