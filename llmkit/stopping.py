@@ -41,8 +41,8 @@ class StopOnSignal(TrainerCallback):
         self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stop, on all processes after the same step."""
-        if anyone(self._received is not None):
+        """Stop, on all processes after the same step; after the last one there is nothing to stop."""
+        if anyone(self._received is not None) and not control.should_training_stop:
             self.stopped_by = self._received or signal.SIGTERM
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False

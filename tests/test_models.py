@@ -168,6 +168,10 @@ def test_models_come_from_a_shape_or_a_checkpoint(tmp_path: Path) -> None:
     assert torch.equal(again.bert.embeddings.word_embeddings.weight, fresh.bert.embeddings.word_embeddings.weight)
     answerer = model_for_task(FinetuneModelSection(pretrained=str(tmp_path)), "span", tokenizer(), 64)
     assert type(answerer).__name__ == "BertForQuestionAnswering"
+    assert fresh.config.attention_probs_dropout_prob == 0.1
+    assert answerer.bert.encoder.layer[0].attention.self.dropout.p == 0.0, "it keeps attention off its fast kernels"
+    section = FinetuneModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.2)
+    assert model_for_task(section, "span", tokenizer(), 64).bert.encoder.layer[0].attention.self.dropout.p == 0.2
     answerer.save_pretrained(tmp_path / "answerer")
     trained_model(str(tmp_path / "answerer"), "span")
 

@@ -36,7 +36,7 @@ def test_the_learning_rate_warms_up_and_ends_at_nothing() -> None:
 
 def walk(pace: Pace, steps: int, max_steps: int) -> dict[str, list[int]]:
     """At which steps what was due."""
-    due: dict[str, list[int]] = {"log": [], "evaluate": [], "stop": []}
+    due: dict[str, list[int]] = {"log": [], "evaluate": [], "save": [], "stop": []}
     state: Any = SimpleNamespace(global_step=0, max_steps=max_steps, is_world_process_zero=True)
     pace.on_train_begin(None, state, TrainerControl())
     for step in range(1, steps + 1):
@@ -47,6 +47,7 @@ def walk(pace: Pace, steps: int, max_steps: int) -> dict[str, list[int]]:
         for name, flag in (
             ("log", control.should_log),
             ("evaluate", control.should_evaluate and control.should_save),
+            ("save", control.should_save),
             ("stop", control.should_training_stop),
         ):
             if flag:
@@ -56,9 +57,12 @@ def walk(pace: Pace, steps: int, max_steps: int) -> dict[str, list[int]]:
 
 def test_what_is_due_by_share_and_by_step() -> None:
     due = walk(Pace(section(logging_steps=0.1, eval_steps=0.25)), 100, 100)
-    assert due == {"log": list(range(10, 101, 10)), "evaluate": [25, 50, 75, 100], "stop": [100]}
+    quarters = [25, 50, 75, 100]
+    assert due == {"log": list(range(10, 101, 10)), "evaluate": quarters, "save": quarters, "stop": [100]}
     due = walk(Pace(section(logging_steps=7, eval_steps=1000)), 20, 20)
-    assert due == {"log": [7, 14, 20], "evaluate": [20], "stop": [20]}
+    assert due == {"log": [7, 14, 20], "evaluate": [20], "save": [20], "stop": [20]}
+    due = walk(Pace(section(logging_steps=20, eval_steps=10, save_steps=4)), 20, 20)
+    assert due == {"log": [20], "evaluate": [10, 20], "save": [4, 8, 10, 12, 16, 20], "stop": [20]}
 
 
 def test_a_budget_of_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
