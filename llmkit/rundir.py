@@ -155,6 +155,7 @@ def hold(run: RunDir) -> Iterator[None]:
     try:
         yield
     finally:
+        (run.path / LOCK).unlink(missing_ok=True)  # nobody waits for it: who finds it taken gives up
         lock.release()
 
 
