@@ -44,7 +44,7 @@ def write_whole(path: Path, data: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except BaseException:
+    except BaseException:  # hides nothing: whatever it is, Ctrl-C too, what was begun goes, and it goes on
         aside.unlink(missing_ok=True)
         raise
 

@@ -73,7 +73,7 @@ def reading_from_the_hub(kind: Kind, name: str, revision: str | None = None) -> 
         yield
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # hides nothing: what is not known as the Hub's, or chained to it, goes on as it is
         explained = None if Path(name).exists() else _explained(error, name)
         if explained is None:
             raise

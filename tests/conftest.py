@@ -41,6 +41,8 @@ def test_data() -> Path:
     """The folder of real data, or a skip."""
     folder = os.environ.get("LLMKIT_TEST_DATA")
     if not folder:
+        # Real data has licences of its own and is not in the repository: where there is none, what can be
+        # tested without it still is.
         pytest.skip("LLMKIT_TEST_DATA is not set")
     return Path(folder)
 
