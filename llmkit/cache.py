@@ -43,23 +43,51 @@ def file_fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:20]
 
 
-def say_why_missed(folder: Path, key: Mapping[str, Any]) -> None:
-    """Say what changed, where a single thing in `key` tells apart what is wanted and what was made before.
+def cached_folder(kind: str, key: Mapping[str, Any]) -> Path:
+    """Where the cache keeps work of a kind (`corpora`, `features`) that `key` decides."""
+    return cache_folder() / kind / fingerprint(key)
 
-    What is made is known by the `key` in its manifest.json.
+
+def cached(kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    """The folder of work in the cache, built unless it is there.
+
+    `build` ends with a manifest.json that holds the `key`: where there is none, the folder is not whole.
+    Says which one thing changed, where that is why nothing is found.
     """
-    made = [json.loads(file.read_text(encoding="utf-8"))["key"] for file in folder.parent.glob("*/manifest.json")]
-    for told in (differences(other, json.loads(json.dumps(key))) for other in made):
+
+    def build_aloud(aside: Path) -> None:
+        if told := _one_difference(cache_folder() / kind, key):
+            say(f"{kind} made before do not fit: {told}")
+        build(aside)
+
+    return built_once(cached_folder(kind, key), build_aloud, is_whole=has_manifest, replace=True)
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder of prepared data is whole."""
+    return (folder / "manifest.json").is_file()
+
+
+def _one_difference(folder: Path, key: Mapping[str, Any]) -> str:
+    """What tells apart `key` and that of something in `folder`, where it is a single thing; or nothing."""
+    plain = json.loads(json.dumps(key))
+    for manifest in folder.glob("*/manifest.json"):
+        try:
+            told = differences(json.loads(manifest.read_text(encoding="utf-8"))["key"], plain)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # damaged: it explains nothing
         if len(told) == 1:
-            say(f"{folder.parent.name} made before do not fit: {told[0]}")
-            return
+            return told[0]
+    return ""
 
 
-def built_once(folder: Path, build: Callable[[Path], None], *, is_whole: Callable[[Path], bool]) -> Path:
+def built_once(
+    folder: Path, build: Callable[[Path], None], *, is_whole: Callable[[Path], bool], replace: bool = False
+) -> Path:
     """`folder`, built by `build(aside)` unless it is there already.
 
-    `build` gets the same folder aside again after it was killed, so it may go on from what is there.
-    Raises UserError where the place cannot be written.
+    `build` gets the same folder aside again after it was killed, so it may go on from what is there. With
+    `replace`, something in its place that is not whole is removed. Raises UserError where the place cannot be written.
     """
     if is_whole(folder):
         return folder
@@ -74,8 +102,8 @@ def built_once(folder: Path, build: Callable[[Path], None], *, is_whole: Callabl
                 build(aside)
                 for left in aside.glob(".*.partial"):  # of a writer that was killed
                     left.unlink()
-                if place.is_relative_to(cache_folder().resolve()):
-                    shutil.rmtree(place, ignore_errors=True)  # something that lost a part of itself
+                if replace and place.exists():
+                    shutil.rmtree(place)
                 with suppress(FileNotFoundError):
                     place.rmdir()  # an empty folder the user made
                 aside.rename(place)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cache import built_once, cache_folder, fingerprint, say_why_missed
+from llmkit.cache import cached
 from llmkit.corpus.vocabulary import tokenizer_fingerprint
 from llmkit.files import to_json, write_whole
 from llmkit.recipe import DataSection
@@ -40,14 +40,11 @@ def features_of(
         "training": training,
     }
 
-    folder = cache_folder() / "features" / fingerprint(key)
-
     def build(aside: Path) -> None:
-        say_why_missed(folder, key)
         task.encode(examples, tokenizer, data, training=training).save_to_disk(str(aside))
         write_whole(aside / "manifest.json", to_json({"key": key}))
 
-    return load_from_disk(str(built_once(folder, build, is_whole=lambda f: (f / "manifest.json").is_file())))
+    return load_from_disk(str(cached("features", key, build)))
 
 
 def examples_fingerprint(examples: Dataset) -> str:

@@ -40,9 +40,9 @@ def commit_of(kind: Kind, name: str, revision: str | None = None) -> str | None:
     from huggingface_hub import HfApi, constants, errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # its own alias
 
-    seen = cache_folder() / "commits" / "--".join([kind, name, revision or "main"]).replace("/", "--")
+    remembered = cache_folder() / "commits" / "--".join([kind, name, revision or "main"]).replace("/", "--")
     if constants.HF_HUB_OFFLINE:
-        return seen.read_text() if seen.is_file() else None
+        return _text_of(remembered)
     try:
         commit = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT).sha
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
@@ -54,11 +54,15 @@ def commit_of(kind: Kind, name: str, revision: str | None = None) -> str | None:
     except (httpx.TransportError, errors.OfflineModeIsEnabled) as error:
         warn(f"the Hub at {endpoint()} cannot be reached ({type(error).__name__}); using what was downloaded before")
         constants.HF_HUB_OFFLINE = True
-        return commit_of.__wrapped__(kind, name, revision)
+        return _text_of(remembered)
     if commit is not None:
-        seen.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(seen, commit)
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(remembered, commit)
     return commit
+
+
+def _text_of(file: Path) -> str | None:
+    return file.read_text() if file.is_file() else None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from llmkit.cache import built_once, cache_folder, fingerprint, say_why_missed
+from llmkit.cache import built_once, cached, cached_folder, has_manifest
 from llmkit.console import Progress, count, duration, say
 from llmkit.corpus.shards import FORMAT, read_manifest, write_manifest, write_shards
 from llmkit.corpus.sources import OpenSource, open_source
@@ -48,8 +48,8 @@ def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path
             {**source.content, "documents": source.spec.documents, "weight": source.spec.weight} for source in opened
         ],
     }
-    folder = output or cache_folder() / "corpora" / fingerprint(key)
-    if _is_corpus(folder):
+    folder = output or cached_folder("corpora", key)
+    if has_manifest(folder):
         told = differences(read_manifest(folder)["key"], key)
         if not told:
             if not launched():  # with several processes, it was said before they started
@@ -59,7 +59,7 @@ def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path
             f"{folder} holds token shards made otherwise: {'; '.join(told)}",
             remedy="choose another folder with -o",
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is in use and holds no token shards", remedy="choose another folder with -o")
 
     def build(aside: Path) -> None:
@@ -69,14 +69,12 @@ def tokenize(sources: Sequence[Source], settings: TokenizerSection, output: Path
             say(f"{folder} was begun otherwise, starting over: {'; '.join(told)}")
             shutil.rmtree(aside)
             aside.mkdir()
-        elif output is None and not begun.is_file():
-            say_why_missed(folder, key)
         write_whole(begun, to_json(key))
         chosen = tokenizer or _trained(aside, opened, settings)
         _write(aside, chosen, opened, key)
         begun.unlink()
 
-    return built_once(folder, build, is_whole=_is_corpus)
+    return built_once(output, build, is_whole=has_manifest) if output else cached("corpora", key, build)
 
 
 def _trained(aside: Path, sources: Sequence[OpenSource], settings: TokenizerSection) -> Any:
@@ -132,7 +130,3 @@ def _write(aside: Path, tokenizer: Any, sources: Sequence[OpenSource], key: Mapp
         f"tokenized {documents:,} documents, {tokens:,} tokens, {megabytes:.1f} MB "
         f"in {duration(seconds)} ({megabytes / seconds:.1f} MB/s)"
     )
-
-
-def _is_corpus(folder: Path) -> bool:
-    return (folder / "manifest.json").is_file()

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.cache import built_once, cache_folder, file_fingerprint, fingerprint, say_why_missed
+from llmkit.cache import built_once, cache_folder, cached, cached_folder, file_fingerprint, fingerprint
 from llmkit.errors import UserError
 
 JSON = st.recursive(
@@ -167,25 +168,37 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str
     assert cache_folder() == Path(folder)
 
 
-def test_a_miss_says_what_one_thing_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def keep(key: dict[str, Any]) -> Callable[[Path], None]:
+    """A builder of work that `key` decides."""
+
+    def build(aside: Path) -> None:
+        (aside / "manifest.json").write_text(json.dumps({"key": key}))
+
+    return build
+
+
+def test_a_miss_says_what_one_thing_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path))
     made = {"options": {"max_length": 384, "doc_stride": 128}, "examples": "abc"}
-    (tmp_path / "features" / "old").mkdir(parents=True)
-    (tmp_path / "features" / "old" / "manifest.json").write_text(json.dumps({"key": made}))
-    new = tmp_path / "features" / "new"
-    say_why_missed(new, {**made, "options": {"max_length": 384, "doc_stride": 64}})
+    cached("features", made, keep(made))
+    damaged = tmp_path / "features" / "damaged"
+    damaged.mkdir()
+    (damaged / "manifest.json").write_text("{")
+    assert capsys.readouterr().err == ""
+    other = {"options": {"max_length": 384, "doc_stride": 64}, "examples": "abc"}
+    cached("features", other, keep(other))
     assert capsys.readouterr().err == "features made before do not fit: options.doc_stride was 128, is 64\n"
-    say_why_missed(new, {"options": {"max_length": 384, "doc_stride": 64}, "examples": "def"})
+    cached("features", other, keep(other))
+    another = {"options": {"max_length": 128, "doc_stride": 32}, "examples": "def"}
+    cached("features", another, keep(another))
     assert capsys.readouterr().err == ""
 
 
 def test_what_lost_a_part_of_itself_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path))
-    folder = tmp_path / "features" / "abc"
-    folder.mkdir(parents=True)
-    (folder / "rest").touch()
-
-    def build(aside: Path) -> None:
-        (aside / "whole").touch()
-
-    built_once(folder, build, is_whole=lambda path: (path / "whole").is_file())
-    assert [path.name for path in folder.iterdir()] == ["whole"]
+    key = {"a": 1}
+    (cached("features", key, keep(key)) / "manifest.json").unlink()
+    (cached_folder("features", key) / "rest").touch()
+    assert [path.name for path in cached("features", key, keep(key)).iterdir()] == ["manifest.json"]
