@@ -26,7 +26,7 @@ from llmkit.pace import Pace
 from llmkit.recipe import FinetuneRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
-from llmkit.rundir import RunDir, check_same_data, hold, open_run, start
+from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Prediction, Task
 from llmkit.training import Trainer, save_model, training_arguments
@@ -56,7 +56,9 @@ class Prepared:
 def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False) -> Prepared:
     """Load and check the model and the data. Raises UserError; writes nothing but the cache."""
     quiet()
-    run = open_run(output or Path("runs") / recipe.name, dump(recipe), resume=resume)
+    run = open_run(output or Path("runs") / recipe.name, resume=resume)
+    if resume:
+        check_same_recipe(run, recipe)
     task = task_named(recipe.task)
     tokenizer = load_tokenizer(str(recipe.model.tokenizer or recipe.model.pretrained))
     model = seeded_model(recipe, task, tokenizer)

@@ -19,18 +19,17 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.vocabulary import load_tokenizer
-from llmkit.errors import UserError
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.machine import environment, quiet
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
 from llmkit.pace import Pace
-from llmkit.packed_attention import choose_attention, isolation
+from llmkit.packed_attention import choose_attention
 from llmkit.processes import from_first, sharded
 from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
-from llmkit.rundir import RunDir, check_same_data, hold, open_run, start
+from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
 from llmkit.tokenize import tokenize
 from llmkit.training import Trainer, save_model, training_arguments
 
@@ -61,7 +60,9 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
     from transformers import set_seed
 
     quiet()
-    run = open_run(output or Path("runs") / recipe.name, dump(recipe), resume=resume)
+    run = open_run(output or Path("runs") / recipe.name, resume=resume)
+    if resume:
+        check_same_recipe(run, recipe)
     corpus = corpus_folder(recipe.corpus)
     if resume:
         check_same_data(run, data_of(corpus))
@@ -160,33 +161,6 @@ def dry_run(prepared: Prepared) -> None:
 
         lengths = np.full(len(prepared.train), size)
         show_estimate(estimate(trainer, prepared.recipe.train, lengths, tried))
-
-
-def isolation_of(prepared: Prepared) -> tuple[float, float, int]:
-    """What changing one document of a block does, at most, to its own logits and to those of the others, in float32;
-    and how many documents the block holds.
-
-    Raises UserError where no block holds two documents.
-    """
-    blocks = (prepared.train[number] for number in range(len(prepared.train)))
-    block = next((block for block in blocks if len(block.starts) > 1), None)
-    if block is None:
-        raise UserError("no block of this corpus holds two documents", remedy="raise corpus.block_size")
-    vocabulary = Vocabulary.of(prepared.tokenizer)
-    changed = block.input_ids.copy()
-    first = slice(0, int(block.starts[1]))
-    changed[first] = vocabulary.ordinary[(changed[first] + len(vocabulary.ordinary) // 2) % len(vocabulary.ordinary)]
-    model: Any = prepared.model
-    model.eval()
-    ids = torch.from_numpy(np.stack([block.input_ids, changed]))
-    size = len(block.input_ids)
-    starts = torch.tensor([*block.starts, *(size + block.starts), 2 * size], dtype=torch.int32)
-    positions = torch.from_numpy(np.stack([block.positions] * 2))
-    with torch.inference_mode():
-        hidden = model.bert(ids, position_ids=positions, **isolation(model.config, ids, starts)).last_hidden_state
-        before, after = model.cls(hidden)
-    moved = (before - after).abs().amax(dim=-1)
-    return float(moved[first].max()), float(moved[first.stop :].max()), len(block.starts)
 
 
 def finish_line(run: RunDir) -> None:

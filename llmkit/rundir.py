@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from llmkit.errors import UserError, differences
 from llmkit.files import to_json, write_whole
 from llmkit.processes import rank
+from llmkit.recipe import Section
+from llmkit.recipe_reading import dump
 
 LOCK = ".lock"
 FOREIGN = "give the folder of a run, as llmkit wrote it"
@@ -107,11 +110,10 @@ class RunDir:
         self.write_text("log.jsonl", "".join(kept))
 
 
-def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
+def open_run(path: Path, *, resume: bool) -> RunDir:
     """A new run's folder, or that of the run to resume. Reads only; `start` writes.
 
-    Raises UserError where a folder is in use, where there is nothing to resume, or where the run to resume
-    was told something else.
+    Raises UserError where a folder is in use, or where there is nothing to resume.
     """
     run = RunDir(path)
     if not resume:
@@ -126,15 +128,22 @@ def open_run(path: Path, recipe_yaml: str, *, resume: bool) -> RunDir:
         raise UserError(f"{path} holds no run to resume", remedy="leave --resume out to start it")
     if run.finished:
         raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o to run it again")
-    if run.recipe() != yaml.safe_load(recipe_yaml):
-        told = differences(run.recipe(), yaml.safe_load(recipe_yaml))
-        raise UserError(
-            f"{path} was started with another recipe: {'; '.join(told)}",
-            remedy=f"resume it with its own: -r {path / 'recipe.yaml'}",
-        )
-    if rank() == 0:  # the one that will write
-        _lock(path).release()
     return run
+
+
+def check_same_recipe(run: RunDir, recipe: Section) -> None:
+    """Raises UserError where the run to resume was told something else.
+
+    A key that the llmkit which started it did not know yet counts as its default.
+    """
+    before = run.recipe()
+    with suppress(ValidationError):  # one that is not valid any more differs as it stands
+        before = yaml.safe_load(dump(type(recipe).model_validate(before)))
+    if told := differences(before, yaml.safe_load(dump(recipe))):
+        raise UserError(
+            f"{run.path} was started with another recipe: {'; '.join(told)}",
+            remedy=f"resume it with its own: -r {run.path / 'recipe.yaml'}",
+        )
 
 
 @contextmanager
@@ -147,9 +156,14 @@ def hold(run: RunDir) -> Iterator[None]:
     if rank() != 0:
         yield
         return
+    lock = FileLock(run.path / LOCK)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
-        lock = _lock(run.path)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{run.path} is being written by another command", remedy="wait for it, or choose another folder with -o"
+        ) from None
     except OSError as error:
         raise _unwritable(run, error) from None
     try:
@@ -157,17 +171,6 @@ def hold(run: RunDir) -> Iterator[None]:
     finally:
         (run.path / LOCK).unlink(missing_ok=True)  # nobody waits for it: who finds it taken gives up
         lock.release()
-
-
-def _lock(path: Path) -> BaseFileLock:
-    lock = FileLock(path / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"{path} is being written by another command", remedy="wait for it, or choose another folder with -o"
-        ) from None
-    return lock
 
 
 def _unwritable(run: RunDir, error: OSError) -> UserError:

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -26,6 +26,11 @@ from llmkit.console import Progress, duration, result, say
 from llmkit.errors import UserError
 from llmkit.recipe import FinetuneRecipe, PretrainRecipe
 from llmkit.recipe_reading import dump
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.pretrain import Prepared
 
 FIRST, LAST = 3, 6  # steps whose checkpoints are looked at
 ISOLATED = 1e-6  # by less than this a logit may move, in float32
@@ -61,16 +66,48 @@ def verify_packing(recipe: Recipe) -> bool:
     """Whether changing one document of a block moves no logit of the others."""
     if not isinstance(recipe, PretrainRecipe):
         raise UserError("packing is a matter of pretraining", remedy="name a pretraining recipe with -r")
-    from llmkit.pretrain import isolation_of, prepare
+    from llmkit.pretrain import prepare
 
     with TemporaryDirectory() as name:
-        own, others, documents = isolation_of(prepare(recipe, Path(name) / "run"))
+        own, others, documents = _moved(prepare(recipe, Path(name) / "run"))
     isolated = others <= ISOLATED < own
     result(
         f"{'yes' if isolated else 'NO'}: of a block of {documents} documents one was changed; its own logits moved by "
         f"up to {own:.1e}, those of the others by up to {others:.1e} (allowed: {ISOLATED:.0e})"
     )
     return isolated
+
+
+def _moved(prepared: Prepared) -> tuple[float, float, int]:
+    """What changing one document of a block does, at most, to its own logits and to those of the others, in float32;
+    and how many documents the block holds."""
+    import torch
+
+    from llmkit.batching import MaskedBlocks, collate_blocks
+    from llmkit.corpus.masking import Vocabulary
+    from llmkit.packed_attention import isolation
+
+    vocabulary = Vocabulary.of(prepared.tokenizer)
+    blocks = MaskedBlocks(prepared.train, vocabulary, probability=0.15, whole_words=False, seed=0)
+    number = next((n for n in range(len(blocks)) if len(prepared.train[n].starts) > 1), None)
+    if number is None:
+        raise UserError("no block of this corpus holds two documents", remedy="raise corpus.block_size")
+    batch = collate_blocks([blocks[number]])
+    ids, starts = batch["input_ids"], batch["cu_seq_lens"]
+    changed, end = ids.clone(), int(starts[1])
+    ordinary = torch.from_numpy(vocabulary.ordinary)
+    changed[:, :end] = ordinary[(ids[:, :end] + len(ordinary) // 2) % len(ordinary)]
+    model: Any = prepared.model
+    model.eval()
+
+    def logits(input_ids: Tensor) -> Tensor:
+        apart = isolation(model.config, input_ids, starts)
+        states: Tensor = model.bert(input_ids, position_ids=batch["position_ids"], **apart).last_hidden_state
+        return model.cls(states)  # type: ignore[no-any-return]
+
+    with torch.inference_mode():
+        moved = (logits(ids) - logits(changed)).abs().amax(dim=-1)[0]
+    return float(moved[:end].max()), float(moved[end:].max()), len(starts) - 1
 
 
 class _Trial:

@@ -10,11 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from llmkit.errors import UserError
 from llmkit.files import to_json, write_whole
-from llmkit.rundir import RunDir, hold, open_run, resolve_model, start
+from llmkit.recipe import PretrainRecipe
+from llmkit.recipe_reading import dump, recipe_from
+from llmkit.rundir import LOCK, RunDir, check_same_recipe, hold, open_run, resolve_model, start
 
+PRETRAIN = recipe_from(
+    PretrainRecipe, {"name": "a", "corpus": {"path": "x"}, "model": {"config": {}}, "train": {"max_steps": 3}}
+)
 RECIPE = "name: a\ntrain: {max_steps: 3}\n"
 
 
@@ -77,15 +83,15 @@ def test_json_has_no_nan(value: float) -> None:
 
 class TestOpening:
     def test_a_new_folder_is_not_made_yet(self, tmp_path: Path) -> None:
-        run = open_run(tmp_path / "a" / "b", RECIPE, resume=False)
+        run = open_run(tmp_path / "a" / "b", resume=False)
         assert run.path == tmp_path / "a" / "b"
         assert names(tmp_path) == []
 
     def test_an_empty_folder_will_do(self, tmp_path: Path) -> None:
-        assert open_run(tmp_path, RECIPE, resume=False).path == tmp_path
+        assert open_run(tmp_path, resume=False).path == tmp_path
 
     def test_starting_writes_what_the_run_is_told(self, tmp_path: Path) -> None:
-        run = open_run(tmp_path / "a" / "b", RECIPE, resume=False)
+        run = open_run(tmp_path / "a" / "b", resume=False)
         start(run, RECIPE, {"processes": 1})
         assert names(run.path) == ["env.json", "recipe.yaml"]
         assert run.recipe() == {"name": "a", "train": {"max_steps": 3}}
@@ -96,19 +102,19 @@ class TestOpening:
     def test_a_folder_with_anything_in_it_is_in_use(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").touch()
         with pytest.raises(UserError, match="is in use") as caught:
-            open_run(tmp_path, RECIPE, resume=False)
+            open_run(tmp_path, resume=False)
         assert "--resume" not in caught.value.remedy
         assert "-o" in caught.value.remedy
 
     def test_a_file_is_in_use(self, tmp_path: Path) -> None:
         (tmp_path / "a").touch()
         with pytest.raises(UserError, match="is in use"):
-            open_run(tmp_path / "a", RECIPE, resume=False)
+            open_run(tmp_path / "a", resume=False)
 
     def test_a_stopped_run_is_offered_to_be_resumed(self, tmp_path: Path) -> None:
         start(RunDir(tmp_path), RECIPE, {})
         with pytest.raises(UserError, match="is in use") as caught:
-            open_run(tmp_path, RECIPE, resume=False)
+            open_run(tmp_path, resume=False)
         assert "--resume" in caught.value.remedy
 
     @pytest.mark.parametrize("resume", [True, False])
@@ -116,29 +122,43 @@ class TestOpening:
         start(RunDir(tmp_path), RECIPE, {})
         RunDir(tmp_path).write_json("metrics.json", {"f1": 1.0})
         with pytest.raises(UserError, match="holds a finished run") as caught:
-            open_run(tmp_path, RECIPE, resume=resume)
+            open_run(tmp_path, resume=resume)
         assert "another folder" in caught.value.remedy
 
     @pytest.mark.parametrize("there", [True, False])
     def test_nothing_to_resume(self, tmp_path: Path, there: bool) -> None:
         with pytest.raises(UserError, match="holds no run to resume"):
-            open_run(tmp_path if there else tmp_path / "a", RECIPE, resume=True)
+            open_run(tmp_path if there else tmp_path / "a", resume=True)
 
     def test_the_same_recipe_resumes_however_it_is_written(self, tmp_path: Path) -> None:
-        start(RunDir(tmp_path), RECIPE, {})
-        assert open_run(tmp_path, "train:\n  max_steps: 3\nname: 'a'\n", resume=True).path == tmp_path
+        written_otherwise = yaml.safe_dump(yaml.safe_load(dump(PRETRAIN)), default_flow_style=True)
+        assert written_otherwise != dump(PRETRAIN)
+        start(RunDir(tmp_path), written_otherwise, {})
+        check_same_recipe(RunDir(tmp_path), PRETRAIN)
+
+    def test_a_key_that_an_older_version_did_not_know_is_its_default(self, tmp_path: Path) -> None:
+        values = yaml.safe_load(dump(PRETRAIN))
+        del values["train"]["torch_compile"]
+        start(RunDir(tmp_path), yaml.safe_dump(values), {})
+        check_same_recipe(RunDir(tmp_path), PRETRAIN)
+        compiled = PRETRAIN.model_copy(update={"train": PRETRAIN.train.model_copy(update={"torch_compile": True})})
+        with pytest.raises(UserError, match=r"train\.torch_compile was False, is True"):
+            check_same_recipe(RunDir(tmp_path), compiled)
 
     def test_another_recipe_does_not_resume_and_the_difference_is_told(self, tmp_path: Path) -> None:
-        start(RunDir(tmp_path), RECIPE, {})
-        with pytest.raises(UserError, match=r"train\.max_steps was 3, is 4") as caught:
-            open_run(tmp_path, RECIPE.replace("3", "4"), resume=True)
+        start(RunDir(tmp_path), dump(PRETRAIN).replace("max_steps: 3", "max_steps: 4"), {})
+        with pytest.raises(UserError, match=r"train\.max_steps was 4, is 3") as caught:
+            check_same_recipe(RunDir(tmp_path), PRETRAIN)
         assert f"-r {tmp_path / 'recipe.yaml'}" in caught.value.remedy
+        start(RunDir(tmp_path), dump(PRETRAIN) + "forgotten: 1\n", {})
+        with pytest.raises(UserError, match=r"forgotten was 1, is None"):
+            check_same_recipe(RunDir(tmp_path), PRETRAIN)
 
     @pytest.mark.parametrize("content", [b"- a\n", b"", b"a: [", b"\xff"])
     def test_a_damaged_recipe(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "recipe.yaml").write_bytes(content)
         with pytest.raises(UserError, match=r"recipe\.yaml: not"):
-            open_run(tmp_path, RECIPE, resume=True)
+            RunDir(tmp_path).recipe()
 
     def test_a_place_below_a_file_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
@@ -230,13 +250,11 @@ def test_a_run_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     writer = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     assert writer.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match="is being written by another command"):
-        open_run(tmp_path, RECIPE, resume=True)
     with pytest.raises(UserError, match="is being written by another command"), hold(RunDir(tmp_path)):
         pass
     writer.kill()
     writer.wait()
     # A lock does not outlive who held it, killed or not.
-    assert open_run(tmp_path, RECIPE, resume=True).path == tmp_path
     with hold(RunDir(tmp_path)):
         pass
+    assert LOCK not in names(tmp_path)
