@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -20,7 +21,7 @@ from llmkit.pace import Pace
 from llmkit.recipe import TrainSection
 from llmkit.report import Report
 from llmkit.throughput import Work
-from llmkit.training import Trainer
+from llmkit.training import Trainer, steps_an_epoch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -49,6 +50,7 @@ def estimate(trainer: Trainer, train: TrainSection, lengths: Array, tried: TryEv
     `lengths[i]` is the number of tokens of item i. Steps are timed over micro-batches from short to long ones,
     after the longest, which says how much memory is needed.
     """
+    epoch = steps_an_epoch(trainer.batches, trainer.args)
     batches = [np.asarray(batch) for batch in trainer.batches]
     work = Work(trainer.network)
     flops = np.array([work.of(len(batch), int(lengths[batch].max())) for batch in batches])
@@ -66,11 +68,10 @@ def estimate(trainer: Trainer, train: TrainSection, lengths: Array, tried: TryEv
     per_flop = sum(np.diff(clock.ends)) / sum(flops[number] for number in spread)
     step = float(flops.mean() * per_flop)
     one_evaluation = tried(trainer.network)
-    epoch = -(-len(batches) // accumulated)
     if train.time_budget is not None:
         steps = max(1, int(train.time_budget / step))
     else:
-        steps = train.max_steps or round((train.num_train_epochs or 1) * epoch)
+        steps = train.max_steps or math.ceil((train.num_train_epochs or 1) * epoch)
     every = train.eval_steps if train.eval_steps >= 1 else max(1.0, train.eval_steps * steps)
     evaluations = int(-(-steps // every))
     if train.time_budget is not None:  # which evaluations count towards

@@ -106,7 +106,7 @@ def model_for_task(
         positions = getattr(config, "max_position_embeddings", max_length)
         for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name, and that of others
             if hasattr(config, key):
-                setattr(config, key, section.attention_probs_dropout_prob)
+                setattr(config, key, section.attention_probs_dropout_prob or 0.0)
         model, info = _load(AutoModelForQuestionAnswering, path, config=config)
         if fresh := _fresh(info):
             say(f"{name} has no question-answering head yet: {', '.join(fresh)} starts from random weights")

@@ -153,10 +153,10 @@ class FinetuneModelSection(ModelSection):
     """The model to fine-tune. A shape needs a tokenizer; a checkpoint holds its own."""
 
     tokenizer: str | None = Field(None, description="Hub id, folder or run of the tokenizer, beside `config`.")
-    attention_probs_dropout_prob: Share = Field(
-        0.0,
-        description="Attention dropout while fine-tuning a checkpoint, whatever it was pretrained with. Without it, "
-        "attention runs on faster kernels; hidden dropout stays.",
+    attention_probs_dropout_prob: Share | None = Field(
+        None,
+        description="Attention dropout while fine-tuning a checkpoint, whatever it was pretrained with: 0 where none "
+        "is given, since attention runs on faster kernels then. Hidden dropout stays.",
     )
 
     @model_validator(mode="after")
@@ -165,6 +165,8 @@ class FinetuneModelSection(ModelSection):
             raise ValueError("config needs a tokenizer: model.tokenizer=HUB_ID_OR_FOLDER")
         if self.pretrained is not None and self.tokenizer is not None:
             raise ValueError("tokenizer has no effect beside pretrained: a checkpoint holds its tokenizer")
+        if self.config is not None and self.attention_probs_dropout_prob is not None:
+            raise ValueError("attention_probs_dropout_prob has no effect beside config, which has its own")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import torch
@@ -50,7 +51,9 @@ def peak(device: torch.device, *, bf16: bool) -> float | None:
     if device.type == "cpu":
         return _measured(torch.bfloat16 if bf16 else torch.float32)
     name = torch.cuda.get_device_name(device)
-    return next((flops for part, flops in DATA_SHEETS.items() if part in name), None) if bf16 else None
+    if not bf16:
+        return None
+    return next((flops for part, flops in DATA_SHEETS.items() if re.search(rf"\b{part}\b", name)), None)
 
 
 def _measured(dtype: torch.dtype) -> float:

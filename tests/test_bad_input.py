@@ -320,6 +320,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     },
     "warm-up of a budget": ([*TRAIN, "train.time_budget=1m", "train.warmup_steps=10"], ["beside time_budget, warmup_steps is a share"]),
     "shape without tokenizer": ([*TUNE, "model.config={}"], ["config needs a tokenizer: model.tokenizer=HUB_ID_OR_FOLDER"]),
+    "dropout beside shape": ([*TUNE, "model.config={}", "model.tokenizer=encoder", "model.attention_probs_dropout_prob=0.1"], ["attention_probs_dropout_prob has no effect beside config"]),
     "tokenizer beside checkpoint": ([*TUNE, "model.tokenizer=encoder"], ["tokenizer has no effect beside pretrained"]),
     # Checkpoints and runs.
     **{

@@ -54,6 +54,7 @@ def test_a_gpu_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
         "NVIDIA A10": 125e12,
         "NVIDIA L40S": 362e12,
         "NVIDIA L4": 121e12,
+        "NVIDIA RTX A1000": None,
         "Some other GPU": None,
     }.items():
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, name=name: name)
