@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,23 +204,18 @@ def _encoded(batches: Iterator[list[str]], backend: Any) -> Iterator[tuple[list[
     """Batches with their encodings, a few ahead: while the library, which needs no interpreter, works on one
     batch with all cores, its last documents may leave some idle, the next text is read and the last one written."""
 
-    def encode(texts: list[str]) -> list[Any]:
-        encodings: list[Any] = backend.encode_batch_fast(texts, add_special_tokens=True)
-        return encodings
-
-    with ThreadPoolExecutor(AHEAD) as pool:
-        waiting: deque[tuple[list[str], Future[list[Any]]]] = deque()
-        try:
-            for texts in batches:
-                waiting.append((texts, pool.submit(encode, texts)))
-                if len(waiting) > AHEAD:
-                    texts, encodings = waiting.popleft()
-                    yield texts, encodings.result()
-            while waiting:
-                texts, encodings = waiting.popleft()
-                yield texts, encodings.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    waiting: deque[tuple[list[str], Future[list[Any]]]] = deque()
+    pool = ThreadPoolExecutor(AHEAD)
+    try:
+        # Nothing comes after the last batch, AHEAD times, so that all that wait are taken.
+        for texts in chain(batches, repeat(None, AHEAD)):
+            if texts is not None:
+                waiting.append((texts, pool.submit(backend.encode_batch_fast, texts, add_special_tokens=True)))
+            if waiting and (texts is None or len(waiting) > AHEAD):
+                done, encodings = waiting.popleft()
+                yield done, encodings.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _ids(encodings: list[Any], dtype: np.dtype[Any]) -> list[Ids]:
