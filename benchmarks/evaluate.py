@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from side_by_side import LLMKIT, Figures, Measure, compare, run, script
+from side_by_side import LLMKIT, Figures, Measure, compare, parser, run, script
 from squad import flat, write
 
 
@@ -38,7 +38,7 @@ def theirs(arguments: argparse.Namespace, all_rows: Path, few: Path, *flags: str
         for number, file in enumerate((few, all_rows)):
             command = ["--model_name_or_path", arguments.model, "--validation_file", str(file), "--do_eval", *flags]
             command += ["--max_seq_length", "384", "--doc_stride", "128", "--output_dir", str(folder / f"out{number}")]
-            seconds.append(script(arguments.run_qa, folder, command, HF_HOME=str(folder / "hf")))
+            seconds.append(script(arguments.script, folder, command, HF_HOME=str(folder / "hf")))
         found = json.loads((folder / "out1" / "eval_results.json").read_text())
         return {
             "questions/s": arguments.questions / (seconds[1] - seconds[0]),
@@ -50,19 +50,16 @@ def theirs(arguments: argparse.Namespace, all_rows: Path, few: Path, *flags: str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-qa", type=Path, required=True, help="transformers' run_qa.py")
-    parser.add_argument("--model", required=True, help="a checkpoint that answers questions")
-    parser.add_argument("--data", type=Path, required=True, help="SQuAD's validation set, or one like it")
-    parser.add_argument("--questions", type=int, default=1000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument(
+    options = parser(__doc__, "run_qa.py")
+    options.add_argument("--model", required=True, help="a checkpoint that answers questions")
+    options.add_argument("--data", type=Path, required=True, help="SQuAD's validation set, or one like it")
+    options.add_argument("--questions", type=int, default=1000)
+    options.add_argument(
         "--best",
         default="--pad_to_max_length False --per_device_eval_batch_size 32",
         help="the flags that help run_qa.py here",
     )
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="folder for the samples of data")
-    arguments = parser.parse_args()
+    arguments = options.parse_args()
     arguments.model = str(Path(arguments.model).resolve())
     rows = flat(arguments.data)
     # Neighbours, as in the whole set: questions on the same paragraph.

@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from side_by_side import LLMKIT, Figures, Measure, compare, run, sample, script
+from side_by_side import LLMKIT, Figures, Measure, compare, parser, run, sample, script
 from squad import flat, write
 
 SETTINGS = {"learning_rate": "1e-4", "warmup_steps": "0.1", "per_device_train_batch_size": "16"}
@@ -41,7 +41,7 @@ def theirs(arguments: argparse.Namespace, train: Path, few: Path, *flags: str, *
         command += ["--max_seq_length", "384", "--doc_stride", "128", "--output_dir", str(folder / "out"), *flags]
         for name, value in SETTINGS.items():
             command += [f"--{name}", value]
-        wall = script(arguments.run_qa, folder, command, HF_HOME=str(folder / "hf"), **environment)
+        wall = script(arguments.script, folder, command, HF_HOME=str(folder / "hf"), **environment)
         results = json.loads((folder / "out" / "train_results.json").read_text())
         return {
             "examples/s": results["train_samples_per_second"],
@@ -53,19 +53,16 @@ def theirs(arguments: argparse.Namespace, train: Path, few: Path, *flags: str, *
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-qa", type=Path, required=True, help="transformers' run_qa.py")
-    parser.add_argument("--model", required=True, help="a checkpoint folder")
-    parser.add_argument("--data", type=Path, required=True, help="SQuAD's training set, or a part of it")
-    parser.add_argument("--steps", type=int, default=30, help="optimizer steps of a run")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument(
+    options = parser(__doc__, "run_qa.py")
+    options.add_argument("--model", required=True, help="a checkpoint folder")
+    options.add_argument("--data", type=Path, required=True, help="SQuAD's training set, or a part of it")
+    options.add_argument("--steps", type=int, default=30, help="optimizer steps of a run")
+    options.add_argument(
         "--best",
         default="--pad_to_max_length False --train_sampling_strategy group_by_length",
         help="the flags that help run_qa.py here",
     )
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="folder for the samples of data")
-    arguments = parser.parse_args()
+    arguments = options.parse_args()
     arguments.model = str(Path(arguments.model).resolve())
     rows = flat(arguments.data)
     # An epoch of the same examples for all: whoever sorts by length begins with the longest.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from side_by_side import LLMKIT, Figures, Measure, compare, run, script
+from side_by_side import LLMKIT, Figures, Measure, compare, parser, run, script
 
 from llmkit.batching import MaskedBlocks
 from llmkit.corpus.masking import Vocabulary
@@ -67,7 +67,7 @@ def theirs(arguments: argparse.Namespace, shards: Path, text: Path, *flags: str,
             command += [f"--{name}", value]
         # Where no validation file is given, it would cut one off.
         command += ["--validation_file", str(text)]
-        wall = script(arguments.run_mlm, folder, command, HF_HOME=str(folder / "hf"))
+        wall = script(arguments.script, folder, command, HF_HOME=str(folder / "hf"))
         results = json.loads((folder / "out" / "train_results.json").read_text())
         return figures(arguments, shards, results["train_runtime"], folder / "out", wall)
 
@@ -86,18 +86,15 @@ def figures(arguments: argparse.Namespace, shards: Path, seconds: float, model: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-mlm", type=Path, required=True, help="transformers' run_mlm.py")
-    parser.add_argument("--text", type=Path, required=True, help="a folder of .txt files")
-    parser.add_argument("--tokenizer", required=True, help="the tokenizer of both")
-    parser.add_argument("--shape", choices=SHAPES, default="minilm-l6")
-    parser.add_argument("--block-size", type=int, default=512)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--best", default="", help="the flags that help run_mlm.py here, besides no dropout")
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="folder for the shards")
-    arguments = parser.parse_args()
+    options = parser(__doc__, "run_mlm.py")
+    options.add_argument("--text", type=Path, required=True, help="a folder of .txt files")
+    options.add_argument("--tokenizer", required=True, help="the tokenizer of both")
+    options.add_argument("--shape", choices=SHAPES, default="minilm-l6")
+    options.add_argument("--block-size", type=int, default=512)
+    options.add_argument("--batch-size", type=int, default=8)
+    options.add_argument("--steps", type=int, default=20)
+    options.add_argument("--best", default="", help="the flags that help run_mlm.py here, besides no dropout")
+    arguments = options.parse_args()
     shards = (arguments.work / "shards").resolve()
     arguments.work.mkdir(parents=True, exist_ok=True)
     source = f"{arguments.text.resolve()},documents=blank_line"

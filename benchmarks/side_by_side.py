@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import random
@@ -22,6 +23,16 @@ Figures = dict[str, float]
 Measure = Callable[[Path], Figures]
 
 LLMKIT = [sys.executable, "-m", "llmkit"]
+
+
+def parser(doc: str | None, script: str) -> argparse.ArgumentParser:
+    """The options that all comparisons have; `script` is the one of transformers that llmkit stands beside."""
+    found = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    name = script.removesuffix(".py").replace("_", "-")
+    found.add_argument(f"--{name}", dest="script", type=Path, required=True, help=f"transformers' {script}")
+    found.add_argument("--runs", type=int, default=3, help="runs of each, in turn")
+    found.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="folder for samples of the data")
+    return found
 
 
 def run(command: list[str], folder: Path, *, output: Path | None = None, **environment: str) -> float:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import psutil
-from side_by_side import LLMKIT, Figures, Measure, compare, run, script
+from side_by_side import LLMKIT, Figures, Measure, compare, parser, run, script
 
 ALONE = """
 import sys
@@ -56,7 +56,7 @@ def theirs(arguments: argparse.Namespace, page: Path, *flags: str) -> Measure:
             command = ["--model_type", "bert", "--tokenizer_name", arguments.tokenizer, "--max_seq_length", "128"]
             command += ["--train_file", str(file), "--validation_file", str(page / "page.txt"), *flags]
             command += ["--output_dir", str(folder / "out"), "--config_overrides", "num_hidden_layers=1,hidden_size=24"]
-            seconds.append(script(arguments.run_mlm, folder, command, HF_HOME=str(folder / "hf")))
+            seconds.append(script(arguments.script, folder, command, HF_HOME=str(folder / "hf")))
         return {"MB/s": megabytes(arguments.text) / (seconds[1] - seconds[0]), "command, s": seconds[1]}
 
     return measure
@@ -72,14 +72,11 @@ def alone(arguments: argparse.Namespace, page: Path) -> Measure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-mlm", type=Path, required=True, help="transformers' run_mlm.py")
-    parser.add_argument("--text", type=Path, required=True, help="a folder of .txt files")
-    parser.add_argument("--tokenizer", required=True, help="a folder with tokenizer.json")
-    parser.add_argument("--megabytes", type=float, default=20, help="how much of the text")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="folder for the samples of text")
-    arguments = parser.parse_args()
+    options = parser(__doc__, "run_mlm.py")
+    options.add_argument("--text", type=Path, required=True, help="a folder of .txt files")
+    options.add_argument("--tokenizer", required=True, help="a folder with tokenizer.json")
+    options.add_argument("--megabytes", type=float, default=20, help="how much of the text")
+    arguments = options.parse_args()
     arguments.tokenizer = str(Path(arguments.tokenizer).resolve())
     some, page = (arguments.work / "some").resolve(), (arguments.work / "page").resolve()
     for folder in (some, page):
