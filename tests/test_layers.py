@@ -81,3 +81,9 @@ def test_every_row_names_modules_that_exist() -> None:
 def test_no_file_is_long(module: str) -> None:
     lines = len(MODULES[module].read_text(encoding="utf-8").splitlines())
     assert lines <= LINES, f"{MODULES[module]} has {lines} lines"
+
+
+def test_the_design_names_every_module() -> None:
+    text = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    names = {name.replace(".", "/") for names in LAYERS[1:] for name in names.split()} - {"__init__", "demo"}
+    assert sorted(name for name in names if f"`{name}`" not in text and f"`{name}/`" not in text) == []
