@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llmkit.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
 from llmkit.tasks.extractive_qa import ExtractiveQA
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, Task[Any]] = {
     "squad": ExtractiveQA(
         name="squad",
         title="Extractive question answering: SQuAD 1.1, every question has its answer in the passage",
@@ -23,7 +25,7 @@ TASKS: dict[str, Task] = {
 }
 
 
-def task_named(name: str) -> Task:
+def task_named(name: str) -> Task[Any]:
     """A task by its name. Raises UserError where there is none."""
     if name not in TASKS:
         raise UserError(f"unknown task {name!r}{did_you_mean(name, TASKS)}", remedy=f"tasks are {', '.join(TASKS)}")
