@@ -14,11 +14,12 @@ PACKAGE = Path(__file__).parent.parent / "llmkit"
 # From the command line down. A module imports from its own row or from one below; the longest prefix counts.
 LAYERS = (
     "__main__",
-    "cli cli_checks cli_recipes cli_options",
-    "tokenize pretrain finetune evaluate ask verify doctor demo.command",
-    "tasks corpus models packed_attention checkpoints stopping training report throughput estimate inference features "
-    "batching pace",
-    "recipe recipe_reading rundir cache hub processes machine console files errors metrics demo __init__",
+    "cli cli_checks cli_publish cli_recipes cli_options",
+    "tokenize pretrain finetune evaluate ask push verify doctor demo.command",
+    "model_card card_usage card_facts tasks corpus models packed_attention checkpoints stopping training report "
+    "throughput estimate inference features batching pace",
+    "recipe recipe_reading rundir cache hub hub_writing processes machine console files shareable errors metrics demo "
+    "__init__",
 )
 ROWS = {f"llmkit.{name}": row for row, names in enumerate(LAYERS) for name in names.split()}
 LINES = 330  # a longer file is telling two stories
