@@ -155,9 +155,11 @@ def facts_of(run: RunDir) -> Facts:
 
 
 def _base(name: str | None) -> Facts | None:
-    base = RunDir(Path(name)) if name else None
-    if base is None or not base.finished:
+    if name is None:
         return None
-    with suppress(UserError):  # of another version, or damaged since: the card says that it does not know
-        return facts_of(base)
+    path = Path(name)
+    base = RunDir(path.parent if path.name == "model" else path)
+    if base.finished:
+        with suppress(UserError):  # of another version, or damaged since: the card says that it does not know
+            return facts_of(base)
     return None

@@ -56,11 +56,6 @@ def writing_to_the_hub(name: str) -> Iterator[tuple[HfApi, ModelInfo | None]]:
         raise explained from error
 
 
-def _cause(error: Exception) -> BaseException:
-    """What went wrong, which the upload of a file wraps into a RuntimeError."""
-    return error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
-
-
 def _again(name: str) -> str:
     return f"run it again: what has arrived is not sent twice, and until all has {name} stays as it is"
 
@@ -69,15 +64,14 @@ def _refused(error: Exception, name: str) -> UserError | None:
     """What an answer of the Hub means to a user who wanted to publish; None for what is no answer."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    answer = _cause(error)
-    if isinstance(answer, ValueError) and str(answer).startswith("Invalid metadata"):
+    if isinstance(error, ValueError) and str(error).startswith("Invalid metadata"):
         return UserError(
-            f"the Hub does not accept the head of the model card: {' '.join(str(answer).split())}",
+            f"the Hub does not accept the head of the model card: {' '.join(str(error).split())}",
             remedy="correct the run's model/README.md, or remove it to have it written again",
         )
-    if not isinstance(answer, HfHubHTTPError):
+    if not isinstance(error, HfHubHTTPError):
         return None
-    status, told = answer.response.status_code, " ".join((answer.server_message or "it says no more").split())
+    status, told = error.response.status_code, " ".join((error.server_message or "it says no more").split())
     if status == 401:
         return UserError(
             "the Hub does not accept the token that it was given",
@@ -100,7 +94,9 @@ def _broken(error: Exception, name: str) -> UserError | None:
     """What a connection that failed means; None for an error that is not about one."""
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # its own alias
 
-    cause = _cause(error)
+    # The upload of a file wraps what went wrong into a RuntimeError. The client of the Hub's storage, which is no
+    # Python, has no other error.
+    cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
     kind = type(cause).__name__
     if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout):
         return UserError(
@@ -108,7 +104,6 @@ def _broken(error: Exception, name: str) -> UserError | None:
         )
     if isinstance(cause, httpx.TimeoutException):
         return UserError(f"the Hub at {endpoint()} does not answer ({kind})", remedy=_again(name))
-    # The client of the Hub's storage, which is no Python, has no errors of its own for these.
-    if isinstance(cause, httpx.TransportError | RuntimeError | ConnectionError):
+    if isinstance(cause, httpx.HTTPError | RuntimeError | ConnectionError):
         return UserError(f"the connection to the Hub at {endpoint()} broke ({kind})", remedy=_again(name))
     return None

@@ -138,7 +138,7 @@ def _scores(facts: Facts) -> Iterator[str]:
         yield f"On the validation split, in percent{threshold}. Whole numbers are counts."
     else:
         yield "On documents that were held out. The loss is in nats a masked token. Whole numbers are counts."
-    yield _table(["", "value", "95 % interval"], rows(facts.scores, ""))
+    yield _table(["score", "value", "95 % interval"], rows(facts.scores, ""))
 
 
 def _usage(facts: Facts) -> Iterator[str]:
@@ -184,9 +184,10 @@ def _training(facts: Facts) -> Iterator[str]:
     environment, train, last = facts.environment, facts.recipe["train"], facts.log[-1]
     size, accumulated = train["per_device_train_batch_size"], train["gradient_accumulation_steps"]
     processes = environment["processes"]
+    shared = f"{size} × {accumulated} accumulated × {processes} process{'es' if processes > 1 else ''}"
     yield (
         f"{last['step']:,} steps of {size * accumulated * processes:,} {'examples' if facts.task else 'blocks'} "
-        f"({size} × {accumulated} accumulated × {processes} processes), {last['epoch']:.2f} epochs, in "
+        f"({shared}), {last['epoch']:.2f} epochs, in "
         f"{duration(last['seconds'])}, evaluations included."
     )
     hardware = environment["hardware"]
@@ -221,6 +222,8 @@ def _about(base: Facts) -> Iterator[str]:
 def _limits(facts: Facts) -> Iterator[str]:
     if facts.synthetic:
         yield "Its data are synthetic: articles about things that do not exist. Its scores say nothing about real text."
+    elif any(base.synthetic for base in _bases(facts)):
+        yield "The checkpoint that it started from was trained on synthetic data."
     if None in facts.languages:
         yield "The run does not know the language of all of its data."
     yield "No licence is stated: the run knows neither that of its data nor that of the weights that it started from."
