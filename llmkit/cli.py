@@ -13,6 +13,7 @@ import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
 from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
 
@@ -242,7 +243,7 @@ def ask(
         story.show(answer, text)
 
 
-for command in (verify, tasks, doctor):
+for command in (push, verify, tasks, doctor):
     app.command()(command)
 
 

@@ -22,6 +22,7 @@ from llmkit.finetune_recipe import FinetuneRecipe, TextTrainSection
 from llmkit.heads import HEADS, loss_of_tokens
 from llmkit.inference import TaskEvaluation
 from llmkit.machine import environment, quiet
+from llmkit.model_card import write_card
 from llmkit.models import describe
 from llmkit.pace import Pace
 from llmkit.recipe_reading import dump
@@ -99,7 +100,7 @@ def finetune(prepared: Prepared) -> RunDir:
         introduce(prepared)
         trainer, best = trainer_for(prepared, run)
         if is_main():
-            start(run, dump(prepared.recipe), environment(data_of(prepared)))
+            start(run, dump(prepared.recipe), environment(data_of(prepared), sizes_of(prepared)))
         trainer.go(run, resume=prepared.resume)
         # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
         if best.score != trainer.state.best_metric:
@@ -108,6 +109,7 @@ def finetune(prepared: Prepared) -> RunDir:
         if is_main():
             run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
             run.write_json("metrics.json", best.scores)
+            write_card(run)
     return run
 
 
@@ -194,6 +196,11 @@ def finish_line(run: RunDir) -> None:
 def data_of(prepared: Prepared) -> dict[str, str]:
     """Fingerprints of the data that the run is trained and evaluated on."""
     return {name: examples_fingerprint(examples) for name, examples in prepared.examples.items()}
+
+
+def sizes_of(prepared: Prepared) -> dict[str, dict[str, int]]:
+    """How much data that is."""
+    return {name: {"examples": len(examples)} for name, examples in prepared.examples.items()}
 
 
 class Best:

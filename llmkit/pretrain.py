@@ -22,6 +22,7 @@ from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.machine import environment, quiet
+from llmkit.model_card import write_card
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
 from llmkit.pace import Pace
 from llmkit.packed_attention import choose_attention
@@ -101,7 +102,7 @@ def pretrain(prepared: Prepared) -> RunDir:
         introduce(prepared)
         trainer, held_out = trainer_for(prepared, run)
         if is_main():
-            start(run, dump(prepared.recipe), environment(data_of(prepared.corpus)))
+            start(run, dump(prepared.recipe), environment(data_of(prepared.corpus), sizes_of(prepared.corpus)))
         trainer.go(run, resume=prepared.resume)
         # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
         best = trainer.state.best_global_step
@@ -109,6 +110,7 @@ def pretrain(prepared: Prepared) -> RunDir:
         save_model(trainer, run)
         if is_main():
             run.write_json("metrics.json", {**scores, "step": best, "steps": trainer.state.global_step})
+            write_card(run)
     return run
 
 
@@ -221,3 +223,9 @@ class HeldOut:
 def data_of(corpus: Path) -> dict[str, Any]:
     """What the corpus is known by."""
     return {"corpus": read_manifest(corpus)["key"]}
+
+
+def sizes_of(corpus: Path) -> dict[str, dict[str, int]]:
+    """How much text it holds."""
+    totals: dict[str, dict[str, int]] = read_manifest(corpus)["totals"]
+    return totals
