@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.batching import Collator
 from llmkit.console import Progress, count, duration
+from llmkit.out_of_memory import evaluating
 from llmkit.processes import from_first, sharded, world_size
 from llmkit.recipe import DataSection
 from llmkit.tasks.base import Outputs, Prediction, Task
@@ -57,7 +58,11 @@ def outputs_of(
             rows = inputs[numbers]
             columns = list(rows)
             batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            with (
+                evaluating(*batch["input_ids"].shape),
+                torch.inference_mode(),
+                torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+            ):
                 out = model(**{name: tensor.to(device) for name, tensor in batch.items()})
             arrays = {name: out[name].float().cpu().numpy() for name in SPAN_OUTPUTS}
             done, tokens = done + len(numbers), tokens + int(lengths[numbers].sum())
