@@ -231,6 +231,14 @@ class Trainer(transformers.Trainer):
                 remedy="make room, and go on from the checkpoint before it with --resume",
             ) from error
 
+    def _evaluate(self, trial: Any, ignored: Any, skip_scheduler: bool = False) -> dict[str, float]:
+        """As the Trainer does; but of an evaluation at the start, which was due to the checkpoint that the run goes on
+        from, it does not ask whether that is the best."""
+        scores = super()._evaluate(trial, ignored, skip_scheduler)
+        if self.args.eval_on_start and skip_scheduler and self._determine_best_metric(scores, trial):
+            self.state.best_model_checkpoint = f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
+        return scores
+
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Scores of the model as it is now."""
         began = time.monotonic()
