@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
-from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_options import AsJson, AutoBatch, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
 from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
@@ -98,6 +98,7 @@ def pretrain(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
     """Token shards (or text) → a pretrained BERT. Without -r: bert-base on Wikipedia and BookCorpus.
@@ -111,11 +112,12 @@ def pretrain(
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit import pretrain as story
+    from llmkit.stopping import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume)
+    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    _go(processes, lambda: story.finish_line(story.pretrain(prepared)))
+    _go(processes, lambda: story.finish_line(story.pretrain(prepared)), on_signal=HEARD)
 
 
 @app.command()
@@ -126,6 +128,7 @@ def finetune(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
     """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
@@ -148,11 +151,12 @@ def finetune(
     chosen = [f"task={task_named(task).name}"] if task is not None else []
     settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit import finetune as story
+    from llmkit.stopping import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume)
+    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    _go(processes, lambda: story.finish_line(story.finetune(prepared)))
+    _go(processes, lambda: story.finish_line(story.finetune(prepared)), on_signal=HEARD)
 
 
 @app.command(name="eval")
@@ -264,44 +268,68 @@ def _root(
     pass
 
 
-def _go(processes: int | None, run: Callable[[], None]) -> None:
+def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "") -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
-    from llmkit.processes import check_launch, default_processes, end_group, launched, relaunch
+    from llmkit.console import warn
+    from llmkit.launch import relaunch, restart
+    from llmkit.out_of_memory import OutOfMemory
+    from llmkit.processes import check_launch, default_processes, end_group, launched
 
     check_launch(processes)
     count = processes or (1 if launched() else default_processes())
     if count > 1 and not launched():
-        raise typer.Exit(relaunch(count, sys.argv[1:]))
-    run()
-    end_group()
+        raise _Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
+    try:
+        run()
+    except OutOfMemory as error:
+        if not error.again or launched():
+            raise
+        warn(f"{error}: going on in smaller pieces from the last checkpoint")
+    else:
+        return end_group()
+    restart(sys.argv[1:])  # out of the handler, which holds on to what fills the memory
 
 
-def _fail(problems: Sequence[str], remedy: str) -> None:
-    from llmkit.console import fail
+class _Ended(Exception):
+    """The processes that this one started have ended, and it was said how."""
 
-    fail(problems, remedy)
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
 
 
 def main() -> None:
     """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
     try:
         app()
-    except UserError as error:
-        _fail(error.problems, error.remedy)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        _fail(
-            [f"{place}{os.strerror(error.errno)}"],
-            "make room or choose another folder, and run the command again",
-        )
-        sys.exit(1)
-    except Stopped as stop:
-        _fail([str(stop)], stop.remedy)
-        sys.exit(stop.exit_code)
+    except _Ended as ended:
+        sys.exit(ended.exit_code)
     except SystemExit as stop:
         if stop.code == 130:  # what typer makes of Ctrl-C
-            _fail(["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
+            remedy = "a run that has a checkpoint goes on with --resume, tokenizing from its last shard"
+            _end(130, ["stopped"], remedy)
         raise
+    except Stopped as stop:
+        _end(stop.exit_code, [str(stop)], stop.remedy)
+    except UserError as error:
+        _end(1, error.problems, error.remedy, again=getattr(error, "again", False))
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            _end_with_bug(error)
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "make room or choose another folder, and run the command again"
+        _end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
+    except Exception as error:
+        _end_with_bug(error)
+
+
+def _end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False) -> NoReturn:
+    from llmkit.ends import end
+
+    end(code, problems, remedy, again=again)
+
+
+def _end_with_bug(error: Exception) -> NoReturn:
+    from llmkit.ends import end_with_bug
+
+    end_with_bug(error)
