@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from llmkit.cli_checks import doctor, tasks, verify
 from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
+from llmkit.files import UNWRITABLE
 
 app = typer.Typer(
     name="llmkit",
@@ -67,27 +67,41 @@ def tokenize(
         Path | None,
         typer.Option("-o", "--output", help="Folder for the token shards.", show_default="in the cache"),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--processes", min=1, help="Processes that share the work.", show_default="one, on all cores"
+        ),
+    ] = None,
 ) -> None:
     """Text → token shards, which `pretrain` reads.
 
     Trains a WordPiece vocabulary of 30,522 unless told otherwise: `tokenizer.vocab_size=8000` for another size,
     `tokenizer.path=google-bert/bert-base-uncased` to use one that exists.
 
+    Stopped or killed, the same command goes on. Given on several machines that share the folder, they share the
+    work; however many processes there are, the shards are the same.
+
     \b
     Example:
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
+    from llmkit import tokenize as story
     from llmkit.console import result
     from llmkit.machine import quiet
     from llmkit.recipe import TokenizeRecipe
     from llmkit.recipe_reading import recipe_from
-    from llmkit.tokenize import tokenize as run
 
     if not corpus:
         raise UserError("no source of text is given", remedy="name one with -c, for instance -c wikipedia")
     recipe = recipe_from(TokenizeRecipe, {"sources": list(corpus)}, overrides or ())
     quiet()
-    result(str(run(recipe.sources, recipe.tokenizer, output)))
+    prepared = story.prepare(recipe.sources, recipe.tokenizer, output)
+
+    def run() -> None:
+        result(str(story.tokenize(prepared)))
+
+    run() if prepared.is_made else _go(processes, run, one_a_gpu=False)
 
 
 @app.command()
@@ -251,12 +265,12 @@ def _root(
     pass
 
 
-def _go(processes: int | None, run: Callable[[], None]) -> None:
+def _go(processes: int | None, run: Callable[[], None], *, one_a_gpu: bool = True) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
     from llmkit.processes import check_launch, default_processes, end_group, launched, relaunch
 
     check_launch(processes)
-    count = processes or (1 if launched() else default_processes())
+    count = processes or (default_processes() if one_a_gpu and not launched() else 1)
     if count > 1 and not launched():
         raise typer.Exit(relaunch(count, sys.argv[1:]))
     run()
@@ -277,7 +291,7 @@ def main() -> None:
         _fail(error.problems, error.remedy)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in UNWRITABLE:
             raise
         place = f"{error.filename}: " if error.filename else ""
         _fail(
@@ -286,9 +300,14 @@ def main() -> None:
         )
         sys.exit(1)
     except Stopped as stop:
-        _fail([str(stop)], stop.remedy)
+        from llmkit.processes import rank
+
+        if rank() == 0:  # all processes stopped at the same step
+            _fail([str(stop)], stop.remedy)
         sys.exit(stop.exit_code)
     except SystemExit as stop:
-        if stop.code == 130:  # what typer makes of Ctrl-C
+        from llmkit.processes import launched
+
+        if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
             _fail(["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
         raise

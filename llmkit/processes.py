@@ -7,9 +7,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from signal import Signals
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from llmkit.console import fail
 from llmkit.errors import UserError
 
 T = TypeVar("T")
@@ -67,7 +69,8 @@ def relaunch(count: int, arguments: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # of torch and of tokenizers
+        os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // count)))
     # The processes say what happened; the launcher would say it again, in its own words.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     config = LaunchConfig(
@@ -86,8 +89,16 @@ def relaunch(count: int, arguments: Sequence[str]) -> int:
     except SignalException as stopped:
         return 128 + stopped.sigval
     except ChildFailedError as failed:
-        code = int(failed.get_first_failure()[1].exitcode)
-        return code if code > 0 else 128 - code
+        first, failure = failed.get_first_failure()
+        code = int(failure.exitcode)
+        if code > 0:
+            return code
+        fail(
+            [f"process {first} was killed by {Signals(-code).name}, and the others were stopped"],
+            "see whether memory ran out, which is what SIGKILL mostly means; the same command goes on from what is "
+            "whole, a run with --resume",
+        )
+        return 128 - code
     return 0
 
 

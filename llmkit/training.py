@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import shutil
 import time
@@ -23,6 +22,7 @@ from llmkit.batching import EpochBatches, Features, MaskedBlocks
 from llmkit.checkpoints import newest, prune, seal
 from llmkit.console import is_main, say
 from llmkit.errors import Stopped, UserError
+from llmkit.files import UNWRITABLE
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.pace import NEVER, Pace
 from llmkit.processes import from_first, world_size
@@ -250,7 +250,7 @@ class OrderByEpoch(TrainerCallback):
 def _is_about_writing(error: Exception) -> bool:
     """Whether an error of the libraries that write checkpoints means a full or read-only disk: each has its own."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+        return error.errno in UNWRITABLE
     told = ("PytorchStreamWriter", "inline_container", "file write failed", "os error", "I/O error")
     return any(words in str(error) for words in told)
 
