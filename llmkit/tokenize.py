@@ -121,7 +121,7 @@ def _make(prepared: Prepared) -> None:
     progress = _Progress(sources)
     try:
         if tokenizer is None:
-            tokenizer = _trained(work / "tokenizer", sources, prepared.settings)
+            tokenizer = _trained(work / "tokenizer", prepared)
         with progress.line:
             write_chunks(work, Encoder(tokenizer), sources, progress, lambda: has_manifest(place))
 
@@ -133,7 +133,7 @@ def _make(prepared: Prepared) -> None:
             write_shards(aside, tokenizer, work, about)
 
         built_once(place, build, is_whole=has_manifest, replace=prepared.in_cache)
-    except FileNotFoundError:
+    except (FileNotFoundError, UserError):
         if not has_manifest(place):  # else another process made the rest, and cleaned up, while this one read on
             raise
     manifest = read_manifest(place)
@@ -166,20 +166,20 @@ def _begun(place: Path) -> list[Path]:
     return list(place.parent.glob(f".{escape(place.name)}.{'[0-9a-f]' * 20}.partial"))
 
 
-def _trained(folder: Path, sources: Sequence[OpenSource], settings: TokenizerSection) -> Any:
+def _trained(folder: Path, prepared: Prepared) -> PreTrainedTokenizerFast:
     """The tokenizer trained on the corpus, by the first process that comes; the others wait for it."""
 
     def build(aside: Path) -> None:
         train_tokenizer(
-            lambda: (document for source in sources for document in source.documents()),
-            settings.size_to_train,
-            lowercase=settings.lowercase,
+            lambda: (document for source in prepared.sources for document in source.documents()),
+            prepared.settings.size_to_train,
+            lowercase=prepared.settings.lowercase,
         ).save_pretrained(aside)
 
     if not folder.is_dir():
         began = time.monotonic()
-        say(f"training a WordPiece vocabulary of {settings.size_to_train:,}")
-        built_once(folder, build, is_whole=Path.is_dir)
+        say(f"training a WordPiece vocabulary of {prepared.settings.size_to_train:,}")
+        built_once(folder, build, is_whole=lambda folder: folder.is_dir() or has_manifest(prepared.place))
         say(f"vocabulary: trained in {duration(time.monotonic() - began)}")
     return load_tokenizer(str(folder))
 
