@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from llmkit.cli_options import AsJson, AutoBatch, DryRun, Model, Output, Overrid
 from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
+from llmkit.files import UNWRITABLE
 
 app = typer.Typer(
     name="llmkit",
@@ -68,27 +68,41 @@ def tokenize(
         Path | None,
         typer.Option("-o", "--output", help="Folder for the token shards.", show_default="in the cache"),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--processes", min=1, help="Processes that share the work.", show_default="one, on all cores"
+        ),
+    ] = None,
 ) -> None:
     """Text → token shards, which `pretrain` reads.
 
     Trains a WordPiece vocabulary of 30,522 unless told otherwise: `tokenizer.vocab_size=8000` for another size,
     `tokenizer.path=google-bert/bert-base-uncased` to use one that exists.
 
+    Stopped or killed, the same command goes on. Given on several machines that share the folder, they share the
+    work; however many processes there are, the shards are the same.
+
     \b
     Example:
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
+    from llmkit import tokenize as story
     from llmkit.console import result
     from llmkit.machine import quiet
     from llmkit.recipe import TokenizeRecipe
     from llmkit.recipe_reading import recipe_from
-    from llmkit.tokenize import tokenize as run
 
     if not corpus:
         raise UserError("no source of text is given", remedy="name one with -c, for instance -c wikipedia")
     recipe = recipe_from(TokenizeRecipe, {"sources": list(corpus)}, overrides or ())
     quiet()
-    result(str(run(recipe.sources, recipe.tokenizer, output)))
+    prepared = story.prepare(recipe.sources, recipe.tokenizer, output)
+
+    def run() -> None:
+        result(str(story.tokenize(prepared)))
+
+    run() if prepared.is_made else _go(processes, run, one_a_gpu=False)
 
 
 @app.command()
@@ -268,7 +282,7 @@ def _root(
     pass
 
 
-def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "") -> None:
+def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
     from llmkit.console import warn
     from llmkit.launch import relaunch, restart
@@ -276,7 +290,7 @@ def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "") 
     from llmkit.processes import check_launch, default_processes, end_group, launched
 
     check_launch(processes)
-    count = processes or (1 if launched() else default_processes())
+    count = processes or (default_processes() if one_a_gpu and not launched() else 1)
     if count > 1 and not launched():
         raise _Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
     try:
@@ -305,7 +319,9 @@ def main() -> None:
     except _Ended as ended:
         sys.exit(ended.exit_code)
     except SystemExit as stop:
-        if stop.code == 130:  # what typer makes of Ctrl-C
+        from llmkit.processes import launched
+
+        if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
             remedy = "a run that has a checkpoint goes on with --resume, tokenizing from its last shard"
             _end(130, ["stopped"], remedy)
         raise
@@ -314,7 +330,7 @@ def main() -> None:
     except UserError as error:
         _end(1, error.problems, error.remedy, again=getattr(error, "again", False))
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in UNWRITABLE:
             _end_with_bug(error)
         place = f"{error.filename}: " if error.filename else ""
         remedy = "make room or choose another folder, and run the command again"

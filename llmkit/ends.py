@@ -119,18 +119,22 @@ def _leave(code: int) -> NoReturn:
 def _tell_killed(number: int, by: signal.Signals, count: int, command: str) -> int:
     trains = command in ("pretrain", "finetune")
     what = f"process {number} of {count} (they are counted from 0) was killed by {by.name}"
-    go_on = ", then go on with the same command and --resume" if trains else ""
+    go_on = ", then go on with the same command"
+    go_on = f"{go_on} and --resume" if trains else go_on if command == "tokenize" else ""
     if by is not signal.SIGKILL:
         fail([what], f"look above for what it said last{go_on}")
     else:
-        less = (
-            "train.per_device_train_batch_size and double train.gradient_accumulation_steps, which is the same run"
-            if trains
-            else "--batch-size"
+        halve = {
+            "tokenize": "",
+            "eval": "halve --batch-size, or ",
+        }.get(
+            command,
+            "halve train.per_device_train_batch_size and double train.gradient_accumulation_steps, which is the same "
+            "run, or ",
         )
         fail(
             [f"{what}: if nobody did it by hand, the system did, because memory ran out"],
-            f"halve {less}, or start fewer processes with -n{go_on}",
+            f"{halve}start fewer processes with -n{go_on}",
         )
     return 128 + by
 

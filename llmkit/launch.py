@@ -25,7 +25,8 @@ def relaunch(count: int, arguments: Sequence[str], *, on_signal: str = "") -> in
     Returns the exit code. Ctrl-C and SIGTERM are passed on to the processes, which have SAVING seconds to save;
     `on_signal` is what to say then. Where one process fails, the others are ended.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # of torch and of tokenizers
+        os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // count)))
     # The processes say what happened; the launcher would say it again, in its own words.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     code, again = _launch(count, arguments, on_signal)

@@ -35,6 +35,7 @@ from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
 from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
+from llmkit.tokenize import prepare as prepare_corpus
 from llmkit.tokenize import tokenize
 from llmkit.training import Trainer, save_model
 from llmkit.training_arguments import training_arguments
@@ -96,7 +97,7 @@ def introduce(prepared: Prepared) -> None:
 def corpus_folder(section: CorpusSection) -> Path:
     """The token shards of a recipe, made now where it names sources."""
     if section.sources is not None:
-        return tokenize(section.sources, section.tokenizer, None)
+        return tokenize(prepare_corpus(section.sources, section.tokenizer, None))
     assert section.path is not None
     read_manifest(Path(section.path))
     return Path(section.path)

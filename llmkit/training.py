@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import shutil
 import time
@@ -24,6 +23,7 @@ from llmkit.checkpoints import evaluation_due, newest, prune, seal
 from llmkit.console import is_main, say
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER
 from llmkit.errors import Stopped, UserError
+from llmkit.files import UNWRITABLE
 from llmkit.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.pace import NEVER, Pace
 from llmkit.processes import Interrupted, from_first
@@ -279,7 +279,7 @@ class OrderByEpoch(TrainerCallback):
 def _is_about_writing(error: Exception) -> bool:
     """Whether an error of the libraries that write checkpoints means a full or read-only disk: each has its own."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+        return error.errno in UNWRITABLE
     told = ("PytorchStreamWriter", "inline_container", "file write failed", "os error", "I/O error")
     return any(words in str(error) for words in told)
 
