@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
-from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_export import export
+from llmkit.cli_options import (
+    AsJson,
+    Data,
+    DryRun,
+    Model,
+    Output,
+    Overrides,
+    Processes,
+    Recipe,
+    Resume,
+    Split,
+    TaskName,
+)
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
 
@@ -156,10 +169,8 @@ def evaluate(
         str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
     ] = None,
     task: TaskName = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")
-    ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split of the data.")] = "validation",
+    data: Data = None,
+    split: Split = "validation",
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", help="Score this file in place of a model: `{id: text}`, or predictions.jsonl."),
@@ -230,7 +241,7 @@ def ask(
         story.show(answer, text)
 
 
-for command in (verify, tasks, doctor):
+for command in (export, verify, tasks, doctor):
     app.command()(command)
 
 

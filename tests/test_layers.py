@@ -14,10 +14,10 @@ PACKAGE = Path(__file__).parent.parent / "llmkit"
 # From the command line down. A module imports from its own row or from one below; the longest prefix counts.
 LAYERS = (
     "__main__",
-    "cli cli_checks cli_recipes cli_options",
-    "tokenize pretrain finetune evaluate ask verify doctor demo.command",
+    "cli cli_checks cli_export cli_recipes cli_options",
+    "tokenize pretrain finetune evaluate ask export verify doctor demo.command",
     "tasks corpus models packed_attention checkpoints stopping training report throughput estimate inference features "
-    "batching pace",
+    "batching pace onnx_model",
     "recipe recipe_reading rundir cache hub processes machine console files errors metrics demo __init__",
 )
 ROWS = {f"llmkit.{name}": row for row, names in enumerate(LAYERS) for name in names.split()}
