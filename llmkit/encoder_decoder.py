@@ -127,8 +127,12 @@ def _set_generation(model: Any, recipe: TextRecipe, codec: Codec) -> None:
     """How the model is to write is kept with it."""
     writer = codec.target_tokenizer
     settings = model.generation_config
-    settings.update(**recipe.generation.model_dump(), max_new_tokens=recipe.data.max_target_length, early_stopping=True)
-    settings.max_length = None
+    settings.update(
+        **recipe.generation.model_dump(),
+        max_new_tokens=recipe.data.max_target_length,
+        max_length=None,
+        early_stopping=recipe.generation.num_beams > 1,
+    )
     if model.config.model_type == "encoder-decoder":
         ends = {"pad_token_id": writer.pad_token_id, "decoder_start_token_id": codec.decoder_start}
         settings.update(**ends, eos_token_id=writer.sep_token_id, bos_token_id=None)

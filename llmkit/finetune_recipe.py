@@ -182,10 +182,16 @@ class GenerationSection(Section):
     """How texts are searched for: names of transformers' `GenerationConfig`, kept with the model."""
 
     num_beams: PositiveInt = Field(4, description="Beams; 1 takes the likeliest token each time.")
-    length_penalty: float = Field(1.0, description="Above 0, longer texts are favoured.")
+    length_penalty: float = Field(1.0, description="Of beams: above 0, longer texts are favoured.")
     no_repeat_ngram_size: Annotated[int, Field(ge=0)] = Field(
         0, description="Size of n-grams that may occur once only; 0 for none."
     )
+
+    @model_validator(mode="after")
+    def _beams(self) -> Self:
+        if self.num_beams == 1 and self.length_penalty != 1.0:
+            raise ValueError("length_penalty has no effect with one beam: num_beams 1")
+        return self
 
 
 class TextTrainSection(TrainSection):

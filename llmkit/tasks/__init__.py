@@ -9,6 +9,7 @@ from llmkit.tasks.base import Task
 from llmkit.tasks.classification import Classification
 from llmkit.tasks.extractive_qa import ExtractiveQA
 from llmkit.tasks.glue import GLUE
+from llmkit.tasks.texts import TEXTS
 
 TASKS: dict[str, Task[Any]] = {
     "squad": ExtractiveQA(
@@ -31,6 +32,7 @@ TASKS: dict[str, Task[Any]] = {
         headline=("accuracy", "macro_f1"),
     ),
     **GLUE,
+    **TEXTS,
 }
 
 
