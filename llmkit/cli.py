@@ -146,13 +146,13 @@ def finetune(
     Example:
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
     """
-    from llmkit.recipe import FinetuneRecipe
+    from llmkit.finetune_recipe import FinetuneRecipe
     from llmkit.recipe_reading import read_recipe
     from llmkit.tasks import TASKS, task_named
 
     if recipe is None and task is None:
         raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
-    settings = read_recipe(FinetuneRecipe, recipe or task_named(task or "").recipe, overrides or (), tasks=list(TASKS))
+    settings = read_recipe(FinetuneRecipe, recipe or task_named(task or "").recipe, overrides or (), tasks=TASKS)
     if task is not None and settings.task != task_named(task).name:
         raise UserError(f"--task {task}, but the recipe is for {settings.task}", remedy="leave --task out")
     from llmkit import finetune as story
@@ -202,7 +202,7 @@ def evaluate(
         if output is not None:
             raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
         scores = story.evaluate_predictions(predictions, task_named(task), data, split)
-        print_json(scores) if as_json else story.show(scores, str(predictions))
+        print_json(scores) if as_json else story.show(task_named(task), scores, str(predictions))
         return
     assert model is not None
     name = model
@@ -211,7 +211,7 @@ def evaluate(
 
     def run() -> None:
         scores = story.evaluate_model(name, settings, split, output)
-        print_json(scores) if as_json else story.show(scores, name)
+        print_json(scores) if as_json else story.show(settings.task, scores, name)
 
     _go(processes, run)
 

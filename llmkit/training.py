@@ -22,6 +22,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from llmkit.batching import EpochBatches, Features, MaskedBlocks
 from llmkit.checkpoints import newest, prune, seal
 from llmkit.console import is_main, say
+from llmkit.corpus.vocabulary import DECODER_TOKENIZER
 from llmkit.errors import Stopped, UserError
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.pace import NEVER, Pace
@@ -106,6 +107,7 @@ class Trainer(transformers.Trainer):
         report: Report,
         keep: int,
         tokenizer: PreTrainedTokenizerFast,
+        loss: Callable[..., torch.Tensor] | None = None,
     ) -> None:
         super().__init__(
             model=model,
@@ -114,8 +116,11 @@ class Trainer(transformers.Trainer):
             eval_dataset=data,  # asked for, and not used: `evaluate` is ours
             data_collator=collate,
             processing_class=tokenizer,
+            compute_loss_func=loss,
             callbacks=[OrderByEpoch(batches), pace, report],
         )
+        if loss is not None:  # which divides by the number of targets; the model need not know it
+            self.model_accepts_loss_kwargs = False
         # The Trainer's own printing of every report; ours takes its place.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
@@ -255,8 +260,8 @@ def _is_about_writing(error: Exception) -> bool:
     return any(words in str(error) for words in told)
 
 
-def save_model(trainer: Trainer, run: RunDir) -> None:
-    """The finished model and its tokenizer under run/model, whole or not at all."""
+def save_model(trainer: Trainer, run: RunDir, writer: PreTrainedTokenizerFast | None = None) -> None:
+    """The finished model and its tokenizer, and that of what it writes, under run/model, whole or not at all."""
     aside = run.path / ".model.partial"
     if is_main():
         shutil.rmtree(aside, ignore_errors=True)
@@ -265,6 +270,8 @@ def save_model(trainer: Trainer, run: RunDir) -> None:
     if is_main():
         # Pickled arguments of the Trainer: nothing that loads the model needs them.
         (aside / "training_args.bin").unlink(missing_ok=True)
+        if writer is not None:
+            writer.save_pretrained(aside / DECODER_TOKENIZER)
         shutil.rmtree(run.model, ignore_errors=True)
         aside.rename(run.model)
     from_first(True if is_main() else None)

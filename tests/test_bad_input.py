@@ -266,7 +266,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         }.items()
     },
     "row of another kind": ([*TUNE, "data.train=list.jsonl"], ["list.jsonl:1: expected an object"]),
-    "no data": ([*TUNE, "data.train=no-data.json"], ["no-data.json: neither SQuAD's JSON"]),
+    "no data": ([*TUNE, "data.train=no-data.json"], ["no-data.json: neither a list of rows"]),
     "no paragraphs": ([*TUNE, "data.train=no-paragraphs.json"], ["no-paragraphs.json: data[0]: expected an object with a list named 'paragraphs'"]),
     "no qas": ([*TUNE, "data.train=no-qas.json"], ["no-qas.json: data[0].paragraphs[0]: expected an object with a list named 'qas'"]),
     "odd qas": ([*TUNE, "data.train=odd-qas.json"], ["odd-qas.json: data[0].paragraphs[0].qas[0]: expected an object"]),

@@ -16,9 +16,10 @@ LAYERS = (
     "__main__",
     "cli cli_checks cli_export cli_recipes cli_options",
     "tokenize pretrain finetune evaluate ask export verify doctor demo.command",
-    "tasks corpus models packed_attention checkpoints stopping training report throughput estimate inference features "
-    "batching pace onnx_model",
-    "recipe recipe_reading rundir cache hub processes machine console files errors metrics demo __init__",
+    "tasks corpus models task_models encoder_decoder heads packed_attention checkpoints stopping training report "
+    "throughput estimate inference features batching pace onnx_model",
+    "recipe finetune_recipe recipe_reading rundir cache hub processes machine console files errors metrics demo "
+    "__init__",
 )
 ROWS = {f"llmkit.{name}": row for row, names in enumerate(LAYERS) for name in names.split()}
 LINES = 330  # a longer file is telling two stories
