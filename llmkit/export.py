@@ -20,8 +20,9 @@ from llmkit.evaluate import BATCH_SIZE, Settings, check_output, settings_of
 from llmkit.features import features_of
 from llmkit.inference import TaskEvaluation
 from llmkit.machine import keep_memory, quiet
-from llmkit.models import describe, is_encoder_decoder
+from llmkit.models import config_of, describe
 from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
+from llmkit.rundir import resolve_model
 from llmkit.task_models import trained
 from llmkit.tasks.base import Codec, Outputs
 from llmkit.tasks.loading import load_examples
@@ -113,24 +114,24 @@ def prepare(model: str, output: Path, *, task: str | None, data: str | None, spl
     """The model and the first `examples` of its data, or of other data. Raises UserError; writes only the cache."""
     check_packages()
     check_output(output)
-    settings = settings_of(model, task, data)
     quiet()
-    if is_encoder_decoder(model):
-        raise UserError(f"{model} is an encoder-decoder", remedy="export an encoder: a model of another task")
+    if config_of(resolve_model(model)).is_encoder_decoder:
+        raise UserError(f"{model} writes text: it is an encoder-decoder", remedy="export an encoder: another model")
+    settings = settings_of(model, task, data)
     loaded, codec = trained(model, settings.task)
     check_size(loaded)
     every = load_examples(settings.task, settings.data, [split])[split]
     some = every.select(range(min(examples, len(every))))
     features = features_of(settings.task, some, codec, settings.data, training=False)
     part = f"the first {len(some):,} of {len(every):,}" if len(some) < len(every) else f"all {len(every):,}"
-    say(f"{describe(loaded)}; checked on {part} {settings.task.item}s of {split}")
+    say(f"{describe(loaded)}; to be checked on {part} {settings.task.item}s of {split}")
     return Subject(loaded, codec, settings, split, some, features)
 
 
 def export(subject: Subject, output: Path, *, int8: bool) -> Report:
     """Write a folder with model.onnx, with `int8` model_int8.onnx too, the tokenizer's files and config.json.
 
-    Raises UserError, and leaves nothing, where a logit of model.onnx differs from PyTorch's by TOLERANCE or more.
+    Raises UserError, and leaves nothing, where a logit of model.onnx differs from PyTorch's by more than TOLERANCE.
     """
     keep_memory()
     models: list[Measured] = []
@@ -150,7 +151,7 @@ def export(subject: Subject, output: Path, *, int8: bool) -> Report:
 
 def show(report: Report) -> None:
     """The forms of the model beside each other, on stdout."""
-    headline = report.subject.settings.task.headline
+    task, headline = report.subject.settings.task, report.subject.settings.task.headline
     rows = []
     for measured in report.models:
         difference, lost = measured.largest_difference, report.lost(measured)
@@ -170,14 +171,13 @@ def show(report: Report) -> None:
             ]
         )
     table(
-        ["model", ">MB", ">examples/s", ">ms for one", ">logits differ by", *(f">{name}" for name in headline)],
+        ["model", ">MB", f">{task.item}s/s", ">ms for one", ">logits differ by", *(f">{name}" for name in headline)],
         rows,
-        title=f"{report.folder}, {len(report.subject.examples):,} examples, {torch.get_num_threads()} CPU threads",
+        title=f"{report.folder}, {len(report.subject.examples):,} {task.item}s, {torch.get_num_threads()} CPU threads",
     )
-    metric = report.subject.settings.task.metric
     for measured in report.models:
-        if report.lost(measured).get(metric, 0.0) > POINT:
-            warn(f"{measured.name} loses {report.lost(measured)[metric]:.1f} points of {metric}")
+        if (lost := report.lost(measured))[task.metric] > POINT:
+            warn(f"{measured.name} loses {lost[task.metric]:.1f} points of {task.metric}")
     say(
         f'run it: onnxruntime.InferenceSession("{report.folder / "model.onnx"}") takes what '
         f'AutoTokenizer.from_pretrained("{report.folder}") gives'
@@ -208,17 +208,16 @@ def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Me
 
 
 def _compare(subject: Subject, file: Path, expected: Sequence[Outputs], limit: float) -> Measured:
-    """Measure an ONNX file. Raises UserError where an output differs from what was expected by `limit` or more."""
+    """Measure an ONNX file. Raises UserError where an output differs from what was expected by more than `limit`."""
     # An evaluation asks no more of a model than an OnnxModel has.
     model = cast("PreTrainedModel", OnnxModel(file))
     measured, said = _measure(subject, model, file.name, file.stat().st_size)
     difference, feature, output = largest_difference(expected, said)
-    if not difference < limit:
+    if difference > limit or math.isinf(difference):
         example = subject.examples["id"][subject.features["example"][feature]]
         raise UserError(
-            f"{file.name} differs from PyTorch by {difference:.2g} in {output} of example {example}: "
-            f"not less than {limit:g}",
-            remedy="nothing was kept; say so to those who make llmkit, with what llmkit doctor prints",
+            f"{file.name} differs from PyTorch by {difference:.2g} in {output} of {example}; {limit:g} is allowed",
+            remedy="nothing was kept; report it, with what llmkit doctor prints",
         )
     return replace(measured, largest_difference=difference)
 

@@ -168,11 +168,6 @@ def positions_of(name: str) -> int | None:
     return positions
 
 
-def is_encoder_decoder(name: str) -> bool:
-    """Whether a run's model or a checkpoint writes text."""
-    return bool(config_of(resolve_model(name)).is_encoder_decoder)
-
-
 def describe(model: PreTrainedModel) -> str:
     """One line: class, layers, width, parameters."""
     config = model.config
