@@ -89,7 +89,7 @@ def introduce(prepared: Prepared) -> None:
         examples = f"{len(prepared.examples[name]):,} examples"
         inputs = f"{len(features):,} windows" if prepared.task.head == "span" else "inputs"
         say(f"{name}: {examples}, {inputs} of {mean:.0f} tokens on average")
-        cut = sum(features["cut"]) if "cut" in features.column_names else 0
+        cut = sum(features["cut"][:]) if "cut" in features.column_names else 0
         if cut:
             say(f"{name}: {cut:,} of them are longer than data.max_length {prepared.recipe.data.max_length}, and cut")
     train, validation = prepared.examples["train"], prepared.examples["validation"]
