@@ -276,7 +276,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no files of one's own": (["finetune", "--task", "classification", "model.pretrained=encoder"], ["data.train: no such file: train.csv"]),
     "one label": ([*LABEL, "data.train=one-label.jsonl"], ["every one of the 2 training examples has the label 'a'", "data.label_column"]),
     "column of labels": ([*LABEL, "data.train=labels.jsonl", "data.label_column=lable"], ["labels.jsonl:1: no 'lable' (did you mean label?); data.label_column names another column"]),
-    "column of texts": ([*LABEL, "data.train=table.csv"], ["table.csv:2: no 'label'; data.label_column names another column: there are text"]),
+    "column of texts": ([*LABEL, "data.train=table.csv"], ["table.csv:2: no 'label'; data.label_column names another column: there are text (all rows of the train split are like this)", "Say which column to read"]),
     "fields of a row": ([*LABEL, "data.train=ragged.csv"], ["ragged.csv:3: another number of fields than the first line has names"]),
     "share as label": ([*LABEL, "data.train=shares.jsonl"], ["shares.jsonl:1: 'label' is neither text nor a whole number: 0.5"]),
     "secret labels": ([*LABEL, "--task", "glue/sst2", "data.train=secret.jsonl", "data.text_column=text"], ["no sentence of the train split has a label, so there is nothing to learn or to score: secret.jsonl:1: 'label' is -1"]),

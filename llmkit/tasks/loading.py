@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError, did_you_mean
-from llmkit.tasks.base import BadRow, NoLabel, Placed, Task
+from llmkit.tasks.base import BadRow, NoColumn, NoLabel, Placed, Task
 from llmkit.tasks.reading import DEMO, rows_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def examples_of(
     ambiguous: list[bool] = []
     places: dict[str, str] = {}
     problems: list[str] = []
-    without_label = 0
+    kinds: Counter[type[BadRow]] = Counter()
     number = first
     for outer, outer_row in rows:
         for place, row in _expanded(task, outer, outer_row, problems):
@@ -71,7 +72,7 @@ def examples_of(
                 example_id = _id(row, f"{split}-{number}")
             except BadRow as problem:
                 problems.append(f"{place}: {problem}")
-                without_label += isinstance(problem, NoLabel)
+                kinds[type(problem)] += 1
                 continue
             finally:
                 number += 1
@@ -83,10 +84,14 @@ def examples_of(
                 columns[name].append(value)
             if place == DEMO:
                 ambiguous.append(row["second_candidate"])
-    if without_label and without_label == number - first:
+    if problems and kinds[NoLabel] == number - first:
         raise UserError(
             f"no {task.item} of the {split} split has a label, so there is nothing to learn or to score: {problems[0]}",
             remedy="name another split or file; `llmkit predict` labels it",
+        )
+    if problems and kinds[NoColumn] == number - first:
+        raise UserError(
+            f"{problems[0]} (all rows of the {split} split are like this)", remedy="say which column to read"
         )
     if problems:
         more = len(problems) - SHOWN
