@@ -146,6 +146,19 @@ def test_glue_on_the_hub(tmp_path: Path, encoder: Path) -> None:
     assert "no pair of the test_matched split has a label, so there is nothing to learn or to score" in secret.stderr
 
 
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "size"), [("cola", 527), ("sst2", 872), ("mrpc", 1725)])
+def test_real_files_with_numbers_as_labels(name: str, size: int, test_data: Path, tokenizer: Any) -> None:
+    task, data = TASKS[f"glue/{name}"], LabelData(path=str(test_data / "classification" / name))
+    examples = load_examples(task, data, ["validation"])["validation"]
+    assert len(examples) == size
+    assert set(examples["label"]) == set(task.names)
+    gold = [Prediction(row["id"], row["label"], 1.0) for row in examples]
+    assert task.score(gold, examples, data)[task.metric] == pytest.approx(100)
+    features = task.encode(examples, Codec(tokenizer, labels=task.names), data, training=True)
+    assert [task.names[number] for number in features["label"]] == examples["label"][:]
+
+
 FORMS: dict[str, Callable[[Path, list[dict[str, Any]]], object]] = {
     "rows.jsonl": write_rows,
     "rows.json": lambda file, rows: file.write_text(json.dumps(rows)),
