@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmkit.card_facts import Facts
+from llmkit.corpus.vocabulary import DECODER_TOKENIZER
+from llmkit.tasks import task_named
 
 NAME = "NAMESPACE/NAME"  # what a card calls its repository until it is pushed, when that has a name
-DECODER_TOKENIZER = "decoder_tokenizer"  # folder of what a model writes with, where that is a vocabulary of its own
 
 
 def _spans(facts: Facts) -> str:
@@ -90,7 +91,7 @@ for found in fill(f"The {{fill.tokenizer.mask_token}} is old."):
     print(round(found["score"], 3), found["sequence"])'''
 
 
-# What the Hub calls what a model of a head does, and the lines of Python that make it do that.
+# What the Hub calls what models of a head do, and the lines of Python that make them do that.
 HEADS: dict[str, tuple[str, Callable[[Facts], str]]] = {
     "span": ("question-answering", _spans),
     "label": ("text-classification", _labels),
@@ -98,6 +99,12 @@ HEADS: dict[str, tuple[str, Callable[[Facts], str]]] = {
     "text": ("text2text-generation", _texts),
     "masked": ("fill-mask", _masked),
 }
+
+
+def pipeline_tag(facts: Facts) -> str:
+    """What the Hub calls what the model does."""
+    kind = task_named(facts.task).title.partition(":")[0].lower() if facts.task else ""
+    return kind if kind in ("translation", "summarization") else HEADS[facts.head][0]
 
 
 def commands(facts: Facts) -> str:

@@ -18,7 +18,7 @@ from standin_hub_writes import validate_card
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 
 from llmkit.card_facts import Facts, facts_of
-from llmkit.card_usage import HEADS, NAME
+from llmkit.card_usage import HEADS, NAME, pipeline_tag
 from llmkit.model_card import card_of
 from llmkit.rundir import RunDir
 
@@ -155,6 +155,45 @@ def test_a_pretrained_model_fills_in_words(folder: Path, capsys: pytest.CaptureF
     assert len(printed.splitlines()) == 5
 
 
+def stub(task: str, config: dict[str, Any], model: Path) -> Facts:
+    """What the use of a model depends on, and nothing else."""
+    recipe = {"task": task, "data": {"max_length": 32, "max_target_length": 8}, "model": {}}
+    return Facts(recipe, {}, {}, [], config, model, None, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "tag"),
+    [
+        ("squad", "question-answering"),
+        ("classification", "text-classification"),
+        ("translation", "translation"),
+        ("xsum", "summarization"),
+        ("scan", "text2text-generation"),
+    ],
+)
+def test_what_the_hub_calls_it(task: str, tag: str, tmp_path: Path) -> None:
+    assert pipeline_tag(stub(task, {}, tmp_path)) == tag
+
+
+def test_labels_are_named(folder: Path, tmp_path: Path) -> None:
+    def recipe(value: Any) -> None:
+        value["task"] = "classification"
+
+    def scores(value: Any) -> None:
+        value |= {"accuracy": 50.0, "macro_f1": 50.0}
+
+    run = with_facts(folder / "runs" / "squad", tmp_path / "run", recipe=recipe, metrics=scores)
+    config = run.model / "config.json"
+    for labels, told in ((["good", "bad"], "Labels: `good`, `bad`."), (["LABEL_0"], None)):
+        value = {**json.loads(config.read_text()), "id2label": dict(enumerate(labels))}
+        config.write_text(json.dumps(value))
+        text = card_of(run)
+        assert (told in text) if told else ("Labels:" not in text)
+    half = {"num_hidden_layers": 1, "hidden_size": 32}
+    config.write_text(json.dumps({"architectures": ["EncoderDecoderModel"], "encoder": half, "decoder": half}))
+    assert "`EncoderDecoderModel`, 1 layer of 32 that read, 1 layer of 32 that write, " in card_of(run)
+
+
 SHAPE: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
@@ -184,17 +223,7 @@ def test_code_for_the_other_heads(head: str, labels: int, tmp_path: Path, capsys
         model = kind(BertConfig(vocab_size=len(pieces), num_labels=labels, **SHAPE))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    facts = Facts(
-        recipe={"task": "x", "data": {"max_length": 32, "max_target_length": 8}, "model": {}},
-        environment={},
-        scores={},
-        log=[],
-        config=json.loads((tmp_path / "config.json").read_text()),
-        model=tmp_path,
-        null_threshold=None,
-        base=None,
-    )
-    python = HEADS[head][1](facts)
+    python = HEADS[head][1](stub("x", json.loads((tmp_path / "config.json").read_text()), tmp_path))
     assert ("decoder_tokenizer" in python) == (head == "text" and labels == 1)
     names, printed = pasted(python, tmp_path, capsys)
     assert printed
