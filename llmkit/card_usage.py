@@ -5,7 +5,12 @@ Each text is pasted as it is by somebody who has only that: it must work.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable
+from typing import Any
+
+import yaml
 
 from llmkit.card_facts import Facts
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER
@@ -114,7 +119,17 @@ def commands(facts: Facts) -> str:
         fits = facts.positions is None or facts.positions >= 384
         windows = "" if fits else f" data.max_length={facts.positions} data.doc_stride={(facts.positions or 0) // 3}"
         return f"llmkit finetune --task squad model.pretrained={NAME}{windows}"
-    lines = [f"llmkit eval {NAME} --task {facts.task} --data {facts.data_on_hub or 'FILE'}"]
+    # All of how data was read: with it, the same data give the scores of the card.
+    skipped = {"path", "train", "validation", "test"} | (set() if facts.data_on_hub else {"name", "revision"})
+    options = [_override(f"data.{key}", value) for key, value in facts.data.items() if key not in skipped]
+    score = ["llmkit", "eval", NAME, "--task", facts.task, "--data", facts.data_on_hub or "FILE", *options]
+    lines = [shlex.join(score)]
     if facts.head == "span" and facts.null_threshold is None:  # `ask` does not learn from a repository when to abstain
         lines.append(f'llmkit ask {NAME} -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."')
     return "\n".join(lines)
+
+
+def _override(key: str, value: Any) -> str:
+    """A key and its value as a command takes them: what YAML would not read as this text, it is shown as text."""
+    plain = not isinstance(value, str) or yaml.safe_load(value) == value
+    return f"{key}={value if plain else json.dumps(value)}"

@@ -18,8 +18,10 @@ from standin_hub_writes import validate_card
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 
 from llmkit.card_facts import Facts, facts_of
-from llmkit.card_usage import HEADS, NAME, pipeline_tag
+from llmkit.card_usage import HEADS, NAME, commands, pipeline_tag
+from llmkit.finetune_recipe import TextData
 from llmkit.model_card import card_of
+from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
 
 Command = Callable[..., tuple[int, str, str]]
@@ -144,9 +146,12 @@ def test_the_pasted_commands_work(folder: Path, llmkit: Command, tmp_path: Path)
             words = words.replace("FILE", str(data))
             if name == "bert":
                 words += f" data.train={data} data.validation={data} train.max_steps=1 -o {tmp_path / 'tuned'}"
-            done, out, err = llmkit(*shlex.split(words)[1:])
+            evaluates = words.startswith("llmkit eval ")
+            done, out, err = llmkit(*shlex.split(words)[1:], *(["--json"] if evaluates else []))
             assert done == 0, err
             assert out
+            if evaluates:
+                assert json.loads(out) == json.loads((folder / "runs" / name / "metrics.json").read_text())
 
 
 def test_a_pretrained_model_fills_in_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,6 +178,18 @@ def stub(task: str, config: dict[str, Any], model: Path) -> Facts:
 )
 def test_what_the_hub_calls_it(task: str, tag: str, tmp_path: Path) -> None:
     assert pipeline_tag(stub(task, {}, tmp_path)) == tag
+
+
+def test_the_command_says_how_data_is_read(tmp_path: Path) -> None:
+    facts = stub("translation", {}, tmp_path)
+    facts.data.update(source_prefix="to German: ", source_column="en", target_column="no", train="/x.jsonl")
+    facts.environment["hub"] = {"dataset": {}}
+    line = commands(facts)
+    assert "train" not in line
+    words = shlex.split(line)
+    assert words[:7] == ["llmkit", "eval", NAME, "--task", "translation", "--data", "FILE"]
+    section = recipe_from(TextData, {"path": "x"}, [word.removeprefix("data.") for word in words[7:]])
+    assert (section.source_prefix, section.source_column, section.target_column) == ("to German: ", "en", "no")
 
 
 def test_labels_are_named(folder: Path, tmp_path: Path) -> None:
@@ -267,7 +284,7 @@ def test_what_came_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:
     assert {result.dataset_config for result in data.eval_results} == {"plain_text"}
     assert f"from [{bert}](https://huggingface.co/{bert}) at commit `aaaaaaaaaa`." in text
     assert f"[{squad}](https://huggingface.co/datasets/{squad}) at commit `aaaaaaaaaa`" in text
-    assert f"--data {squad}\n" in text
+    assert f"--data {squad} data.name=plain_text data.max_length=64 data.max_answer_length=30\n" in text
 
 
 def test_a_corpus_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:
