@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
-from llmkit.cli_options import AsJson, AutoBatch, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_options import (
+    AsJson,
+    AutoBatch,
+    BatchSize,
+    DryRun,
+    Model,
+    Output,
+    Overrides,
+    Processes,
+    Recipe,
+    Resume,
+    TaskName,
+)
 from llmkit.cli_recipes import recipes_app
-from llmkit.errors import Stopped, UserError
+from llmkit.errors import UserError
 
 app = typer.Typer(
     name="llmkit",
@@ -171,6 +181,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for metrics.json and predictions.jsonl.")
     ] = None,
+    batch_size: BatchSize = 32,
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -203,7 +214,7 @@ def evaluate(
     story.check(name, settings, split, output)
 
     def run() -> None:
-        scores = story.evaluate_model(name, settings, split, output)
+        scores = story.evaluate_model(name, settings, split, output, batch_size)
         print_json(scores) if as_json else story.show(scores, name)
 
     _go(processes, run)
@@ -293,30 +304,11 @@ def main() -> None:
         sys.exit(ended.exit_code)
     except SystemExit as stop:
         if stop.code == 130:  # what typer makes of Ctrl-C
-            remedy = "a run that has a checkpoint goes on with --resume, tokenizing from its last shard"
-            _end(130, ["stopped"], remedy)
+            from llmkit.ends import end
+
+            end(130, ["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
         raise
-    except Stopped as stop:
-        _end(stop.exit_code, [str(stop)], stop.remedy)
-    except UserError as error:
-        _end(1, error.problems, error.remedy, again=getattr(error, "again", False))
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-            _end_with_bug(error)
-        place = f"{error.filename}: " if error.filename else ""
-        remedy = "make room or choose another folder, and run the command again"
-        _end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
     except Exception as error:
-        _end_with_bug(error)
+        from llmkit.ends import end_for
 
-
-def _end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False) -> NoReturn:
-    from llmkit.ends import end
-
-    end(code, problems, remedy, again=again)
-
-
-def _end_with_bug(error: Exception) -> NoReturn:
-    from llmkit.ends import end_with_bug
-
-    end_with_bug(error)
+        end_for(error)

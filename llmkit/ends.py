@@ -6,6 +6,7 @@ of them among the complaints of the others that it is gone.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,12 +18,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from llmkit.console import fail, say
+from llmkit.console import fail, say, warn
+from llmkit.errors import Stopped, UserError
 from llmkit.files import write_whole
+from llmkit.out_of_memory import OutOfMemory
 from llmkit.processes import launched, rank
 
 # The folder to write to: set by our own launcher alone. Under torchrun and accelerate a process prints its error.
 FOLDER = "LLMKIT_ENDS"
+USERS_ERRNO = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,16 @@ def end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False)
     _leave(code)
 
 
-def end_with_bug(error: Exception) -> NoReturn:
-    """End this process with the traceback of an error that no user can fix."""
+def end_for(error: Exception) -> NoReturn:
+    """End this process for an error: what a user can fix is a message, and anything else raised again."""
+    if isinstance(error, Stopped):
+        end(error.exit_code, [str(error)], error.remedy)
+    if isinstance(error, UserError):
+        end(1, error.problems, error.remedy, again=isinstance(error, OutOfMemory) and error.again)
+    if isinstance(error, OSError) and error.errno in USERS_ERRNO:
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "make room or choose another folder, and run the command again"
+        end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
     trace = "".join(traceback.format_exception(error))
     if not told_by_launcher():
         _note_for_torch(trace)
@@ -88,9 +100,11 @@ def tell(ends: Sequence[End], exit_codes: Mapping[int, int], count: int, command
             return first if first > 0 else 128 - first
         end = ends[0]
     alike = [other for other in ends if other.problems == end.problems]
-    if end.rank != 0 and len(alike) == 1:
+    if end.rank != 0 and len(alike) == 1 and not end.again:
         say(f"process {end.rank} of {count} failed:")
-    if end.traceback:
+    if end.again:
+        warn(f"{'; '.join(end.problems)}: going on in smaller pieces from the last checkpoint")
+    elif end.traceback:
         sys.stderr.write(end.traceback)
     else:
         fail(end.problems, end.remedy)
