@@ -99,8 +99,8 @@ def tell(ends: Sequence[End], exit_codes: Mapping[int, int], count: int, command
             first = next(iter(exit_codes.values()))
             return first if first > 0 else 128 - first
         end = ends[0]
-    alike = [other for other in ends if other.problems == end.problems]
-    if end.rank != 0 and len(alike) == 1 and not end.again:
+    shared = any(other.rank != end.rank and not other.echo and other.problems == end.problems for other in ends)
+    if end.rank != 0 and not shared and not end.again:
         say(f"process {end.rank} of {count} failed:")
     if end.again:
         warn(f"{'; '.join(end.problems)}: going on in smaller pieces from the last checkpoint")
