@@ -17,6 +17,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 
 from llmkit.console import say
+from llmkit.machine import give_memory_back
 from llmkit.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.processes import anyone
 from llmkit.recipe import TrainSection
@@ -91,11 +92,17 @@ def _fits(attempt: Callable[..., None], trainer: Trainer, longest: Sequence[int]
             raise
         full = True
     clear_device_cache(garbage_collection=True)
+    give_memory_back()
     return not anyone(full)
 
 
 def _batch(trainer: Trainer, longest: Sequence[int], size: int) -> dict[str, torch.Tensor]:
-    """The micro-batch that takes the most memory: of the longest items, each as often as it takes to fill it."""
+    """The micro-batch that takes the most memory: of the longest items.
+
+    Where there are too few of them, one process has a smaller micro-batch; of several each gets a full one.
+    """
+    if trainer.args.world_size == 1:
+        size = min(size, len(longest))
     items = [trainer.data[int(longest[number % len(longest)])] for number in range(size)]
     batch: dict[str, torch.Tensor] = trainer.data_collator(items)
     return batch

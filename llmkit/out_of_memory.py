@@ -8,8 +8,14 @@ from contextlib import contextmanager
 from llmkit.errors import UserError
 
 # Libraries that allocate on their own raise a plain RuntimeError. (torch's allocator on a CPU; CUDA outside of
-# torch's allocator; a C++ library's; cuBLAS.)
-WORDS = ("DefaultCPUAllocator", "out of memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
+# torch's allocator; a C++ library's; cuBLAS; oneDNN, which says no more than that.)
+WORDS = (
+    "DefaultCPUAllocator",
+    "out of memory",
+    "bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "could not create a primitive",
+)
 SHOWN = 160  # characters of the library's own message
 
 
