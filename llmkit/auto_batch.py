@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate.utils.memory import clear_device_cache
+from torch.nn.parallel import DistributedDataParallel
 
 from llmkit.console import say
 from llmkit.machine import give_memory_back
@@ -65,6 +66,8 @@ def smaller_next_time(run: RunDir, recipe: Recipe) -> Iterator[None]:
 def _fitted(train: TrainSection, trainer: Trainer, longest: Sequence[int]) -> TrainSection:
     model: Any
     model, _ = trainer._prepare_for_training(1, trainer.get_train_dataloader(), None)  # type: ignore[no-untyped-call]
+    if isinstance(model, DistributedDataParallel):  # whose passes start with a collective, and whose buffers it holds
+        model = trainer.network
     asked = train
     while not _fits(_steps, trainer, longest, train.per_device_train_batch_size, model):
         smaller = smaller_pieces(train.per_device_train_batch_size, train.gradient_accumulation_steps)
@@ -111,16 +114,14 @@ def _batch(trainer: Trainer, longest: Sequence[int], size: int) -> dict[str, tor
 def _steps(trainer: Trainer, batch: dict[str, torch.Tensor], model: Any) -> None:
     """A step, and the gradient of another, beside which the optimizer has its moments and the first its gradient.
 
-    Gradients stay on each process: where one has no room, the others do not wait for it.
+    Processes ask each other for nothing once a step has begun: one that has no room would leave the others waiting.
     """
+    assert trainer.optimizer is not None
     trainer.current_gradient_accumulation_steps = 1
-    with trainer.accelerator.no_sync(model):
-        for optimizing in (True, False):
-            batches, targets = trainer.get_batch_samples(iter([dict(batch)]), 1, trainer.args.device)
-            trainer.training_step(model, batches[0], targets)
-            if optimizing:
-                assert trainer.optimizer is not None
-                trainer.optimizer.step()
+    _, targets = trainer.get_batch_samples(iter([batch]), 1, trainer.args.device)
+    trainer.training_step(model, dict(batch), targets)
+    trainer.optimizer.step()
+    trainer.training_step(model, dict(batch), targets)
     model.zero_grad()
 
 
