@@ -36,7 +36,7 @@ AutoBatch = Annotated[
     bool,
     typer.Option(
         "--auto-batch",
-        help="Where memory runs out, halve the micro-batch and double the accumulation, which is the same run.",
+        help="Where memory runs out, halve the micro-batch and double the accumulation, which keeps the batch.",
     ),
 ]
 DryRun = Annotated[

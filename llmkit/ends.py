@@ -138,7 +138,7 @@ def _tell_killed(number: int, by: signal.Signals, count: int, command: str) -> i
         fail([what], f"look above for what it said last{go_on}")
     else:
         less = (
-            "train.per_device_train_batch_size and double train.gradient_accumulation_steps, which is the same run"
+            "train.per_device_train_batch_size and double train.gradient_accumulation_steps, which keeps the batch"
             if trains
             else "--batch-size"
         )

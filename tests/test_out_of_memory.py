@@ -107,7 +107,7 @@ def test_a_step_without_room_says_what_to_change(
     assert "error: out of memory at step " in err
     assert "on a micro-batch of 16 × 64 tokens" in err
     assert detail in err
-    assert "Set train.per_device_train_batch_size=8 train.gradient_accumulation_steps=2, which changes nothing" in err
+    assert "Set train.per_device_train_batch_size=8 train.gradient_accumulation_steps=2, which keeps the batch" in err
     assert "--resume -o run" in err
     # What it says is what works.
     given = ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=2"]
@@ -125,7 +125,7 @@ def test_an_evaluation_without_room_keeps_what_was_trained(folder: Path, llmkit:
     code, _, err = llmkit(*tune(folder, *SIZES))
     assert code == 1
     assert "error: out of memory in an evaluation, on a batch of 8 × 64 tokens (CUDA out of memory" in err
-    assert "Set train.per_device_eval_batch_size=4, which changes nothing else" in err
+    assert "Set train.per_device_eval_batch_size=4, or let --auto-batch find what fits, and go on" in err
     checkpoint = newest(folder / "run" / "checkpoints")
     assert checkpoint is not None
     assert checkpoint.name == "checkpoint-6"
