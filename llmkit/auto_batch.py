@@ -30,8 +30,8 @@ from llmkit.training import Trainer
 def fitted(recipe: Recipe, trainer_for: Callable[[RunDir], Trainer], longest: Sequence[int]) -> Recipe:
     """The recipe, in pieces that fit. Raises OutOfMemory where a micro-batch of one does not.
 
-    `trainer_for` makes a trainer on a copy of the model: steps are tried with it, over the `longest` items, by
-    number, of which there are as many as the recipe's batches hold, or all.
+    `trainer_for` makes a trainer on a copy of the model, with which steps are tried. `longest` are the numbers of all
+    items, the longest first.
     """
     with TemporaryDirectory() as folder:
         train = _fitted(recipe.train, trainer_for(RunDir(Path(folder))), longest)
