@@ -128,7 +128,8 @@ def _steps(trainer: Trainer, batch: dict[str, torch.Tensor], model: Any) -> None
 def _evaluation(trainer: Trainer, batch: dict[str, torch.Tensor]) -> None:
     trainer.network.eval()
     with torch.inference_mode():
-        trainer.network(**{name: tensor.to(trainer.args.device) for name, tensor in batch.items()})
+        inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items() if name != "labels"}
+        trainer.network(**inputs)
 
 
 def _one_is_too_much(trainer: Trainer, longest: Sequence[int]) -> OutOfMemory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,12 @@ from typing import Annotated
 import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
+from llmkit.cli_export import export
 from llmkit.cli_options import (
     AsJson,
     AutoBatch,
     BatchSize,
+    Data,
     DryRun,
     Model,
     Output,
@@ -21,8 +22,10 @@ from llmkit.cli_options import (
     Processes,
     Recipe,
     Resume,
+    Split,
     TaskName,
 )
+from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import UserError
 
@@ -77,27 +80,41 @@ def tokenize(
         Path | None,
         typer.Option("-o", "--output", help="Folder for the token shards.", show_default="in the cache"),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--processes", min=1, help="Processes that share the work.", show_default="one, on all cores"
+        ),
+    ] = None,
 ) -> None:
     """Text → token shards, which `pretrain` reads.
 
     Trains a WordPiece vocabulary of 30,522 unless told otherwise: `tokenizer.vocab_size=8000` for another size,
     `tokenizer.path=google-bert/bert-base-uncased` to use one that exists.
 
+    Stopped or killed, the same command goes on. Given on several machines that share the folder, they share the
+    work; however many processes there are, the shards are the same.
+
     \b
     Example:
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
+    from llmkit import tokenize as story
     from llmkit.console import result
     from llmkit.machine import quiet
     from llmkit.recipe import TokenizeRecipe
     from llmkit.recipe_reading import recipe_from
-    from llmkit.tokenize import tokenize as run
 
     if not corpus:
         raise UserError("no source of text is given", remedy="name one with -c, for instance -c wikipedia")
     recipe = recipe_from(TokenizeRecipe, {"sources": list(corpus)}, overrides or ())
     quiet()
-    result(str(run(recipe.sources, recipe.tokenizer, output)))
+    prepared = story.prepare(recipe.sources, recipe.tokenizer, output)
+
+    def run() -> None:
+        result(str(story.tokenize(prepared)))
+
+    run() if prepared.is_made else _go(processes, run, one_a_gpu=False)
 
 
 @app.command()
@@ -142,19 +159,23 @@ def finetune(
 ) -> None:
     """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
 
+    A recipe serves all tasks of its kind: --task takes the place of the recipe's task, and with it of its data and
+    name, as far as overrides do not give these.
+
     \b
-    Example:
+    Examples:
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
+      llmkit finetune --task glue/sst2 --dry-run
     """
-    from llmkit.recipe import FinetuneRecipe
+    from llmkit.finetune_recipe import FinetuneRecipe
     from llmkit.recipe_reading import read_recipe
     from llmkit.tasks import TASKS, task_named
 
     if recipe is None and task is None:
         raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
-    settings = read_recipe(FinetuneRecipe, recipe or task_named(task or "").recipe, overrides or (), tasks=list(TASKS))
-    if task is not None and settings.task != task_named(task).name:
-        raise UserError(f"--task {task}, but the recipe is for {settings.task}", remedy="leave --task out")
+    name = recipe or task_named(task or "").recipe
+    chosen = [f"task={task_named(task).name}"] if task is not None else []
+    settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit import finetune as story
     from llmkit.stopping import HEARD
 
@@ -169,11 +190,13 @@ def evaluate(
     model: Annotated[
         str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
     ] = None,
-    task: TaskName = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="How data is read: `data.label_column=stars`."),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split of the data.")] = "validation",
+    task: TaskName = None,
+    data: Data = None,
+    split: Split = "validation",
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", help="Score this file in place of a model: `{id: text}`, or predictions.jsonl."),
@@ -196,6 +219,10 @@ def evaluate(
     from llmkit.console import print_json
     from llmkit.tasks import task_named
 
+    how = list(overrides or ())
+    if model is not None and model.startswith("data."):  # beside --predictions there is no model before it
+        how.insert(0, model)
+        model = None
     if (model is None) == (predictions is None):
         raise UserError("one thing is scored at a time", remedy="give a run or model, or --predictions FILE")
     if predictions is not None:
@@ -205,17 +232,17 @@ def evaluate(
             )
         if output is not None:
             raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
-        scores = story.evaluate_predictions(predictions, task_named(task), data, split)
-        print_json(scores) if as_json else story.show(scores, str(predictions))
+        scores = story.evaluate_predictions(predictions, task_named(task), data, split, how)
+        print_json(scores) if as_json else story.show(task_named(task), scores, str(predictions))
         return
     assert model is not None
     name = model
-    settings = story.settings_of(name, task, data)
+    settings = story.settings_of(name, task, data, how)
     story.check(name, settings, split, output)
 
     def run() -> None:
         scores = story.evaluate_model(name, settings, split, output, batch_size)
-        print_json(scores) if as_json else story.show(scores, name)
+        print_json(scores) if as_json else story.show(settings.task, scores, name)
 
     _go(processes, run)
 
@@ -245,7 +272,7 @@ def ask(
         story.show(answer, text)
 
 
-for command in (verify, tasks, doctor):
+for command in (export, push, verify, tasks, doctor):
     app.command()(command)
 
 
@@ -266,44 +293,21 @@ def _root(
     pass
 
 
-def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "") -> None:
+def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
-    from llmkit.console import warn
-    from llmkit.launch import relaunch, restart
-    from llmkit.out_of_memory import OutOfMemory
-    from llmkit.processes import check_launch, default_processes, end_group, launched
+    from llmkit.launch import run_in
 
-    check_launch(processes)
-    count = processes or (1 if launched() else default_processes())
-    if count > 1 and not launched():
-        raise _Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
-    try:
-        run()
-    except OutOfMemory as error:
-        if not error.again or launched():
-            raise
-        warn(f"{error}: going on in smaller pieces from the last checkpoint")
-    else:
-        return end_group()
-    restart(sys.argv[1:])  # out of the handler, which holds on to what fills the memory
-
-
-class _Ended(Exception):
-    """The processes that this one started have ended, and it was said how."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__()
-        self.exit_code = exit_code
+    run_in(processes, run, on_signal=on_signal, one_a_gpu=one_a_gpu)
 
 
 def main() -> None:
     """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
     try:
         app()
-    except _Ended as ended:
-        sys.exit(ended.exit_code)
     except SystemExit as stop:
-        if stop.code == 130:  # what typer makes of Ctrl-C
+        from llmkit.processes import launched
+
+        if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
             from llmkit.ends import end
 
             end(130, ["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")

@@ -6,7 +6,6 @@ of them among the complaints of the others that it is gone.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -19,14 +18,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from llmkit.console import fail, say, warn
-from llmkit.errors import Stopped, UserError
-from llmkit.files import write_whole
+from llmkit.errors import Ended, Stopped, UserError
+from llmkit.files import UNWRITABLE, write_whole
 from llmkit.out_of_memory import OutOfMemory
 from llmkit.processes import launched, rank
 
 # The folder to write to: set by our own launcher alone. Under torchrun and accelerate a process prints its error.
 FOLDER = "LLMKIT_ENDS"
-USERS_ERRNO = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,13 @@ def end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False)
 
 def end_for(error: Exception) -> NoReturn:
     """End this process for an error: what a user can fix is a message, and anything else raised again."""
+    if isinstance(error, Ended):
+        sys.exit(error.exit_code)
     if isinstance(error, Stopped):
         end(error.exit_code, [str(error)], error.remedy)
     if isinstance(error, UserError):
         end(1, error.problems, error.remedy, again=isinstance(error, OutOfMemory) and error.again)
-    if isinstance(error, OSError) and error.errno in USERS_ERRNO:
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
         place = f"{error.filename}: " if error.filename else ""
         remedy = "make room or choose another folder, and run the command again"
         end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
@@ -133,18 +133,22 @@ def _leave(code: int) -> NoReturn:
 def _tell_killed(number: int, by: signal.Signals, count: int, command: str) -> int:
     trains = command in ("pretrain", "finetune")
     what = f"process {number} of {count} (they are counted from 0) was killed by {by.name}"
-    go_on = ", then go on with the same command and --resume" if trains else ""
+    go_on = ", then go on with the same command"
+    go_on = f"{go_on} and --resume" if trains else go_on if command == "tokenize" else ""
     if by is not signal.SIGKILL:
         fail([what], f"look above for what it said last{go_on}")
     else:
-        less = (
-            "train.per_device_train_batch_size and double train.gradient_accumulation_steps, which keeps the batch"
-            if trains
-            else "--batch-size"
+        halve = {
+            "tokenize": "",
+            "eval": "halve --batch-size, or ",
+        }.get(
+            command,
+            "halve train.per_device_train_batch_size and double train.gradient_accumulation_steps, which keeps the "
+            "batch, or ",
         )
         fail(
             [f"{what}: if nobody did it by hand, the system did, because memory ran out"],
-            f"halve {less}, or start fewer processes with -n{go_on}",
+            f"{halve}start fewer processes with -n{go_on}",
         )
     return 128 + by
 

@@ -25,6 +25,7 @@ from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.machine import choose, environment, quiet
+from llmkit.model_card import write_card
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
 from llmkit.out_of_memory import evaluating
 from llmkit.pace import Pace
@@ -34,6 +35,7 @@ from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
 from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
+from llmkit.tokenize import prepare as prepare_corpus
 from llmkit.tokenize import tokenize
 from llmkit.training import Trainer, save_model
 from llmkit.training_arguments import training_arguments
@@ -95,7 +97,7 @@ def introduce(prepared: Prepared) -> None:
 def corpus_folder(section: CorpusSection) -> Path:
     """The token shards of a recipe, made now where it names sources."""
     if section.sources is not None:
-        return tokenize(section.sources, section.tokenizer, None)
+        return tokenize(prepare_corpus(section.sources, section.tokenizer, None))
     assert section.path is not None
     read_manifest(Path(section.path))
     return Path(section.path)
@@ -110,7 +112,7 @@ def pretrain(prepared: Prepared) -> RunDir:
             prepared = fitted_to_memory(prepared)
         trainer, held_out = trainer_for(prepared, run)
         if is_main():
-            start(run, dump(prepared.recipe), environment(data_of(prepared.corpus)))
+            start(run, dump(prepared.recipe), environment(data_of(prepared.corpus), sizes_of(prepared.corpus)))
         with smaller_next_time(run, prepared.recipe) if prepared.auto_batch else nullcontext():
             noted = pieces_of(prepared.recipe) if prepared.auto_batch else {}
             trainer.go(run, resume=prepared.resume, noted=noted)
@@ -120,6 +122,7 @@ def pretrain(prepared: Prepared) -> RunDir:
         save_model(trainer, run)
         if is_main():
             run.write_json("metrics.json", {**scores, "step": best, "steps": trainer.state.global_step})
+            write_card(run)
     return run
 
 
@@ -245,3 +248,9 @@ class HeldOut:
 def data_of(corpus: Path) -> dict[str, Any]:
     """What the corpus is known by."""
     return {"corpus": read_manifest(corpus)["key"]}
+
+
+def sizes_of(corpus: Path) -> dict[str, dict[str, int]]:
+    """How much text it holds."""
+    totals: dict[str, dict[str, int]] = read_manifest(corpus)["totals"]
+    return totals

@@ -27,8 +27,9 @@ from pydantic import ValidationError
 
 from llmkit.errors import UserError, differences
 from llmkit.files import to_json, write_whole
+from llmkit.finetune_recipe import FinetuneRecipe
 from llmkit.processes import rank
-from llmkit.recipe import FinetuneRecipe, PretrainRecipe, TrainSection
+from llmkit.recipe import PretrainRecipe, TrainSection
 from llmkit.recipe_reading import dump
 
 LOCK = ".lock"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import shutil
 import time
@@ -22,7 +21,9 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from llmkit.batching import EpochBatches, Features, MaskedBlocks
 from llmkit.checkpoints import evaluation_due, newest, prune, seal
 from llmkit.console import is_main, say
+from llmkit.corpus.vocabulary import DECODER_TOKENIZER
 from llmkit.errors import Stopped, UserError
+from llmkit.files import UNWRITABLE
 from llmkit.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.pace import NEVER, Pace
 from llmkit.processes import Interrupted, from_first
@@ -53,6 +54,7 @@ class Trainer(transformers.Trainer):
         report: Report,
         keep: int,
         tokenizer: PreTrainedTokenizerFast,
+        loss: Callable[..., torch.Tensor] | None = None,
     ) -> None:
         super().__init__(
             model=model,
@@ -61,8 +63,11 @@ class Trainer(transformers.Trainer):
             eval_dataset=data,  # asked for, and not used: `evaluate` is ours
             data_collator=collate,
             processing_class=tokenizer,
+            compute_loss_func=loss,
             callbacks=[OrderByEpoch(batches), pace, report],
         )
+        if loss is not None:  # which divides by the number of targets; the model need not know it
+            self.model_accepts_loss_kwargs = False
         # The Trainer's own printing of every report; ours takes its place.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
@@ -277,13 +282,13 @@ class OrderByEpoch(TrainerCallback):
 def _is_about_writing(error: Exception) -> bool:
     """Whether an error of the libraries that write checkpoints means a full or read-only disk: each has its own."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+        return error.errno in UNWRITABLE
     told = ("PytorchStreamWriter", "inline_container", "file write failed", "os error", "I/O error")
     return any(words in str(error) for words in told)
 
 
-def save_model(trainer: Trainer, run: RunDir) -> None:
-    """The finished model and its tokenizer under run/model, whole or not at all."""
+def save_model(trainer: Trainer, run: RunDir, writer: PreTrainedTokenizerFast | None = None) -> None:
+    """The finished model and its tokenizer, and that of what it writes, under run/model, whole or not at all."""
     aside = run.path / ".model.partial"
     if is_main():
         shutil.rmtree(aside, ignore_errors=True)
@@ -292,6 +297,8 @@ def save_model(trainer: Trainer, run: RunDir) -> None:
     if is_main():
         # Pickled arguments of the Trainer: nothing that loads the model needs them.
         (aside / "training_args.bin").unlink(missing_ok=True)
+        if writer is not None:
+            writer.save_pretrained(aside / DECODER_TOKENIZER)
         shutil.rmtree(run.model, ignore_errors=True)
         aside.rename(run.model)
     from_first(True if is_main() else None)
