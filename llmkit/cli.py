@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -15,6 +13,7 @@ from llmkit.cli_export import export
 from llmkit.cli_options import (
     AsJson,
     AutoBatch,
+    BatchSize,
     Data,
     DryRun,
     Model,
@@ -28,8 +27,7 @@ from llmkit.cli_options import (
 )
 from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
-from llmkit.errors import Stopped, UserError
-from llmkit.files import UNWRITABLE
+from llmkit.errors import UserError
 
 app = typer.Typer(
     name="llmkit",
@@ -206,6 +204,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for metrics.json and predictions.jsonl.")
     ] = None,
+    batch_size: BatchSize = 32,
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -242,7 +241,7 @@ def evaluate(
     story.check(name, settings, split, output)
 
     def run() -> None:
-        scores = story.evaluate_model(name, settings, split, output)
+        scores = story.evaluate_model(name, settings, split, output, batch_size)
         print_json(scores) if as_json else story.show(settings.task, scores, name)
 
     _go(processes, run)
@@ -296,68 +295,24 @@ def _root(
 
 def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
-    from llmkit.console import warn
-    from llmkit.launch import relaunch, restart
-    from llmkit.out_of_memory import OutOfMemory
-    from llmkit.processes import check_launch, default_processes, end_group, launched
+    from llmkit.launch import run_in
 
-    check_launch(processes)
-    count = processes or (default_processes() if one_a_gpu and not launched() else 1)
-    if count > 1 and not launched():
-        raise _Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
-    try:
-        run()
-    except OutOfMemory as error:
-        if not error.again or launched():
-            raise
-        warn(f"{error}: going on in smaller pieces from the last checkpoint")
-    else:
-        return end_group()
-    restart(sys.argv[1:])  # out of the handler, which holds on to what fills the memory
-
-
-class _Ended(Exception):
-    """The processes that this one started have ended, and it was said how."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__()
-        self.exit_code = exit_code
+    run_in(processes, run, on_signal=on_signal, one_a_gpu=one_a_gpu)
 
 
 def main() -> None:
     """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
     try:
         app()
-    except _Ended as ended:
-        sys.exit(ended.exit_code)
     except SystemExit as stop:
         from llmkit.processes import launched
 
         if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
-            remedy = "a run that has a checkpoint goes on with --resume, tokenizing from its last shard"
-            _end(130, ["stopped"], remedy)
+            from llmkit.ends import end
+
+            end(130, ["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
         raise
-    except Stopped as stop:
-        _end(stop.exit_code, [str(stop)], stop.remedy)
-    except UserError as error:
-        _end(1, error.problems, error.remedy, again=getattr(error, "again", False))
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            _end_with_bug(error)
-        place = f"{error.filename}: " if error.filename else ""
-        remedy = "make room or choose another folder, and run the command again"
-        _end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
     except Exception as error:
-        _end_with_bug(error)
+        from llmkit.ends import end_for
 
-
-def _end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False) -> NoReturn:
-    from llmkit.ends import end
-
-    end(code, problems, remedy, again=again)
-
-
-def _end_with_bug(error: Exception) -> NoReturn:
-    from llmkit.ends import end_with_bug
-
-    end_with_bug(error)
+        end_for(error)

@@ -100,9 +100,12 @@ class Trainer(transformers.Trainer):
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         except Interrupted:  # in the evaluation that was due at the start, which still is
             self._stop.stop(self.control, evaluation_due=True)
+        finally:
+            self._stop.leave()
         if self._stop.stopped_by is not None:
-            where = f"stopped {'in the evaluation ' if self._stop.evaluation_due else ''}after step"
-            raise Stopped(self._stop.stopped_by, f"{where} {self.state.global_step:,}, which is saved", run.path)
+            later = "; its evaluation is made when the run goes on" if self._stop.evaluation_due else ""
+            message = f"stopped after step {self.state.global_step:,}, which is saved{later}"
+            raise Stopped(self._stop.stopped_by, message, run.path)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's own. Raises OutOfMemory, with what makes the same step in less memory."""

@@ -177,6 +177,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no recipe file": (["pretrain", "-r", "mine.yaml"], ["no recipe file mine.yaml"]),
     "no such file": ([*TUNE, "data.train=none.jsonl"], ["data.train: no such file: none.jsonl"]),
     "empty file": ([*TUNE, "data.train=empty.jsonl"], ["the train split holds no question"]),
+    "empty validation": ([*TUNE, "data.validation=empty.jsonl"], ["the validation split holds no"]),
+    "empty evaluation": (["eval", "answerer", "--task", "squad", "--data", "empty.jsonl"], ["the validation split holds no"]),
     "broken JSON": ([*TUNE, "data.train=broken.jsonl"], ["broken.jsonl:2: broken JSON"]),
     "misaligned": ([*TUNE, "data.train=misaligned.jsonl"], ["answer 'reed' is not at character 0"]),
     "duplicate": ([*TUNE, "data.train=twice.jsonl"], ["twice.jsonl:2: id 'q1' is taken by", "twice.jsonl:1"]),
