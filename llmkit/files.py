@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from llmkit.errors import UserError
 
@@ -41,7 +42,7 @@ def parse_json(text: str, path: Path, line: int | None = None) -> Any:
 
 def write_whole(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader sees all of it or nothing: write aside, fsync, rename."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    aside = path.with_name(f".{path.name}.{uuid4().hex}.partial")  # processes on two machines may have the same number
     try:
         with aside.open("wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
