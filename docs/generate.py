@@ -17,7 +17,8 @@ from typing import Any
 import typer
 
 from llmkit.cli import app
-from llmkit.recipe import FinetuneRecipe, PretrainRecipe, Section, TokenizeRecipe
+from llmkit.finetune_recipe import FinetuneRecipe, LabelRecipe, SpanRecipe, TagRecipe, TextRecipe
+from llmkit.recipe import PretrainRecipe, Section, TokenizeRecipe
 from llmkit.recipe_reading import kind_of, shipped_recipes, summary
 
 Schema = dict[str, Any]  # JSON schema, as pydantic writes it
@@ -36,9 +37,13 @@ override takes the place of what the file says of its alternatives: `train.time_
 OUTCOME = """\
 Results go to stdout, talk and progress to stderr. Exit codes: 0, 1 for what you can fix, 2 for a wrong command line,
 130 after Ctrl-C. A bug shows its traceback."""
+FINETUNE = "`llmkit finetune -r NAME_OR_PATH`, or `--task` alone: `llmkit tasks` says which task is of which kind"
 KINDS: dict[type[Section], tuple[str, str]] = {
     PretrainRecipe: ("Pretraining", "`llmkit pretrain -r NAME_OR_PATH`"),
-    FinetuneRecipe: ("Fine-tuning", "`llmkit finetune -r NAME_OR_PATH`"),
+    SpanRecipe: ("Fine-tuning: questions on passages", FINETUNE),
+    LabelRecipe: ("Fine-tuning: labels of texts", FINETUNE),
+    TagRecipe: ("Fine-tuning: tags of words", FINETUNE),
+    TextRecipe: ("Fine-tuning: texts into texts", FINETUNE),
     TokenizeRecipe: (
         "Tokenizing",
         "No file: `llmkit tokenize` takes sources by `-c`, and the rest as overrides",

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.console import result, table
-from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.errors import UserError
-from llmkit.evaluate import BATCH_SIZE, window_options
+from llmkit.evaluate import BATCH_SIZE, data_section
 from llmkit.files import read_text
 from llmkit.inference import outputs_of
 from llmkit.machine import choose, keep_memory, quiet
-from llmkit.models import trained_model
-from llmkit.recipe import DataSection
 from llmkit.rundir import RunDir
+from llmkit.task_models import trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Prediction
 
@@ -57,14 +55,18 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
     run = RunDir(Path(model))
     recipe = run.recipe() if (run.path / "recipe.yaml").is_file() else {}
     task = task_named(recipe.get("task", "squad"))
-    loaded = trained_model(model, task.head)
-    tokenizer = load_tokenizer(model)
-    data = DataSection(path="passage", **window_options(model, recipe.get("data", {})))
+    if task.head != "span":
+        raise UserError(
+            f"{model} was fine-tuned for {task.name}, which answers no questions",
+            remedy=f"give it a file of rows: llmkit predict {model} FILE -o OUTPUT",
+        )
+    loaded, codec = trained(model, task)
+    data = data_section(model, task, recipe.get("data", {}), "passage")
     examples = Dataset.from_list([{"id": "question", "question": question, "context": context}])
-    features = task.encode(examples, tokenizer, data, training=False)
-    outputs = outputs_of(loaded, features, tokenizer, BATCH_SIZE, bf16=choose("auto").bf16)
+    features = task.encode(examples, codec, data, training=False)
+    outputs = outputs_of(loaded, task.head, features, codec, BATCH_SIZE, bf16=choose("auto").bf16)
     assert outputs is not None
-    (prediction,) = task.decode(outputs, features, examples, data, threshold=run.null_threshold())
+    (prediction,) = task.decode(outputs, features, examples, codec, data, threshold=run.null_threshold())
     line = None if prediction.start is None else context.count("\n", 0, prediction.start) + 1
     return Answer(prediction, line, source)
 

@@ -6,12 +6,27 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
-from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_export import export
+from llmkit.cli_options import (
+    AsJson,
+    AutoBatch,
+    Data,
+    DryRun,
+    Model,
+    Output,
+    Overrides,
+    Processes,
+    Recipe,
+    Resume,
+    Split,
+    TaskName,
+)
+from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
 from llmkit.files import UNWRITABLE
@@ -111,6 +126,7 @@ def pretrain(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
     """Token shards (or text) → a pretrained BERT. Without -r: bert-base on Wikipedia and BookCorpus.
@@ -124,11 +140,12 @@ def pretrain(
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit import pretrain as story
+    from llmkit.stopping import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume)
+    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    _go(processes, lambda: story.finish_line(story.pretrain(prepared)))
+    _go(processes, lambda: story.finish_line(story.pretrain(prepared)), on_signal=HEARD)
 
 
 @app.command()
@@ -139,29 +156,35 @@ def finetune(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
     """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
 
+    A recipe serves all tasks of its kind: --task takes the place of the recipe's task, and with it of its data and
+    name, as far as overrides do not give these.
+
     \b
-    Example:
+    Examples:
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
+      llmkit finetune --task glue/sst2 --dry-run
     """
-    from llmkit.recipe import FinetuneRecipe
+    from llmkit.finetune_recipe import FinetuneRecipe
     from llmkit.recipe_reading import read_recipe
     from llmkit.tasks import TASKS, task_named
 
     if recipe is None and task is None:
         raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
-    settings = read_recipe(FinetuneRecipe, recipe or task_named(task or "").recipe, overrides or (), tasks=list(TASKS))
-    if task is not None and settings.task != task_named(task).name:
-        raise UserError(f"--task {task}, but the recipe is for {settings.task}", remedy="leave --task out")
+    name = recipe or task_named(task or "").recipe
+    chosen = [f"task={task_named(task).name}"] if task is not None else []
+    settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit import finetune as story
+    from llmkit.stopping import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume)
+    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    _go(processes, lambda: story.finish_line(story.finetune(prepared)))
+    _go(processes, lambda: story.finish_line(story.finetune(prepared)), on_signal=HEARD)
 
 
 @app.command(name="eval")
@@ -169,11 +192,13 @@ def evaluate(
     model: Annotated[
         str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
     ] = None,
-    task: TaskName = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="How data is read: `data.label_column=stars`."),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split of the data.")] = "validation",
+    task: TaskName = None,
+    data: Data = None,
+    split: Split = "validation",
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", help="Score this file in place of a model: `{id: text}`, or predictions.jsonl."),
@@ -195,6 +220,10 @@ def evaluate(
     from llmkit.console import print_json
     from llmkit.tasks import task_named
 
+    how = list(overrides or ())
+    if model is not None and model.startswith("data."):  # beside --predictions there is no model before it
+        how.insert(0, model)
+        model = None
     if (model is None) == (predictions is None):
         raise UserError("one thing is scored at a time", remedy="give a run or model, or --predictions FILE")
     if predictions is not None:
@@ -204,17 +233,17 @@ def evaluate(
             )
         if output is not None:
             raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
-        scores = story.evaluate_predictions(predictions, task_named(task), data, split)
-        print_json(scores) if as_json else story.show(scores, str(predictions))
+        scores = story.evaluate_predictions(predictions, task_named(task), data, split, how)
+        print_json(scores) if as_json else story.show(task_named(task), scores, str(predictions))
         return
     assert model is not None
     name = model
-    settings = story.settings_of(name, task, data)
+    settings = story.settings_of(name, task, data, how)
     story.check(name, settings, split, output)
 
     def run() -> None:
         scores = story.evaluate_model(name, settings, split, output)
-        print_json(scores) if as_json else story.show(scores, name)
+        print_json(scores) if as_json else story.show(settings.task, scores, name)
 
     _go(processes, run)
 
@@ -244,7 +273,7 @@ def ask(
         story.show(answer, text)
 
 
-for command in (verify, tasks, doctor):
+for command in (export, push, verify, tasks, doctor):
     app.command()(command)
 
 
@@ -265,49 +294,70 @@ def _root(
     pass
 
 
-def _go(processes: int | None, run: Callable[[], None], *, one_a_gpu: bool = True) -> None:
+def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
-    from llmkit.processes import check_launch, default_processes, end_group, launched, relaunch
+    from llmkit.console import warn
+    from llmkit.launch import relaunch, restart
+    from llmkit.out_of_memory import OutOfMemory
+    from llmkit.processes import check_launch, default_processes, end_group, launched
 
     check_launch(processes)
     count = processes or (default_processes() if one_a_gpu and not launched() else 1)
     if count > 1 and not launched():
-        raise typer.Exit(relaunch(count, sys.argv[1:]))
-    run()
-    end_group()
+        raise _Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
+    try:
+        run()
+    except OutOfMemory as error:
+        if not error.again or launched():
+            raise
+        warn(f"{error}: going on in smaller pieces from the last checkpoint")
+    else:
+        return end_group()
+    restart(sys.argv[1:])  # out of the handler, which holds on to what fills the memory
 
 
-def _fail(problems: Sequence[str], remedy: str) -> None:
-    from llmkit.console import fail
+class _Ended(Exception):
+    """The processes that this one started have ended, and it was said how."""
 
-    fail(problems, remedy)
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
 
 
 def main() -> None:
     """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
     try:
         app()
-    except UserError as error:
-        _fail(error.problems, error.remedy)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        _fail(
-            [f"{place}{os.strerror(error.errno)}"],
-            "make room or choose another folder, and run the command again",
-        )
-        sys.exit(1)
-    except Stopped as stop:
-        from llmkit.processes import rank
-
-        if rank() == 0:  # all processes stopped at the same step
-            _fail([str(stop)], stop.remedy)
-        sys.exit(stop.exit_code)
+    except _Ended as ended:
+        sys.exit(ended.exit_code)
     except SystemExit as stop:
         from llmkit.processes import launched
 
         if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
-            _fail(["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
+            remedy = "a run that has a checkpoint goes on with --resume, tokenizing from its last shard"
+            _end(130, ["stopped"], remedy)
         raise
+    except Stopped as stop:
+        _end(stop.exit_code, [str(stop)], stop.remedy)
+    except UserError as error:
+        _end(1, error.problems, error.remedy, again=getattr(error, "again", False))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            _end_with_bug(error)
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "make room or choose another folder, and run the command again"
+        _end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
+    except Exception as error:
+        _end_with_bug(error)
+
+
+def _end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False) -> NoReturn:
+    from llmkit.ends import end
+
+    end(code, problems, remedy, again=again)
+
+
+def _end_with_bug(error: Exception) -> NoReturn:
+    from llmkit.ends import end_with_bug
+
+    end_with_bug(error)

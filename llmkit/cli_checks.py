@@ -27,7 +27,7 @@ def verify(
     from llmkit.tasks import TASKS
 
     name = recipe or "tiny/pretrain"
-    settings = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=list(TASKS))
+    settings = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=TASKS)
     proofs = {"resume": story.verify_resume, "determinism": story.verify_determinism}
     proven = story.verify_packing(settings) if what == "packing" else proofs[what](settings, processes)
     raise typer.Exit(0 if proven else 1)

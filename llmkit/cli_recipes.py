@@ -83,5 +83,5 @@ def recipes_check(
     from llmkit.recipe_reading import dump, kind_of, locate, read_recipe
     from llmkit.tasks import TASKS
 
-    recipe = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=list(TASKS))
+    recipe = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=TASKS)
     result(dump(recipe).rstrip())

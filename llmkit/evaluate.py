@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from llmkit.console import is_main, say, table
-from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.errors import UserError
 from llmkit.features import features_of
 from llmkit.files import parse_json, read_text
+from llmkit.finetune_recipe import DataSection, data_class
 from llmkit.inference import TaskEvaluation
 from llmkit.machine import choose, keep_memory, quiet
-from llmkit.models import describe, positions_of, trained_model
+from llmkit.models import describe, positions_of
 from llmkit.processes import start_group
-from llmkit.recipe import DataSection
+from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
+from llmkit.task_models import check_labels, trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction, Task
+from llmkit.tasks.loading import load_examples
 
 BATCH_SIZE = 32
 
@@ -28,16 +32,16 @@ BATCH_SIZE = 32
 class Settings:
     """What a run says of how it is to be evaluated."""
 
-    task: Task
+    task: Task[Any]
     data: DataSection
     threshold: float | None
 
 
-def settings_of(model: str, task: str | None, data: str | None) -> Settings:
+def settings_of(model: str, task: str | None, data: str | None, overrides: Sequence[str] = ()) -> Settings:
     """The task, data and null threshold for a run or checkpoint: the run's own, where it has any.
 
-    `data` names other data than the run's: a Hub id, folder or file. Raises UserError where the model says
-    nothing of a task or data and none is given.
+    `data` names other data than the run's: a Hub id, folder or file. `overrides` say how it is read. Raises UserError
+    where the model says nothing of a task or data and none is given.
     """
     recipe: dict[str, Any] = {}
     threshold = None
@@ -51,35 +55,64 @@ def settings_of(model: str, task: str | None, data: str | None) -> Settings:
     own = recipe.get("data", {})
     if data is None and not own:
         raise UserError(f"{model} does not say what data to evaluate it on", remedy="name it: --data PATH")
-    section = DataSection(**window_options(model, own), **data_origin(data)) if data is not None else DataSection(**own)
-    return Settings(task_named(name), section, threshold if task in (None, recipe.get("task")) else None)
+    chosen = task_named(name)
+    if recipe.get("task") is not None and task_named(recipe["task"]).head != chosen.head:
+        raise UserError(
+            f"{model} was fine-tuned for {recipe['task']}, whose answers are of another kind than those of {name}",
+            remedy="leave --task out",
+        )
+    section = _overridden(data_section(model, chosen, own, data), overrides)
+    return Settings(chosen, section, threshold if task in (None, recipe.get("task")) else None)
 
 
-def window_options(model: str, own: dict[str, Any]) -> dict[str, Any]:
-    """How to cut windows: as the run's `own` data section says; for a checkpoint, by default or as long as it can."""
-    if own:
-        return {key: own[key] for key in ("max_length", "doc_stride", "max_answer_length") if key in own}
-    positions = positions_of(model)
-    if positions is None or positions >= DataSection.model_fields["max_length"].default:
-        return {}
-    return {"max_length": positions, "doc_stride": positions // 3}
+def data_section(model: str, task: Task[Any], own: dict[str, Any], data: str | None) -> DataSection:
+    """The run's `own` data section, from other `data` where these are given.
+
+    For a checkpoint, which has none, the default one, with inputs no longer than the model can read. Raises UserError
+    where a run's own is not valid.
+    """
+    kind = data_class(task.head)
+    options = {key: value for key, value in own.items() if data is None or key not in DataSection.origin()}
+    positions = None if own else positions_of(model)
+    if positions is not None and positions < kind.model_fields["max_length"].default:
+        options["max_length"] = positions
+        if "doc_stride" in kind.model_fields:
+            options["doc_stride"] = positions // 3
+    try:
+        return kind(**options, **(data_origin(data, task) if data is not None else {}))
+    except ValidationError as error:
+        raise UserError(
+            f"{model}: the data section of its recipe is not valid: {error.errors()[0]['msg']}", remedy="correct it"
+        ) from None
 
 
-def data_origin(data: str) -> dict[str, Any]:
+def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
     """A file stands for every split; anything else is a folder, a Hub id or `demo`."""
     if Path(data).is_file():
         return {"train": data, "validation": data, "test": data}
-    return {"path": data}
+    return {"path": data, "name": task.hub_name if data == task.hub_id else None}
+
+
+def _overridden(data: DataSection, overrides: Sequence[str]) -> DataSection:
+    for override in overrides:
+        if not override.startswith("data."):
+            raise UserError(
+                f"override {override}: what is evaluated on is all there is to override here",
+                remedy="give keys of data, for instance data.label_column=stars",
+            )
+    keys = [override.removeprefix("data.") for override in overrides]
+    return recipe_from(type(data), data.model_dump(exclude_none=True), keys)
 
 
 def check(model: str, settings: Settings, split: str, output: Path | None) -> None:
     """Load and check everything once, before processes are started. Raises UserError."""
     check_output(output)
     quiet()
-    tokenizer = load_tokenizer(model)
-    trained_model(model, settings.task.head)
-    examples = settings.task.load(settings.data, [split])[split]
-    features_of(settings.task, examples, tokenizer, settings.data, training=False)
+    _, codec = trained(model, settings.task)
+    examples = load_examples(settings.task, settings.data, [split])[split]
+    if settings.task.head == "label" and len(codec.labels) > 1:  # one output is a number
+        check_labels(model, codec, examples)
+    features_of(settings.task, examples, codec, settings.data, training=False)
 
 
 def evaluate_model(model: str, settings: Settings, split: str, output: Path | None) -> dict[str, Any]:
@@ -87,15 +120,14 @@ def evaluate_model(model: str, settings: Settings, split: str, output: Path | No
     check_output(output)
     quiet()
     keep_memory()
-    tokenizer = load_tokenizer(model)
-    loaded = trained_model(model, settings.task.head)
-    examples = settings.task.load(settings.data, [split])[split]
-    features = features_of(settings.task, examples, tokenizer, settings.data, training=False)
+    loaded, codec = trained(model, settings.task)
+    examples = load_examples(settings.task, settings.data, [split])[split]
+    features = features_of(settings.task, examples, codec, settings.data, training=False)
     device = start_group()
     choice = choose("auto")
-    say(f"{describe(loaded)} on {len(examples):,} examples, {len(features):,} windows; {choice.why}")
+    say(f"{describe(loaded)} on {len(examples):,} examples; {choice.why}")
     evaluation = TaskEvaluation(
-        settings.task, examples, features, tokenizer, settings.data, batch_size=BATCH_SIZE, bf16=choice.bf16
+        settings.task, examples, features, codec, settings.data, batch_size=BATCH_SIZE, bf16=choice.bf16
     )
     scores = evaluation(loaded.to(device), settings.threshold)
     if output is not None and is_main():
@@ -103,10 +135,13 @@ def evaluate_model(model: str, settings: Settings, split: str, output: Path | No
     return scores
 
 
-def evaluate_predictions(file: Path, task: Task, data: str, split: str) -> dict[str, Any]:
+def evaluate_predictions(
+    file: Path, task: Task[Any], data: str, split: str, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Scores of a predictions file: ours (JSON lines) or the official one (`{id: text}`)."""
     quiet()
-    examples = task.load(DataSection(**data_origin(data)), [split])[split]
+    section = _overridden(data_class(task.head)(**data_origin(data, task)), overrides)
+    examples = load_examples(task, section, [split])[split]
     predictions = read_predictions(file)
     known = set(examples["id"])
     strangers = [p.id for p in predictions if p.id not in known]
@@ -114,8 +149,8 @@ def evaluate_predictions(file: Path, task: Task, data: str, split: str) -> dict[
         raise UserError(f"{file}: none of its ids is in {data}", remedy="check --data and --split")
     missing = len(known) - (len(predictions) - len(strangers))
     if missing:
-        say(f"{missing:,} of {len(known):,} questions have no prediction and score 0")
-    return task.score([p for p in predictions if p.id in known], examples)
+        say(f"{missing:,} of {len(known):,} {task.item}s have no prediction and score 0")
+    return task.score([p for p in predictions if p.id in known], examples, section)
 
 
 def read_predictions(file: Path) -> list[Prediction]:
@@ -139,19 +174,21 @@ def read_predictions(file: Path) -> list[Prediction]:
     return predictions
 
 
-def show(scores: dict[str, Any], title: str) -> None:
+def show(task: Task[Any], scores: dict[str, Any], title: str) -> None:
     """Scores as a table on stdout."""
 
     def interval(name: str) -> str:
         ends = scores.get(f"{name}_interval")
         return f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
 
-    rows = [[name, f"{scores[name]:.2f}", interval(name)] for name in ("exact_match", "f1")]
+    plain = [name for name, value in scores.items() if isinstance(value, float) and f"{name}_interval" in scores]
+    names = dict.fromkeys([*task.headline, *plain])
+    rows = [[name, f"{scores[name]:.2f}", interval(name)] for name in names]
     for part in ("HasAns", "NoAns"):
         if f"{part}_f1" in scores:
             count = f"{scores[f'{part}_total']:,} questions"
             rows.append([f"{part} f1", f"{scores[f'{part}_f1']:.2f}", count])
-    table(["score", ">percent", "95 % interval"], rows, title=f"{title}, {scores['total']:,} questions")
+    table(["score", ">percent", "95 % interval"], rows, title=f"{title}, {scores['total']:,} {task.item}s")
     if tuned := scores.get("tuned"):
         on, held = tuned["tuned_on"], tuned["reported_on"]
         table(

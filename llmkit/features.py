@@ -13,35 +13,33 @@ from typing import TYPE_CHECKING, Any
 from llmkit.cache import cached
 from llmkit.corpus.vocabulary import tokenizer_fingerprint
 from llmkit.files import to_json, write_whole
-from llmkit.recipe import DataSection
-from llmkit.tasks.base import Task
+from llmkit.finetune_recipe import DataSection
+from llmkit.tasks.base import Codec, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerFast
 
-FORMAT = 2  # of the folders that features are kept in
-# Options that say where examples come from: what came from there is part of the key already.
-_ORIGIN = {"path", "name", "revision", "train", "validation", "test"}
+FORMAT = 3  # of the folders that features are kept in
 
 
-def features_of(
-    task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: DataSection, *, training: bool
-) -> Dataset:
+def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSection, *, training: bool) -> Dataset:
     """The task's features, memory-mapped from the cache; encoded now where they are not there yet."""
     from datasets import load_from_disk
 
     key = {
         "format": FORMAT,
         "code": _code_fingerprint(task),
-        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "tokenizer": tokenizer_fingerprint(codec.tokenizer),
+        "targets": tokenizer_fingerprint(codec.target_tokenizer),
+        "decoder_start": codec.decoder_start,
+        "labels": codec.labels,
         "examples": examples_fingerprint(examples),
-        "options": data.model_dump(exclude=_ORIGIN),
+        "options": data.model_dump(exclude=set(data.origin())),  # what came from there is part of the key already
         "training": training,
     }
 
     def build(aside: Path) -> None:
-        task.encode(examples, tokenizer, data, training=training).save_to_disk(str(aside))
+        task.encode(examples, codec, data, training=training).save_to_disk(str(aside))
         write_whole(aside / "manifest.json", to_json({"key": key}))
 
     return load_from_disk(str(cached("features", key, build)))
@@ -53,6 +51,6 @@ def examples_fingerprint(examples: Dataset) -> str:
     return hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _code_fingerprint(task: Task) -> str:
+def _code_fingerprint(task: Task[Any]) -> str:
     """Hash of the module that encodes: what older code encoded is not found again."""
     return hashlib.sha256(inspect.getsource(sys.modules[type(task).__module__]).encode()).hexdigest()[:20]

@@ -5,35 +5,43 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
 from llmkit.batching import Collator, EpochBatches, Features
-from llmkit.console import is_main, say
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.console import is_main, say, warn
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.evaluate import show
 from llmkit.features import examples_fingerprint, features_of
+from llmkit.finetune_recipe import FinetuneRecipe, TextTrainSection
+from llmkit.heads import HEADS, loss_of_tokens
 from llmkit.inference import TaskEvaluation
-from llmkit.machine import environment, quiet
-from llmkit.models import describe, model_for_task
+from llmkit.machine import choose, environment, quiet
+from llmkit.model_card import write_card
+from llmkit.models import describe
 from llmkit.pace import Pace
-from llmkit.recipe import FinetuneRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
 from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
+from llmkit.task_models import codec_to_train, model_to_train
 from llmkit.tasks import task_named
-from llmkit.tasks.base import Prediction, Task
-from llmkit.training import Trainer, save_model, training_arguments
+from llmkit.tasks.base import Codec, Prediction, Task
+from llmkit.tasks.labels import shares, strangers
+from llmkit.tasks.loading import load_examples
+from llmkit.training import Trainer, save_model
+from llmkit.training_arguments import training_arguments
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
+    from transformers import PreTrainedModel, TrainingArguments
 
 TRIED_WINDOWS = 96  # of the validation set, in a dry run
 
@@ -45,27 +53,28 @@ class Prepared:
     recipe: FinetuneRecipe
     run: RunDir
     resume: bool
-    task: Task
-    tokenizer: PreTrainedTokenizerFast
+    auto_batch: bool
+    task: Task[Any]
+    codec: Codec
     model: PreTrainedModel
     examples: DatasetDict
     train: Dataset
     validation: Dataset
 
 
-def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False) -> Prepared:
+def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Prepared:
     """Load and check the model and the data. Raises UserError; writes nothing but the cache."""
     quiet()
     run = open_run(output or Path("runs") / recipe.name, resume=resume)
     if resume:
-        check_same_recipe(run, recipe)
+        recipe = check_same_recipe(run, recipe)
     task = task_named(recipe.task)
-    tokenizer = load_tokenizer(str(recipe.model.tokenizer or recipe.model.pretrained))
-    model = seeded_model(recipe, task, tokenizer)
-    examples = task.load(recipe.data, ["train", "validation"])
-    train = features_of(task, examples["train"], tokenizer, recipe.data, training=True)
-    validation = features_of(task, examples["validation"], tokenizer, recipe.data, training=False)
-    prepared = Prepared(recipe, run, resume, task, tokenizer, model, examples, train, validation)
+    examples = load_examples(task, recipe.data, ["train", "validation"])
+    codec = codec_to_train(recipe, task, examples["train"])
+    model = model_to_train(recipe, task, codec)
+    train = features_of(task, examples["train"], codec, recipe.data, training=True)
+    validation = features_of(task, examples["validation"], codec, recipe.data, training=False)
+    prepared = Prepared(recipe, run, resume, auto_batch, task, codec, model, examples, train, validation)
     if resume:
         check_same_data(run, data_of(prepared))
     return prepared
@@ -73,19 +82,21 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
 
 def introduce(prepared: Prepared) -> None:
     """Say what is about to be trained, on what."""
+    say(f"computing on {choose(prepared.recipe.train.bf16).why}")
     say(f"model: {describe(prepared.model)}")
     for name, features in (("train", prepared.train), ("validation", prepared.validation)):
         mean = float(np.mean(features["length"]))
         examples = f"{len(prepared.examples[name]):,} examples"
-        say(f"{name}: {examples}, {len(features):,} windows of {mean:.0f} tokens on average")
-
-
-def seeded_model(recipe: FinetuneRecipe, task: Task, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """The model to train; its fresh weights follow from the recipe's seed."""
-    from transformers import set_seed
-
-    set_seed(recipe.train.seed)
-    return model_for_task(recipe.model, task.head, tokenizer, recipe.data.max_length)
+        inputs = f"{len(features):,} windows" if prepared.task.head == "span" else "inputs"
+        say(f"{name}: {examples}, {inputs} of {mean:.0f} tokens on average")
+        cut = sum(features["cut"]) if "cut" in features.column_names else 0
+        if cut:
+            say(f"{name}: {cut:,} of them are longer than data.max_length {prepared.recipe.data.max_length}, and cut")
+    train, validation = prepared.examples["train"], prepared.examples["validation"]
+    if prepared.task.head == "label" and len(prepared.codec.labels) > 1:
+        say(shares(train))
+        if unknown := strangers(validation, train["label"][:], "the training examples never show"):
+            warn(f"validation: {unknown}")
 
 
 def finetune(prepared: Prepared) -> RunDir:
@@ -93,23 +104,35 @@ def finetune(prepared: Prepared) -> RunDir:
     run = prepared.run
     with hold(run):
         introduce(prepared)
+        if prepared.auto_batch:
+            prepared = fitted_to_memory(prepared)
         trainer, best = trainer_for(prepared, run)
         if is_main():
-            start(run, dump(prepared.recipe), environment(data_of(prepared)))
-        trainer.go(run, resume=prepared.resume)
+            start(run, dump(prepared.recipe), environment(data_of(prepared), sizes_of(prepared)))
+        with smaller_next_time(run, prepared.recipe) if prepared.auto_batch else nullcontext():
+            noted = pieces_of(prepared.recipe) if prepared.auto_batch else {}
+            trainer.go(run, resume=prepared.resume, noted=noted)
         # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
         if best.score != trainer.state.best_metric:
             best.assess(prepared.model)
-        save_model(trainer, run)
+        save_model(trainer, run, prepared.codec.own_target_tokenizer)
         if is_main():
             run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
             run.write_json("metrics.json", best.scores)
+            write_card(run)
     return run
+
+
+def fitted_to_memory(prepared: Prepared) -> Prepared:
+    """The same run, in pieces that fit into memory."""
+    trial = replace(prepared, model=deepcopy(prepared.model))
+    longest = np.argsort(-np.asarray(prepared.train["length"]), kind="stable").tolist()
+    return replace(prepared, recipe=fitted(prepared.recipe, lambda run: trainer_for(trial, run)[0], longest))
 
 
 def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
     """The trainer, and what it remembers of its evaluations. With several processes this starts their group."""
-    recipe, task, tokenizer = prepared.recipe, prepared.task, prepared.tokenizer
+    recipe, task, codec = prepared.recipe, prepared.task, prepared.codec
     arguments = training_arguments(recipe.train, run, metric=task.metric, higher_is_better=True)
     best = Best(evaluation_of(prepared, prepared.validation, arguments), task)
     pace = Pace(recipe.train)
@@ -117,7 +140,7 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
         len(prepared.train),
         arguments.per_device_train_batch_size,
         recipe.train.seed,
-        lengths=np.asarray(prepared.train["length"]),
+        lengths=lengths_of(prepared.train),
         group=arguments.gradient_accumulation_steps * arguments.world_size,
     )
     trainer = Trainer(
@@ -125,14 +148,23 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
         arguments,
         data=Features(prepared.train, prepared.examples["train"]["id"]),
         batches=batches,
-        collate=Collator(tokenizer.pad_token_id or 0, tokenizer.model_input_names),
+        collate=Collator(codec),
         assess=best.assess,
         pace=pace,
         report=Report(run, pace, "finetune", prepared.model, arguments),
         keep=recipe.train.save_total_limit,
-        tokenizer=tokenizer,
+        tokenizer=codec.tokenizer,
+        loss=loss_of_tokens(recipe.train.label_smoothing_factor)
+        if isinstance(recipe.train, TextTrainSection)
+        else HEADS[task.head].loss,
     )
     return trainer, best
+
+
+def lengths_of(features: Dataset) -> np.ndarray[Any, np.dtype[Any]]:
+    """Tokens of each feature, those of a target too: what goes together, and how long it takes, follows them."""
+    lengths = np.asarray(features["length"])
+    return lengths + np.asarray(features["target_length"]) if "target_length" in features.column_names else lengths
 
 
 def evaluation_of(prepared: Prepared, features: Dataset, arguments: TrainingArguments) -> TaskEvaluation:
@@ -141,7 +173,7 @@ def evaluation_of(prepared: Prepared, features: Dataset, arguments: TrainingArgu
         prepared.task,
         prepared.examples["validation"],
         features,
-        prepared.tokenizer,
+        prepared.codec,
         prepared.recipe.data,
         batch_size=arguments.per_device_eval_batch_size,
         bf16=arguments.bf16,
@@ -151,6 +183,8 @@ def evaluation_of(prepared: Prepared, features: Dataset, arguments: TrainingArgu
 def dry_run(prepared: Prepared) -> None:
     """Say what the run would be, and what it would take: a few of its steps are tried."""
     introduce(prepared)
+    if prepared.auto_batch:
+        prepared = fitted_to_memory(prepared)
     validation = prepared.validation
     lengths = np.asarray(validation["length"])
     some = np.unique(np.linspace(0, len(lengths) - 1, TRIED_WINDOWS).astype(int))
@@ -164,15 +198,18 @@ def dry_run(prepared: Prepared) -> None:
             outputs(model)
             return (time.perf_counter() - began) * float(lengths.sum() / lengths[some].sum())
 
-        show_estimate(estimate(trainer, prepared.recipe.train, np.asarray(prepared.train["length"]), tried))
+        show_estimate(estimate(trainer, prepared.recipe.train, lengths_of(prepared.train), tried))
 
 
 def finish_line(run: RunDir) -> None:
     """The run's scores, and what can be done with it."""
     if not is_main():
         return
-    show(json.loads((run.path / "metrics.json").read_text(encoding="utf-8")), str(run.path))
-    say(f'ask it: llmkit ask {run.path} -q "…" -f FILE      score it elsewhere: llmkit eval {run.path} --data FILE')
+    task = task_named(run.recipe()["task"])
+    show(task, json.loads((run.path / "metrics.json").read_text(encoding="utf-8")), str(run.path))
+    use = f'ask it: llmkit ask {run.path} -q "…" -f FILE' if task.head == "span" else ""
+    use = use or f"use it: llmkit predict {run.path} FILE -o OUTPUT"
+    say(f"{use}      score it elsewhere: llmkit eval {run.path} --data FILE")
 
 
 def data_of(prepared: Prepared) -> dict[str, str]:
@@ -180,10 +217,15 @@ def data_of(prepared: Prepared) -> dict[str, str]:
     return {name: examples_fingerprint(examples) for name, examples in prepared.examples.items()}
 
 
+def sizes_of(prepared: Prepared) -> dict[str, dict[str, int]]:
+    """How much data that is."""
+    return {name: {"examples": len(examples)} for name, examples in prepared.examples.items()}
+
+
 class Best:
     """Remembers scores and predictions of the best evaluation, so that they need not be made twice."""
 
-    def __init__(self, evaluation: TaskEvaluation, task: Task) -> None:
+    def __init__(self, evaluation: TaskEvaluation, task: Task[Any]) -> None:
         self._evaluation, self._task = evaluation, task
         self.score: float | None = None
         self.scores: dict[str, Any] = {}

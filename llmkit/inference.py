@@ -11,37 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 from llmkit.batching import Collator
 from llmkit.console import Progress, count, duration
+from llmkit.finetune_recipe import DataSection, Head
+from llmkit.heads import HEADS
+from llmkit.out_of_memory import evaluating
 from llmkit.processes import from_first, sharded, world_size
-from llmkit.recipe import DataSection
-from llmkit.tasks.base import Outputs, Prediction, Task
+from llmkit.tasks.base import Codec, Outputs, Prediction, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# What a model with a span head gives for every token.
-SPAN_OUTPUTS = ("start_logits", "end_logits")
-
 
 def outputs_of(
-    model: PreTrainedModel,
-    features: Dataset,
-    tokenizer: PreTrainedTokenizerFast,
-    batch_size: int,
-    *,
-    bf16: bool,
+    model: PreTrainedModel, head: Head, features: Dataset, codec: Codec, batch_size: int, *, bf16: bool
 ) -> list[Outputs] | None:
-    """Start and end logits of every feature, float32, cut to its length; None except on the first process.
+    """What a model's head says of every feature; None except on the first process.
 
     Features go through the model in order of length, so that next to nothing is padded.
     """
     lengths = np.asarray(features["length"])
     order = np.argsort(-lengths, kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    collate = Collator(tokenizer.pad_token_id or 0, tokenizer.model_input_names)
+    collate = Collator(codec)
     inputs = features.select_columns(
         [n for n in ("input_ids", "token_type_ids", "length") if n in features.column_names]
     )
@@ -52,22 +46,24 @@ def outputs_of(
 
     with Progress("evaluating") as progress:
 
-        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> list[dict[str, Any]]:
+        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> list[Outputs]:
             nonlocal done, tokens
             rows = inputs[numbers]
             columns = list(rows)
             batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                out = model(**{name: tensor.to(device) for name, tensor in batch.items()})
-            arrays = {name: out[name].float().cpu().numpy() for name in SPAN_OUTPUTS}
+            with (
+                evaluating(*batch["input_ids"].shape),
+                torch.inference_mode(),
+                torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+            ):
+                found = HEADS[head].outputs(
+                    model, {name: tensor.to(device) for name, tensor in batch.items()}, lengths[numbers].tolist()
+                )
             done, tokens = done + len(numbers), tokens + int(lengths[numbers].sum())
             seconds = time.monotonic() - began
             left = max(0.0, (share - tokens) * seconds / tokens)  # by tokens: the long windows come first
-            progress({"": f"{done:,} windows", "tokens/s": count(tokens / seconds), "left": duration(left)})
-            return [
-                {name: array[i, : lengths[number]].copy() for name, array in arrays.items()}
-                for i, number in enumerate(numbers)
-            ]
+            progress({"": f"{done:,} of {len(order):,}", "tokens/s": count(tokens / seconds), "left": duration(left)})
+            return found
 
         results = sharded(batches, work)
     if results is None:
@@ -87,23 +83,23 @@ class TaskEvaluation:
 
     def __init__(
         self,
-        task: Task,
+        task: Task[Any],
         examples: Dataset,
         features: Dataset,
-        tokenizer: PreTrainedTokenizerFast,
+        codec: Codec,
         data: DataSection,
         *,
         batch_size: int,
         bf16: bool,
     ) -> None:
         self._task, self._examples, self._features = task, examples, features
-        self._tokenizer, self._data, self._batch_size, self._bf16 = tokenizer, data, batch_size, bf16
+        self._codec, self._data, self._batch_size, self._bf16 = codec, data, batch_size, bf16
         self.predictions: Sequence[Prediction] = ()
         self.scores: dict[str, Any] = {}
 
     def outputs(self, model: PreTrainedModel) -> list[Outputs] | None:
         """What the model says of every feature; None except on the first process."""
-        return outputs_of(model, self._features, self._tokenizer, self._batch_size, bf16=self._bf16)
+        return outputs_of(model, self._task.head, self._features, self._codec, self._batch_size, bf16=self._bf16)
 
     def __call__(self, model: PreTrainedModel, threshold: float | None = None) -> dict[str, Any]:
         """The task's scores of a model, in percent."""
@@ -111,8 +107,8 @@ class TaskEvaluation:
         scores = None
         if outputs is not None:
             self.predictions = self._task.decode(
-                outputs, self._features, self._examples, self._data, threshold=threshold
+                outputs, self._features, self._examples, self._codec, self._data, threshold=threshold
             )
-            scores = self._task.score(self.predictions, self._examples)
+            scores = self._task.score(self.predictions, self._examples, self._data)
         self.scores = from_first(scores)
         return self.scores

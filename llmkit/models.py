@@ -3,29 +3,25 @@ only what the loss reads."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import (
-    AutoConfig,
-    AutoModelForQuestionAnswering,
-    BertConfig,
-    BertForQuestionAnswering,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, BertConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
 from llmkit.console import say
 from llmkit.errors import UserError
+from llmkit.finetune_recipe import FinetuneModelSection, FinetuneRecipe, Head
+from llmkit.heads import HEADS
 from llmkit.hub import reading_from_the_hub
 from llmkit.packed_attention import isolation
-from llmkit.recipe import BertShape, FinetuneModelSection, ModelSection
+from llmkit.recipe import BertShape, ModelSection
 from llmkit.rundir import resolve_model
+from llmkit.tasks.base import Codec
 
 
 class BertForMaskedLM(transformers.BertForMaskedLM):
@@ -68,10 +64,10 @@ def model_for_pretraining(
     Raises UserError where a checkpoint is no BERT or its vocabulary is not the corpus's.
     """
     if section.config is not None:
-        return BertForMaskedLM(_bert_config(section.config, tokenizer))
+        return BertForMaskedLM(bert_config(section.config, tokenizer))
     assert section.pretrained is not None
     path = resolve_model(section.pretrained)
-    config = _config_of(path)
+    config = config_of(path)
     if config.model_type != "bert":
         raise UserError(
             f"{section.pretrained} is a {config.model_type} model", remedy="pretraining goes on from a BERT"
@@ -84,58 +80,91 @@ def model_for_pretraining(
             remedy=f"set corpus.block_size={config.max_position_embeddings}",
         )
     model: BertForMaskedLM
-    model, info = _load(BertForMaskedLM, path)
+    model, info = load(BertForMaskedLM, path)
     if fresh := _fresh(info):
         say(f"{section.pretrained} has no masked-LM head: {', '.join(fresh)} starts from random weights")
     return model
 
 
-def model_for_task(
-    section: FinetuneModelSection, head: Literal["span"], tokenizer: PreTrainedTokenizerFast, max_length: int
-) -> PreTrainedModel:
-    """A model to fine-tune: a checkpoint's encoder, or a BERT of random weights, with the task's head."""
+def model_for_task(recipe: FinetuneRecipe, head: Head, codec: Codec) -> PreTrainedModel:
+    """A model to fine-tune: a checkpoint's encoder, or a BERT of random weights, with the task's head.
+
+    Raises UserError where the checkpoint cannot be loaded or does not suit the tokenizer or the length of inputs.
+    """
+    section, max_length = recipe.model, recipe.data.max_length
+    kind = HEADS[head]
     if section.config is not None:
-        model: PreTrainedModel = BertForQuestionAnswering(_bert_config(section.config, tokenizer))
-        positions = section.config.max_position_embeddings
-        name = "model.config"
+        name, positions = "model.config", section.config.max_position_embeddings
+        config = bert_config(section.config, codec.tokenizer)
+        _set_labels(config, codec.labels)
+        model: PreTrainedModel = kind.fresh(config)
     else:
         assert section.pretrained is not None
         name, path = section.pretrained, resolve_model(section.pretrained)
-        config = _config_of(path)
-        _check_vocabulary(tokenizer, config, name)
+        config = config_of(path)
+        _check_vocabulary(codec.tokenizer, config, name)
         positions = getattr(config, "max_position_embeddings", max_length)
-        for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name, and that of others
-            if hasattr(config, key):
-                setattr(config, key, section.attention_probs_dropout_prob or 0.0)
-        model, info = _load(AutoModelForQuestionAnswering, path, config=config)
-        if fresh := _fresh(info):
-            say(f"{name} has no question-answering head yet: {', '.join(fresh)} starts from random weights")
+        set_attention_dropout(config, section)
+        _set_labels(config, codec.labels)
+        model, info = load(kind.auto, path, config=config, ignore_mismatched_sizes=bool(codec.labels))
+        if fresh := _fresh(info, pooler=head == "label"):
+            say(f"{name} has no such {kind.noun} head yet: {', '.join(fresh)} starts from random weights")
+    check_length(max_length, positions, name)
+    return model
+
+
+def check_length(max_length: int, positions: int, name: str) -> None:
+    """Raises UserError where inputs may be longer than a model can read."""
     if max_length > positions:
         raise UserError(
             f"data.max_length {max_length} exceeds the {positions} positions of {name}",
-            remedy=f"set data.max_length={positions} and a data.doc_stride of about a third of it",
+            remedy=f"set data.max_length={positions} (and a data.doc_stride, where there is one, of a third of it)",
         )
-    return model
 
 
-def trained_model(name: str, head: Literal["span"]) -> PreTrainedModel:
+def _set_labels(config: Any, labels: tuple[str, ...]) -> None:
+    if labels:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: number for number, label in enumerate(labels)}
+        # With one output others would take it for a share, and a checkpoint may say so of the head it had.
+        config.problem_type = "regression" if len(labels) == 1 else None
+
+
+def set_attention_dropout(config: Any, section: FinetuneModelSection) -> None:
+    """Attention dropout of a checkpoint as the recipe says."""
+    for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name, and that of others
+        if hasattr(config, key):
+            setattr(config, key, section.attention_probs_dropout_prob or 0.0)
+
+
+def trained_model(name: str, head: Head) -> PreTrainedModel:
     """A model that has the head already, to evaluate or to ask. Raises UserError where it has another."""
     path = resolve_model(name)
-    config = _config_of(path)
+    config = config_of(path)
+    noun = HEADS[head].noun
+    had = ", ".join(config.architectures or []) or config.model_type
+    wrong = UserError(
+        f"{name} has no {noun} head (it is a {had})",
+        remedy=f"fine-tune it first: llmkit finetune --task TASK model.pretrained={name}",
+    )
+    if head == "text" and not config.is_encoder_decoder:
+        raise wrong
     model: PreTrainedModel
-    model, info = _load(AutoModelForQuestionAnswering, path)
-    if _fresh(info):
-        had = ", ".join(config.architectures or []) or config.model_type
-        raise UserError(
-            f"{name} has no question-answering head (it is a {had})",
-            remedy=f"fine-tune it first: llmkit finetune --task squad model.pretrained={name}",
-        )
+    model, info = load(HEADS[head].auto, path)
+    if _fresh(info, pooler=head == "label"):
+        raise wrong
     return model
+
+
+def labels_of(model: PreTrainedModel) -> tuple[str, ...]:
+    """The labels of a model that has some, by number."""
+    names: dict[Any, str] = dict(model.config.id2label or {})
+    return tuple(names[number] for number in sorted(names, key=int))
 
 
 def positions_of(name: str) -> int | None:
     """The longest input of a run's model or a checkpoint, in tokens; None where it has no limit."""
-    positions: int | None = getattr(_config_of(resolve_model(name)), "max_position_embeddings", None)
+    positions: int | None = getattr(config_of(resolve_model(name)), "max_position_embeddings", None)
     return positions
 
 
@@ -143,15 +172,20 @@ def describe(model: PreTrainedModel) -> str:
     """One line: class, layers, width, parameters."""
     config = model.config
     parameters = sum(p.numel() for p in model.parameters())
-    shape = f"{getattr(config, 'num_hidden_layers', '?')} × {getattr(config, 'hidden_size', '?')}"
+    halves = [config.encoder, config.decoder] if config.model_type == "encoder-decoder" else [config]
+    shape = " + ".join(
+        f"{getattr(half, 'num_hidden_layers', '?')} × {getattr(half, 'hidden_size', '?')}" for half in halves
+    )
     return f"{type(model).__name__}, {shape}, {parameters / 1e6:.1f} M parameters"
 
 
-def _bert_config(shape: BertShape, tokenizer: PreTrainedTokenizerFast) -> BertConfig:
+def bert_config(shape: BertShape, tokenizer: PreTrainedTokenizerFast) -> BertConfig:
+    """The configuration of a BERT of this shape for this vocabulary."""
     return BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **shape.model_dump())
 
 
-def _config_of(path: str) -> Any:
+def config_of(path: str) -> Any:
+    """A checkpoint's configuration. Raises UserError where there is none that transformers reads."""
     try:
         with reading_from_the_hub("model", path):
             return AutoConfig.from_pretrained(path, trust_remote_code=False)
@@ -170,7 +204,7 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, config: Any, name: str
         )
 
 
-def _load(kind: Any, path: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+def load(kind: Any, path: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     """Weights in float32 from safetensors, and what was missing among them."""
     try:
         with reading_from_the_hub("model", path):
@@ -190,6 +224,8 @@ def _load(kind: Any, path: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     return model, info
 
 
-def _fresh(info: dict[str, Any]) -> list[str]:
-    """Top-level modules that the checkpoint did not hold, a pooler that is not used aside."""
-    return sorted({name.split(".")[0] for name in info["missing_keys"] if "pooler" not in name})
+def _fresh(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
+    """Modules that the checkpoint did not hold, or in another size. Few heads use the pooler."""
+    names = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
+    modules = {"pooler" if ".pooler." in name else name.split(".")[0] for name in names}
+    return sorted(modules if pooler else modules - {"pooler"})

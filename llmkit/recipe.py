@@ -1,4 +1,5 @@
-"""What a run is told: typed, closed, frozen. `recipe_reading.py` makes these from YAML and overrides.
+"""What a run of tokenizing or pretraining is told: typed, closed, frozen. `finetune_recipe.py` has the rest, and
+`recipe_reading.py` makes these from YAML and overrides.
 
 Keys of `train` are names of transformers' `TrainingArguments`, keys of `model.config` are fields of
 `BertConfig`; the few of our own say so in their description. The descriptions become docs/recipes.md.
@@ -16,12 +17,8 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
-
-from llmkit.errors import did_you_mean
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -149,27 +146,6 @@ class ModelSection(Section):
         return self
 
 
-class FinetuneModelSection(ModelSection):
-    """The model to fine-tune. A shape needs a tokenizer; a checkpoint holds its own."""
-
-    tokenizer: str | None = Field(None, description="Hub id, folder or run of the tokenizer, beside `config`.")
-    attention_probs_dropout_prob: Share | None = Field(
-        None,
-        description="Attention dropout while fine-tuning a checkpoint, whatever it was pretrained with: 0 where none "
-        "is given, since attention runs on faster kernels then. Hidden dropout stays.",
-    )
-
-    @model_validator(mode="after")
-    def _tokenizer_beside_config(self) -> Self:
-        if self.config is not None and self.tokenizer is None:
-            raise ValueError("config needs a tokenizer: model.tokenizer=HUB_ID_OR_FOLDER")
-        if self.pretrained is not None and self.tokenizer is not None:
-            raise ValueError("tokenizer has no effect beside pretrained: a checkpoint holds its tokenizer")
-        if self.config is not None and self.attention_probs_dropout_prob is not None:
-            raise ValueError("attention_probs_dropout_prob has no effect beside config, which has its own")
-        return self
-
-
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
@@ -240,39 +216,6 @@ class TrainSection(Section):
         return self
 
 
-class DataSection(Section):
-    """Examples of an extractive question-answering task."""
-
-    path: str | None = Field(
-        None,
-        description="Hub id, folder with one file per split (`train*`, `validation*` or `dev*`, `test*`), or `demo`.",
-    )
-    name: str | None = Field(None, description="Configuration of a Hub data set.")
-    revision: str | None = Field(None, description="Revision of a Hub data set.")
-    train: str | None = Field(None, description="File with training examples.")
-    validation: str | None = Field(None, description="File with validation examples.")
-    test: str | None = Field(None, description="File with test examples.")
-    max_length: Annotated[int, Field(ge=16)] = Field(384, description="Tokens in a window: question and passage.")
-    doc_stride: Annotated[int, Field(ge=0)] = Field(
-        128, description="Tokens by which neighbouring windows of a passage overlap."
-    )
-    max_answer_length: PositiveInt = Field(30, description="Tokens in the longest answer that is considered.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        files = [self.train, self.validation, self.test]
-        if self.path is None and not any(files):
-            raise ValueError("give path (Hub id or folder), or files: train, validation, test")
-        if self.path is not None and any(files):
-            raise ValueError("path names all splits; train, validation and test have no effect beside it")
-        if self.doc_stride >= self.max_length - 3:
-            raise ValueError(
-                f"doc_stride {self.doc_stride} leaves no room in a window of max_length {self.max_length}; "
-                "a third of max_length is usual"
-            )
-        return self
-
-
 class PretrainRecipe(Section):
     """A run of `llmkit pretrain`."""
 
@@ -290,24 +233,6 @@ class PretrainRecipe(Section):
                 f"model.config.max_position_embeddings {shape.max_position_embeddings}"
             )
         return self
-
-
-class FinetuneRecipe(Section):
-    """A run of `llmkit finetune`."""
-
-    name: str = Field(description="Name of the run: its folder is runs/NAME unless -o says otherwise.")
-    task: str = Field(description="A task, as `llmkit tasks` lists them.")
-    model: FinetuneModelSection
-    data: DataSection
-    train: TrainSection
-
-    @field_validator("task")
-    @classmethod
-    def _known_task(cls, task: str, info: ValidationInfo) -> str:
-        tasks = (info.context or {}).get("tasks", [task])
-        if task not in tasks:
-            raise ValueError(f"unknown task{did_you_mean(task, tasks)}; tasks are {', '.join(tasks)}")
-        return task
 
 
 class TokenizeRecipe(Section):

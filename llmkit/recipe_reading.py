@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from llmkit.errors import UserError, did_you_mean
-from llmkit.recipe import FinetuneRecipe, PretrainRecipe, Section
+from llmkit.finetune_recipe import RECIPES, FinetuneRecipe, TaskFacts
+from llmkit.recipe import PretrainRecipe, Section
 
 R = TypeVar("R", bound=Section)
 Key = tuple[str | int, ...]
@@ -24,14 +25,18 @@ Key = tuple[str | int, ...]
 # An override takes the place of what the file says of its alternatives.
 _LENGTHS: tuple[Key, ...] = (("train", "num_train_epochs"), ("train", "max_steps"), ("train", "time_budget"))
 _FILES: tuple[Key, ...] = (("data", "train"), ("data", "validation"), ("data", "test"))
+_ORIGINS = ("path", "train", "validation", "test")
 DISPLACES: dict[Key, tuple[Key, ...]] = {
     **{length: _LENGTHS for length in _LENGTHS},
     **{file: (("data", "path"),) for file in _FILES},
     ("data", "path"): _FILES,
     ("corpus", "path"): (("corpus", "sources"), ("corpus", "tokenizer")),
     ("corpus", "sources"): (("corpus", "path"),),
-    ("model", "pretrained"): (("model", "config"), ("model", "tokenizer")),
+    ("model", "pretrained"): (("model", "config"), ("model", "tokenizer"), ("model", "vocab_size")),
     ("model", "config"): (("model", "pretrained"),),
+    ("model", "tokenizer"): (("model", "vocab_size"),),
+    ("model", "vocab_size"): (("model", "tokenizer"),),
+    ("task",): (("data", "path"), ("data", "name"), ("data", "revision"), *_FILES),
 }
 
 
@@ -110,20 +115,22 @@ def locate(name_or_path: str) -> Path:
     return shipped[name_or_path]
 
 
-def read_recipe(kind: type[R], name_or_path: str, overrides: Sequence[str] = (), *, tasks: Sequence[str] = ()) -> R:
-    """The recipe `name_or_path` with `overrides` on top.
+def read_recipe(
+    kind: type[R], name_or_path: str, overrides: Sequence[str] = (), *, tasks: Mapping[str, TaskFacts] | None = None
+) -> R:
+    """The recipe `name_or_path` with `overrides` on top; for fine-tuning, of the kind that its task needs.
 
     Raises UserError with every problem at once.
     """
     path = locate(name_or_path)
     draft = _parse_file(path)
-    return _finish(kind, draft, overrides, tasks, f"recipe {path}")
+    return _finish(kind, draft, overrides, tasks or {}, f"recipe {path}")
 
 
 def recipe_from(kind: type[R], values: Mapping[str, Any], overrides: Sequence[str] = ()) -> R:
     """A recipe from values in hand (what the command line gave) with `overrides` on top."""
     draft = _Draft(dict(values), {(): "command line"})
-    return _finish(kind, draft, overrides, (), "command line")
+    return _finish(kind, draft, overrides, {}, "command line")
 
 
 def kind_of(path: Path) -> type[PretrainRecipe] | type[FinetuneRecipe]:
@@ -146,12 +153,31 @@ def dump(recipe: Section) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Sequence[str], title: str) -> R:
+def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Mapping[str, TaskFacts], title: str) -> R:
+    was = str(draft.values.get("task"))
     _apply(draft, overrides)
+    task = str(draft.values.get("task"))
+    if task != was and task in tasks and was in tasks:
+        if tasks[task].head != tasks[was].head:
+            raise UserError(
+                f"{draft.place(('task',))}: the recipe is for {was}, whose answers are of another kind",
+                remedy=f"name a recipe for {task}, or none: llmkit finetune --task {task}",
+            )
+        if not draft.place(("name",)).startswith("override "):
+            draft.values["name"] = task.replace("/", "-")
+    if kind is FinetuneRecipe and task in tasks:
+        kind = cast(type[R], RECIPES[tasks[task].head])
+        _own_data(draft.values, tasks[task])
     try:
         recipe = kind.model_validate(draft.values, context={"tasks": tasks} if tasks else None)
     except ValidationError as error:
-        draft.problems += [_explain(kind, draft, dict(problem)) for problem in error.errors()]
+        # Which keys there are is for the task to say, and this one is not known.
+        found = [
+            p
+            for p in error.errors()
+            if kind is not FinetuneRecipe or p["type"] != "extra_forbidden" or len(p["loc"]) < 2
+        ]
+        draft.problems += [_explain(kind, draft, dict(problem)) for problem in found]
     if draft.problems:
         count = len(draft.problems)
         raise UserError(
@@ -159,6 +185,13 @@ def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Seque
             remedy=f"{title} has {count} problem{'s' if count > 1 else ''}; docs/recipes.md lists every key",
         )
     return recipe
+
+
+def _own_data(values: dict[str, Any], task: TaskFacts) -> None:
+    """Where a recipe does not say where its examples are, they are the task's own on the Hub."""
+    data = values.setdefault("data", {})
+    if isinstance(data, dict) and task.hub_id is not None and not any(data.get(name) for name in _ORIGINS):
+        values["data"] = {"path": task.hub_id, "name": task.hub_name} | {k: v for k, v in data.items() if v is not None}
 
 
 def _parse_file(path: Path) -> _Draft:
@@ -218,7 +251,9 @@ def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
             draft.problems.append(f"{place}: the value is not valid YAML; quote it")
             continue
         given.add(key[:2])
-        for other in DISPLACES.get(key[:2], ()):
+        # Another task has other data; the same one said again has the same.
+        same = key == ("task",) and value == draft.values.get("task")
+        for other in () if same else DISPLACES.get(key[:2], ()):
             if other not in {*given, key[:2]}:
                 _remove(draft.values, other)
         parent = draft.values

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from llmkit.batching import IGNORED
 from llmkit.console import Progress, count, duration, is_main, say, warn
 from llmkit.pace import NEVER, Pace
 from llmkit.rundir import RunDir
@@ -48,11 +49,16 @@ class Report(TrainerCallback):
     def see(self, inputs: Mapping[str, Tensor]) -> None:
         """Count what a micro-batch holds. Real tokens stay where they are counted until the next report: to ask a
         GPU for them would make it wait."""
-        self._tokens += inputs["input_ids"].numel()
-        self._real += inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["input_ids"].numel()
-        targets = len(inputs["masked_positions"]) if "masked_positions" in inputs else None
         batch, length = inputs["input_ids"].shape
-        self._flops += self._work.of(batch, length, targets)
+        self._tokens += batch * length
+        self._real += inputs["attention_mask"].sum() if "attention_mask" in inputs else batch * length
+        targets = len(inputs["masked_positions"]) if "masked_positions" in inputs else None
+        written = 0
+        if "decoder_input_ids" in inputs:
+            written = inputs["decoder_input_ids"].shape[1]
+            self._tokens += batch * written
+            self._real += inputs["labels"].ne(IGNORED).sum()
+        self._flops += self._work.of(batch, length, targets, written)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Say how long the run is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,20 +31,27 @@ class Work:
     """The floating-point operations of a model's training steps: those of its matrix products, as is usual."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        body = {id(module) for module in model.base_model.modules()}
+        config: Any = model.config
+        reader = model.get_encoder() if config.is_encoder_decoder else model.base_model
+        reading = {id(module) for module in reader.modules()}
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        self._body: int = sum(module.weight.numel() for module in linear if id(module) in body)
-        self._head: int = sum(module.weight.numel() for module in linear if id(module) not in body)
-        self._attention: int = model.config.num_hidden_layers * model.config.hidden_size
+        self._reading: int = sum(module.weight.numel() for module in linear if id(module) in reading)
+        # A head, or a decoder with its own.
+        self._writing: int = sum(module.weight.numel() for module in linear if id(module) not in reading)
+        halves = [getattr(config, half, config) for half in ("encoder", "decoder")]
+        self._attention = [half.num_hidden_layers * half.hidden_size for half in halves]
 
-    def of(self, batch: int, length: int, targets: int | None = None) -> float:
+    def of(self, batch: int, length: int, targets: int | None = None, written: int = 0) -> float:
         """FLOP of a forward and a backward pass over `batch` sequences of `length` tokens, padding included.
 
-        The head runs on `targets` tokens, or on all.
+        A head runs on `targets` tokens, or on all; a decoder on the `written` tokens of each sequence.
         """
         tokens = batch * length
-        head = self._head * (tokens if targets is None else targets)
-        return 3.0 * (2 * (self._body * tokens + head) + 4 * self._attention * tokens * length)
+        encoder, decoder = self._attention
+        outputs = batch * written if written else tokens if targets is None else targets
+        # Each token of a decoder attends to what is written, and to what was read.
+        attended = encoder * tokens * length + decoder * batch * written * (written + length)
+        return 3.0 * float(2 * (self._reading * tokens + self._writing * outputs) + 4 * attended)
 
 
 def peak(device: torch.device, *, bf16: bool) -> float | None:

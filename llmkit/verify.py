@@ -24,7 +24,8 @@ import psutil
 from llmkit.checkpoints import SEAL
 from llmkit.console import Progress, duration, result, say
 from llmkit.errors import UserError
-from llmkit.recipe import FinetuneRecipe, PretrainRecipe
+from llmkit.finetune_recipe import FinetuneRecipe
+from llmkit.recipe import PretrainRecipe
 from llmkit.recipe_reading import dump
 
 if TYPE_CHECKING:

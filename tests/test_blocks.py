@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -16,6 +18,7 @@ from llmkit.batching import Collator, EpochBatches, MaskedBlocks, collate_blocks
 from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.errors import UserError
+from llmkit.tasks.base import Codec
 
 SPECIAL, MASK, WORDS = 5, 4, 50  # ids 0-4 are special, 4 is [MASK]
 VOCABULARY = Vocabulary(
@@ -194,14 +197,21 @@ def test_buckets_hold_items_of_a_like_length() -> None:
     assert 1 - lengths.sum() / at_random > 0.3
 
 
-def test_collator_pads_and_masks() -> None:
+def reading(*inputs: str) -> Codec:
+    """What a model reads with, in so far as a collator asks."""
+    return Codec(SimpleNamespace(pad_token_id=0, model_input_names=inputs))  # type: ignore[arg-type]
+
+
+def test_collator_pads_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [
         {"input_ids": [2, 7, 3], "token_type_ids": [0, 0, 1], "length": 3, "start_positions": 1, "end_positions": 1},
         {"input_ids": [2] * 9, "token_type_ids": [1] * 9, "length": 9, "start_positions": 0, "end_positions": 0},
     ]
-    batch = Collator(0, ["input_ids", "token_type_ids"])(rows)
-    assert batch["input_ids"].shape == (2, 16), "padded to a multiple of 8"
+    batch = Collator(reading("input_ids", "token_type_ids"))(rows)
+    assert batch["input_ids"].shape == (2, 9)
     assert batch["attention_mask"].sum(dim=1).tolist() == [3, 9]
-    assert batch["input_ids"][0].tolist() == [2, 7, 3] + [0] * 13
+    assert batch["input_ids"][0].tolist() == [2, 7, 3] + [0] * 6
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Collator(reading("input_ids"))(rows)["input_ids"].shape == (2, 16), "padded to a multiple of 8 on a GPU"
     assert batch["start_positions"].tolist() == [1, 0]
-    assert "token_type_ids" not in Collator(0, ["input_ids"])(rows)
+    assert "token_type_ids" not in Collator(reading("input_ids"))(rows)

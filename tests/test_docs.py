@@ -13,7 +13,8 @@ import typer
 from pydantic import BaseModel
 
 from llmkit.cli import app
-from llmkit.recipe import FinetuneRecipe, PretrainRecipe
+from llmkit.finetune_recipe import RECIPES
+from llmkit.recipe import PretrainRecipe
 from llmkit.recipe_reading import shipped_recipes
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -86,7 +87,7 @@ def keys(section: type[BaseModel], sections: Callable[[Any], Any]) -> Iterator[s
             yield from keys(inner, sections)
 
 
-@pytest.mark.parametrize("kind", [PretrainRecipe, FinetuneRecipe])
+@pytest.mark.parametrize("kind", [PretrainRecipe, *RECIPES.values()])
 def test_every_key_of_a_recipe_is_documented(kind: type[BaseModel]) -> None:
     from llmkit.recipe_reading import _section_in
 

@@ -18,9 +18,11 @@ from transformers import (
 
 from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.evaluate import read_predictions
+from llmkit.finetune_recipe import SpanData
 from llmkit.inference import TaskEvaluation
-from llmkit.recipe import DataSection
 from llmkit.tasks import TASKS
+from llmkit.tasks.base import Codec
+from llmkit.tasks.loading import load_examples
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -84,13 +86,13 @@ def message(llmkit: Command, *arguments: str | Path) -> str:
 
 def test_the_command_gives_what_the_library_gives(material: Path, llmkit: Command, tmp_path: Path) -> None:
     folder = material / "run-squad" / "model"
-    section = DataSection(validation=str(material / "squad.jsonl"), **WINDOWS)
+    section = SpanData(validation=str(material / "squad.jsonl"), **WINDOWS)
     task = TASKS["squad"]
     tokenizer = load_tokenizer(str(folder))
-    examples = task.load(section, ["validation"])["validation"]
-    features = task.encode(examples, tokenizer, section, training=False)
+    examples = load_examples(task, section, ["validation"])["validation"]
+    features = task.encode(examples, Codec(tokenizer), section, training=False)
     assert len(features) > len(examples), "some passages take more than one window"
-    evaluation = TaskEvaluation(task, examples, features, tokenizer, section, batch_size=3, bf16=False)
+    evaluation = TaskEvaluation(task, examples, features, Codec(tokenizer), section, batch_size=3, bf16=False)
     expected = evaluation(AutoModelForQuestionAnswering.from_pretrained(folder))
 
     scores = scores_of(llmkit, material / "run-squad", "-o", "scored")

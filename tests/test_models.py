@@ -12,9 +12,11 @@ import transformers
 from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
 
 from llmkit.errors import UserError
+from llmkit.finetune_recipe import FinetuneModelSection, SpanData, SpanRecipe
 from llmkit.models import BertForMaskedLM, model_for_pretraining, model_for_task, trained_model
 from llmkit.packed_attention import VARLEN, choose_attention, isolation
-from llmkit.recipe import BertShape, FinetuneModelSection, ModelSection
+from llmkit.recipe import BertShape, ModelSection, TrainSection
+from llmkit.tasks.base import Codec
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -160,18 +162,26 @@ def test_a_checkpoint_is_a_plain_one(tmp_path: Path) -> None:
     assert torch.allclose(hidden(model, batch)[1:], logits, atol=1e-5)
 
 
+def recipe(model: FinetuneModelSection, max_length: int) -> SpanRecipe:
+    data = SpanData(path="demo", max_length=max_length, doc_stride=16)
+    return SpanRecipe(name="x", task="squad", model=model, data=data, train=TrainSection(max_steps=1))
+
+
 def test_models_come_from_a_shape_or_a_checkpoint(tmp_path: Path) -> None:
     fresh = model_for_pretraining(ModelSection(config=BertShape(**SHAPE)), tokenizer(), 32)
     assert fresh.config.vocab_size == len(VOCABULARY)
     fresh.save_pretrained(tmp_path)
     again = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer(), 32)
     assert torch.equal(again.bert.embeddings.word_embeddings.weight, fresh.bert.embeddings.word_embeddings.weight)
-    answerer = model_for_task(FinetuneModelSection(pretrained=str(tmp_path)), "span", tokenizer(), 64)
+    answerer = model_for_task(recipe(FinetuneModelSection(pretrained=str(tmp_path)), 64), "span", Codec(tokenizer()))
     assert type(answerer).__name__ == "BertForQuestionAnswering"
     assert fresh.config.attention_probs_dropout_prob == 0.1
     assert answerer.bert.encoder.layer[0].attention.self.dropout.p == 0.0, "it keeps attention off its fast kernels"
     section = FinetuneModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.2)
-    assert model_for_task(section, "span", tokenizer(), 64).bert.encoder.layer[0].attention.self.dropout.p == 0.2
+    assert (
+        model_for_task(recipe(section, 64), "span", Codec(tokenizer())).bert.encoder.layer[0].attention.self.dropout.p
+        == 0.2
+    )
     answerer.save_pretrained(tmp_path / "answerer")
     trained_model(str(tmp_path / "answerer"), "span")
 
@@ -183,7 +193,7 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exceeds the 64 positions"):
         model_for_pretraining(pretrained, tokenizer(), 128)
     with pytest.raises(UserError, match="exceeds the 64 positions"):
-        model_for_task(FinetuneModelSection(pretrained=str(tmp_path)), "span", tokenizer(), 128)
+        model_for_task(recipe(FinetuneModelSection(pretrained=str(tmp_path)), 128), "span", Codec(tokenizer()))
     with pytest.raises(UserError, match="no question-answering head"):
         trained_model(str(tmp_path), "span")
     bigger = BertTokenizer(vocab={f"t{n}" if n > 4 else VOCABULARY[n]: n for n in range(60)})

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import UserError
-from llmkit.recipe import FinetuneRecipe, PretrainRecipe, Section, TokenizeRecipe, TrainSection
+from llmkit.finetune_recipe import FinetuneRecipe
+from llmkit.recipe import PretrainRecipe, Section, TokenizeRecipe, TrainSection
 from llmkit.recipe_reading import (
     dump,
     kind_of,
@@ -62,7 +63,7 @@ def finetune_file(tmp_path: Path) -> Path:
 
 def problems(kind: type[Section], path: Path, *overrides: str) -> tuple[str, ...]:
     with pytest.raises(UserError) as caught:
-        read_recipe(kind, str(path), overrides, tasks=list(TASKS))
+        read_recipe(kind, str(path), overrides, tasks=TASKS)
     assert caught.value.remedy
     return caught.value.problems
 
@@ -228,7 +229,6 @@ class TestWhatIsWrong:
         ("text", "told"),
         [
             ("data: {path: demo, train: a.json}", "data: path names all splits; train, validation and test have no"),
-            ("data: {max_length: 128, doc_stride: 32}", "data: give path (Hub id or folder), or files"),
             ("model: {}", "model: give either pretrained (a checkpoint) or config (a shape)"),
             ("model: {pretrained: a, config: {}}", "model: give either pretrained (a checkpoint) or config (a shape)"),
             ("train: {}", "train: give exactly one of num_train_epochs, max_steps and time_budget"),
@@ -343,20 +343,49 @@ class TestDisplacing:
 
     def test_a_shape_takes_the_place_of_a_checkpoint(self, finetune_file: Path) -> None:
         overrides = ["model.config.hidden_size=24", "model.tokenizer=runs/a"]
-        model = read_recipe(FinetuneRecipe, str(finetune_file), overrides).model
+        model = read_recipe(FinetuneRecipe, str(finetune_file), overrides, tasks=TASKS).model
         assert model.pretrained is None
         assert model.config is not None
         assert (model.config.hidden_size, model.tokenizer) == (24, "runs/a")
 
     def test_files_take_the_place_of_a_path_and_stand_beside_each_other(self, finetune_file: Path) -> None:
         overrides = ["data.train=a.json", "data.validation=b.json"]
-        data = read_recipe(FinetuneRecipe, str(finetune_file), overrides).data
+        data = read_recipe(FinetuneRecipe, str(finetune_file), overrides, tasks=TASKS).data
         assert (data.path, data.train, data.validation, data.max_length) == (None, "a.json", "b.json", 128)
 
     def test_a_path_takes_the_place_of_files(self, finetune_file: Path) -> None:
         pretrain_with(finetune_file, "path: demo", "train: a.json, validation: b.json")
-        data = read_recipe(FinetuneRecipe, str(finetune_file), ["data.path=demo"]).data
+        data = read_recipe(FinetuneRecipe, str(finetune_file), ["data.path=demo"], tasks=TASKS).data
         assert (data.path, data.train, data.validation) == ("demo", None, None)
+
+    def test_a_recipe_that_names_no_data_takes_the_tasks_own(self, finetune_file: Path) -> None:
+        pretrain_with(finetune_file, "path: demo, ", "")
+        data = read_recipe(FinetuneRecipe, str(finetune_file), tasks=TASKS).data
+        assert (data.path, data.max_length) == ("rajpurkar/squad", 128)
+
+    def test_a_task_takes_the_place_of_the_files_own_with_its_data_and_name(self, finetune_file: Path) -> None:
+        recipe = read_recipe(FinetuneRecipe, str(finetune_file), ["task=squad_v2"], tasks=TASKS)
+        assert (recipe.task, recipe.name) == ("squad_v2", "squad_v2")
+        assert (recipe.data.path, recipe.data.max_length) == ("rajpurkar/squad_v2", 128)
+        overrides = ["task=squad_v2", "data.validation=b.json", "data.train=a.json", "name=mine"]
+        for order in (overrides, overrides[::-1]):
+            recipe = read_recipe(FinetuneRecipe, str(finetune_file), order, tasks=TASKS)
+            assert (recipe.name, recipe.data.path, recipe.data.train) == ("mine", None, "a.json")
+
+    def test_the_files_own_task_said_again_changes_nothing(self, finetune_file: Path) -> None:
+        same = read_recipe(FinetuneRecipe, str(finetune_file), ["task=squad"], tasks=TASKS)
+        assert same == read_recipe(FinetuneRecipe, str(finetune_file), tasks=TASKS)
+
+    @pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("glue/")])
+    def test_one_recipe_serves_all_of_glue(self, name: str) -> None:
+        recipe = read_recipe(FinetuneRecipe, TASKS[name].recipe, [f"task={name}"], tasks=TASKS)
+        assert recipe.name == name.replace("/", "-")
+        assert (recipe.data.path, recipe.data.name) == ("nyu-mll/glue", name.removeprefix("glue/"))
+
+    def test_a_task_of_another_kind_is_refused(self, finetune_file: Path) -> None:
+        with pytest.raises(UserError, match="override task=glue/cola: the recipe is for squad") as caught:
+            read_recipe(FinetuneRecipe, str(finetune_file), ["task=glue/cola"], tasks=TASKS)
+        assert "--task glue/cola" in caught.value.remedy
 
     def test_two_alternatives_on_one_command_line_are_refused(self, pretrain_file: Path) -> None:
         told = problems(PretrainRecipe, pretrain_file, "train.max_steps=5", "train.time_budget=5s")
@@ -398,11 +427,11 @@ class TestDump:
     @pytest.mark.parametrize("name", shipped_recipes())
     def test_every_shipped_recipe_reads_back_as_it_was(self, name: str, tmp_path: Path) -> None:
         kind = kind_of(locate(name))
-        recipe = read_recipe(kind, name, tasks=list(TASKS))
+        recipe = read_recipe(kind, name, tasks=TASKS)
         path = tmp_path / "recipe.yaml"
         path.write_text(dump(recipe), encoding="utf-8")
         assert kind_of(path) is kind
-        assert read_recipe(kind, str(path), tasks=list(TASKS)) == recipe
+        assert read_recipe(kind, str(path), tasks=TASKS) == recipe
 
     @pytest.mark.parametrize(
         "overrides",
@@ -463,8 +492,10 @@ class TestFinding:
     @pytest.mark.parametrize("name", shipped_recipes())
     def test_a_shipped_recipe_is_complete(self, name: str) -> None:
         path = locate(name)
-        recipe = read_recipe(kind_of(path), name, tasks=list(TASKS))
-        assert recipe.name in (name, name.replace("/", "-").replace("_", "-"))
+        recipe = read_recipe(kind_of(path), name, tasks=TASKS)
+        # One that serves several tasks is named after the one that it holds, as it is with another in its place.
+        named = getattr(recipe, "task", "").replace("/", "-")
+        assert recipe.name in (name, name.replace("/", "-").replace("_", "-"), named)
         told = summary(path)
         assert 10 < len(told) < 130
         assert "\n" not in told

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from llmkit import verify
-from llmkit.recipe import FinetuneRecipe, PretrainRecipe
+from llmkit.finetune_recipe import FinetuneRecipe
+from llmkit.recipe import PretrainRecipe
 from llmkit.recipe_reading import read_recipe
+from llmkit.tasks import TASKS
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -73,6 +75,6 @@ def test_a_trial_is_a_recipe_of_its_own(length: str, tmp_path: Path) -> None:
     trial = read_recipe(PretrainRecipe, str(tmp_path / "a" / "recipe.yaml"))
     assert (trial.train.max_steps, trial.train.save_steps, trial.train.time_budget) == (7, 3.0, None)
     assert trial.corpus == recipe.corpus
-    tuning = read_recipe(FinetuneRecipe, "tiny/squad", [length], tasks=["squad"])
+    tuning = read_recipe(FinetuneRecipe, "tiny/squad", [length], tasks=TASKS)
     verify._Trial(tuning, tmp_path / "b", None)
-    assert read_recipe(FinetuneRecipe, str(tmp_path / "b" / "recipe.yaml"), tasks=["squad"]).data == tuning.data
+    assert read_recipe(FinetuneRecipe, str(tmp_path / "b" / "recipe.yaml"), tasks=TASKS).data == tuning.data

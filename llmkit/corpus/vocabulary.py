@@ -1,10 +1,10 @@
-"""A tokenizer: loaded, or a WordPiece one trained on the corpus."""
+"""A tokenizer: loaded, or trained: WordPiece on a corpus, to pretrain with; BPE on texts, to write with."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SAVE_ONE = "save one there with save_pretrained, or name another"
+DECODER_TOKENIZER = "decoder_tokenizer"  # folder in a model's, where its halves have vocabularies of their own
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Word counts settle long before this; more text would only take longer to count.
 TRAINING_BYTES = 1_000_000_000
 ALPHABET = 1000  # characters; rarer ones become [UNK], as in BERT's own vocabulary
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
+def load_tokenizer(name: str, *, subfolder: str = "") -> PreTrainedTokenizerFast:
     """The tokenizer of a Hub id, a folder or a run. Raises UserError where there is none that fits."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     path = resolve_model(name)
     try:
         with reading_from_the_hub("model", path):
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(path, subfolder=subfolder)
     except (ValueError, OSError, KeyError) as error:
         raise UserError(
             f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}",
@@ -77,6 +78,45 @@ def train_tokenizer(
             remedy=f"give at least tokenizer.vocab_size={len(vocabulary) * 2}",
         )
     return BertTokenizer(vocab=dict(vocabulary), do_lower_case=lowercase)
+
+
+# A word with the space before it, or signs with theirs. "_" belongs to words: so do the symbols of formal languages.
+_PIECES = r" ?\w+| ?[^\w\s]+|\s+"
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer that gives every text back as it was, spaces at its ends aside, with BERT's special
+    tokens. The same texts give the same vocabulary. Raises UserError where it is smaller than the bytes."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if vocab_size < len(bytes_) + len(SPECIAL):
+        raise UserError(
+            f"a BPE vocabulary of {vocab_size} does not hold the 256 bytes",
+            remedy=f"give at least {len(bytes_) + len(SPECIAL)}",
+        )
+    bpe = Tokenizer(models.BPE())
+    bpe.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Prepend(" ")])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    bpe.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=list(SPECIAL), initial_alphabet=bytes_, show_progress=False
+        ),
+    )
+    ends = [(token, bpe.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    bpe.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", ends)
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, **dict(zip(names, SPECIAL, strict=True)), clean_up_tokenization_spaces=False
+    )
 
 
 def _alphabet(documents: Iterator[str], normalizer: Any) -> list[str]:

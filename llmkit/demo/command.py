@@ -15,13 +15,15 @@ from llmkit.console import duration, result, say, table
 from llmkit.errors import UserError
 from llmkit.finetune import finetune
 from llmkit.finetune import prepare as prepare_finetune
+from llmkit.finetune_recipe import FinetuneRecipe, SpanData
 from llmkit.machine import quiet
 from llmkit.pretrain import prepare as prepare_pretrain
 from llmkit.pretrain import pretrain
-from llmkit.recipe import FinetuneRecipe, PretrainRecipe
+from llmkit.recipe import PretrainRecipe
 from llmkit.recipe_reading import read_recipe
 from llmkit.rundir import RunDir
 from llmkit.tasks import TASKS, task_named
+from llmkit.tasks.loading import load_examples
 
 
 def run_demo(output: Path) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def show(report: dict[str, Any], output: Path) -> None:
 
 
 def _answerer(output: Path, overrides: Sequence[str]) -> RunDir:
-    recipe = read_recipe(FinetuneRecipe, "demo/squad", overrides, tasks=list(TASKS))
+    recipe = read_recipe(FinetuneRecipe, "demo/squad", overrides, tasks=TASKS)
     return finetune(prepare_finetune(recipe, output))
 
 
@@ -98,14 +100,14 @@ def _metrics(run: RunDir) -> dict[str, Any]:
 def _scores(run: RunDir) -> dict[str, Any]:
     """A run's scores, also apart for passages with and without a second candidate."""
     from llmkit.evaluate import read_predictions
-    from llmkit.recipe import DataSection
 
     task = task_named("squad")
-    examples = task.load(DataSection(path="demo"), ["validation"])["validation"]
+    data = SpanData(path="demo")
+    examples = load_examples(task, data, ["validation"])["validation"]
     predictions = read_predictions(run.path / "predictions.jsonl")
     scores = _metrics(run)
     for key, second in (("one_candidate", False), ("two_candidates", True)):
         rows = [i for i, value in enumerate(examples["second_candidate"]) if value is second]
-        part = task.score([predictions[i] for i in rows], examples.select(rows))
+        part = task.score([predictions[i] for i in rows], examples.select(rows), data)
         scores[key] = {name: part[name] for name in ("exact_match", "f1", "total")}
     return scores

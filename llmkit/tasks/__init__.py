@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llmkit.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
+from llmkit.tasks.classification import Classification
 from llmkit.tasks.extractive_qa import ExtractiveQA
+from llmkit.tasks.glue import GLUE
+from llmkit.tasks.texts import TEXTS
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, Task[Any]] = {
     "squad": ExtractiveQA(
         name="squad",
         title="Extractive question answering: SQuAD 1.1, every question has its answer in the passage",
@@ -20,10 +25,18 @@ TASKS: dict[str, Task] = {
         recipe="squad-v2-bert-base",
         null_answers=True,
     ),
+    "classification": Classification(
+        name="classification",
+        title="Classification: labels of texts, or of pairs of texts, of your own",
+        recipe="classification-bert-base",
+        headline=("accuracy", "macro_f1"),
+    ),
+    **GLUE,
+    **TEXTS,
 }
 
 
-def task_named(name: str) -> Task:
+def task_named(name: str) -> Task[Any]:
     """A task by its name. Raises UserError where there is none."""
     if name not in TASKS:
         raise UserError(f"unknown task {name!r}{did_you_mean(name, TASKS)}", remedy=f"tasks are {', '.join(TASKS)}")

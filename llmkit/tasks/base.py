@@ -1,31 +1,66 @@
-"""What a task is: examples → features → model outputs → answers → scores."""
+"""What a task is: rows → examples → features → model outputs → answers → scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, Features
     from transformers import PreTrainedTokenizerFast
 
-    from llmkit.recipe import DataSection
+    from llmkit.finetune_recipe import Head
 
-# The outputs of one feature: name → array over its tokens.
+# The outputs of one feature, by name: arrays, or for texts what was written.
 Outputs = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
+
+# One row as it was read, and the place to name when something is wrong with it.
+Placed = tuple[str, Any]
+
+# The task's section of data: SpanData, LabelData, …
+D = TypeVar("D", contravariant=True)
+
+
+class BadRow(Exception):
+    """A row is no example; the message says why."""
+
+
+class NoLabel(BadRow):
+    """A row lacks what is to be predicted, and nothing else. Where all do, that is said of the split."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What a model reads and writes with: its tokenizer, that of its targets, and its labels by number.
+
+    `target_tokenizer` is another one only where an encoder-decoder has two vocabularies. `decoder_start` is the token
+    that its targets are written after.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    labels: tuple[str, ...] = ()
+    own_target_tokenizer: PreTrainedTokenizerFast | None = None
+    decoder_start: int | None = None
+
+    @property
+    def target_tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer of what the model writes."""
+        return self.own_target_tokenizer or self.tokenizer
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One possible answer: `text` is `context[start:end]`; `score` the model's logit, `probability` its
-    share among the candidates."""
+    """One possible answer. `score` is the model's logit, `probability` its share among the candidates.
+
+    Of a passage, `text` is `context[start:end]`; a label has no place.
+    """
 
     text: str
-    start: int
-    end: int
+    start: int | None
+    end: int | None
     score: float
     probability: float
 
@@ -34,9 +69,10 @@ class Candidate:
 class Prediction:
     """The answer to one example, as a line of predictions.jsonl.
 
-    `text` is empty where the model abstains. `score` is the answer's probability among the candidates.
-    `null_score` is the logit of abstaining minus that of the best candidate: above the threshold, the model
-    abstains; None for tasks where every question has an answer.
+    `text` is an answer, a label, tags with spaces between them, or a text that was written. It is empty where the
+    model abstains. `score` is the answer's probability among the candidates. `null_score` is the logit of abstaining
+    minus that of the best candidate: above the threshold, the model abstains; None for tasks where every question has
+    an answer.
     """
 
     id: str
@@ -52,7 +88,7 @@ class Prediction:
         return asdict(self)
 
 
-class Task(Protocol):
+class Task(Protocol[D]):
     """The protocol that fine-tuning, evaluation and prediction are written against."""
 
     @property
@@ -66,12 +102,22 @@ class Task(Protocol):
         ...
 
     @property
+    def hub_id(self) -> str | None:
+        """Its data set on the Hub; None where there is no usual one."""
+        ...
+
+    @property
+    def hub_name(self) -> str | None:
+        """The configuration of that data set."""
+        ...
+
+    @property
     def recipe(self) -> str:
         """The recipe that is used where none is named."""
         ...
 
     @property
-    def head(self) -> Literal["span"]:
+    def head(self) -> Head:
         """The model head it needs."""
         ...
 
@@ -85,14 +131,47 @@ class Task(Protocol):
         """The scores that are shown on the way; the metric is among them."""
         ...
 
-    def load(self, data: DataSection, splits: Sequence[str]) -> DatasetDict:
-        """Checked examples in canonical columns, each with a unique id. Raises UserError."""
+    @property
+    def item(self) -> str:
+        """What an example is called: `question`, `sentence`."""
         ...
 
-    def encode(
-        self, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: DataSection, *, training: bool
-    ) -> Dataset:
-        """Features, one or more an example; each has input_ids, length and example (its row). Raises UserError."""
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a row, for the message where one is missing or mistyped."""
+        ...
+
+    def splits(self, split: str) -> tuple[str, ...]:
+        """The splits of its data set that make up one of ours; all but a few name themselves."""
+        ...
+
+    def expand(self, place: str, row: Any) -> Iterator[Placed]:
+        """The rows inside a row, where files nest them; else the row itself. Raises BadRow."""
+        ...
+
+    def example(self, row: Mapping[str, Any], data: D, *, labelled: bool) -> dict[str, Any]:
+        """A row in the canonical columns, without its id. Raises BadRow for what is not as it should be.
+
+        Without `labelled`, what is to be predicted may be missing.
+        """
+        ...
+
+    def schema(self) -> Features:
+        """Types of the canonical columns, `id` among them."""
+        ...
+
+    def labels(self, examples: Dataset | None) -> tuple[str, ...]:
+        """The labels by number, as training examples show them, or without these those that are fixed.
+
+        None where the task has no labels.
+        """
+        ...
+
+    def encode(self, examples: Dataset, codec: Codec, data: D, *, training: bool) -> Dataset:
+        """Features, one or more an example; each has input_ids, length and example (its row). Raises UserError.
+
+        In training they have targets too.
+        """
         ...
 
     def decode(
@@ -100,7 +179,8 @@ class Task(Protocol):
         outputs: Sequence[Outputs],
         features: Dataset,
         examples: Dataset,
-        data: DataSection,
+        codec: Codec,
+        data: D,
         *,
         threshold: float | None = None,
     ) -> list[Prediction]:
@@ -110,6 +190,15 @@ class Task(Protocol):
         """
         ...
 
-    def score(self, predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-        """The task's official scores, in percent."""
+    def score(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> dict[str, Any]:
+        """The task's official scores, in percent; `total` counts the examples.
+
+        An example without a prediction scores 0.
+        """
         ...
+
+
+def by_id(predictions: Sequence[Prediction], examples: Dataset) -> list[Prediction | None]:
+    """Each example's prediction, or None where there is none."""
+    found = {prediction.id: prediction for prediction in predictions}
+    return [found.get(example_id) for example_id in examples["id"][:]]

@@ -12,7 +12,7 @@ feature. An answer is sought over all windows of an example, in characters of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from llmkit.errors import UserError
-from llmkit.tasks.base import Candidate, Outputs, Prediction
+from llmkit.tasks import squad_data
+from llmkit.tasks.base import Candidate, Codec, Outputs, Placed, Prediction
 from llmkit.tasks.spans import best_spans
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
-    from transformers import PreTrainedTokenizerFast
+    from datasets import Dataset, Features
 
-    from llmkit.recipe import DataSection
+    from llmkit.finetune_recipe import SpanData
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -44,19 +44,40 @@ class ExtractiveQA:
     hub_id: str
     recipe: str
     null_answers: bool = False
+    hub_name: str | None = None
     head: Literal["span"] = "span"
     metric: str = "f1"
     headline: tuple[str, ...] = ("exact_match", "f1")
+    item: str = "question"
+    columns: tuple[str, ...] = squad_data.COLUMNS
 
-    def load(self, data: DataSection, splits: Sequence[str]) -> DatasetDict:
+    def splits(self, split: str) -> tuple[str, ...]:
         """See Task."""
-        from llmkit.tasks.squad_data import load_examples
+        return (split,)
 
-        return load_examples(data, splits, null_answers=self.null_answers)
+    def expand(self, place: str, row: Any) -> Iterator[Placed]:
+        """See Task: SQuAD's own files hold articles."""
+        if isinstance(row, dict) and ("paragraphs" in row or ("title" in row and "context" not in row)):
+            yield from squad_data.questions_of(place, row)
+        else:
+            yield place, row
 
-    def encode(
-        self, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: DataSection, *, training: bool
-    ) -> Dataset:
+    def example(self, row: Mapping[str, Any], data: SpanData, *, labelled: bool) -> dict[str, Any]:
+        """See Task."""
+        return squad_data.question_of(row, null_answers=self.null_answers, labelled=labelled)
+
+    def schema(self) -> Features:
+        """See Task."""
+        from datasets import Features, List, Value
+
+        answers = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
+        return Features({name: Value("string") for name in self.columns[:-1]} | {"answers": answers})
+
+    def labels(self, examples: Dataset | None) -> tuple[str, ...]:
+        """See Task: none."""
+        return ()
+
+    def encode(self, examples: Dataset, codec: Codec, data: SpanData, *, training: bool) -> Dataset:
         """Windows with, per token, `offsets` into the passage: two numbers a token, (-1, -1) outside of it.
 
         In training also `start_positions` and `end_positions`; a window that does not hold the whole answer
@@ -64,6 +85,7 @@ class ExtractiveQA:
         """
         from datasets import Dataset
 
+        tokenizer = codec.tokenizer
         if tokenizer.cls_token_id is None or tokenizer.padding_side != "right":
             raise UserError(
                 f"a {type(tokenizer).__name__} does not suit {self.name}: no [CLS] token, or padding on the left",
@@ -101,7 +123,8 @@ class ExtractiveQA:
         outputs: Sequence[Outputs],
         features: Dataset,
         examples: Dataset,
-        data: DataSection,
+        codec: Codec,
+        data: SpanData,
         *,
         threshold: float | None = None,
     ) -> list[Prediction]:
@@ -151,7 +174,7 @@ class ExtractiveQA:
             return Prediction(example_id, "", float(shares[-1]), null_score=null_score, candidates=candidates)
         return Prediction(example_id, top.text, top.probability, top.start, top.end, null_score, candidates)
 
-    def score(self, predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
+    def score(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Any]:
         """See Task."""
         from llmkit.tasks.squad_scores import squad_scores, squad_v2_scores
 
@@ -180,7 +203,7 @@ def _first_answer(answers: dict[str, list[Any]], passage: list[tuple[int, int]])
     return (touching[0][0], touching[-1][1]) if touching else None
 
 
-def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: DataSection) -> None:
+def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: SpanData) -> None:
     """Each window must move on by a token; the tokenizers library panics where it cannot."""
     for example_id, question in zip(ids, questions, strict=True):
         room = data.max_length - len(question) - special

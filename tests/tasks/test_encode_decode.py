@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 from transformers import BertTokenizer
 
 from llmkit.errors import UserError
-from llmkit.recipe import DataSection
+from llmkit.finetune_recipe import SpanData
 from llmkit.tasks import TASKS
+from llmkit.tasks.base import Codec
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz.,?'", "the", "##th", "##s", "##a"]
-WINDOWS = DataSection(path="x", max_length=16, doc_stride=4)
+CODEC: Any = None  # these answers need none
+WINDOWS = SpanData(path="x", max_length=16, doc_stride=4)
 # Examples of the profile's number: 50, or thousands in `--hypothesis-profile=long`.
 HALF = settings(max_examples=settings.default.max_examples // 2)
 
@@ -57,7 +59,7 @@ def test_windows_are_those_of_the_library(context: str, question: str, tokenizer
     asked = question.strip()
     assume(len(tokenizer(asked, add_special_tokens=False)["input_ids"]) < 16 - 3 - 4)
     before = tokenizer.backend_tokenizer.to_str()
-    features = SQUAD.encode(one(context, question), tokenizer, WINDOWS, training=False)
+    features = SQUAD.encode(one(context, question), Codec(tokenizer), WINDOWS, training=False)
     assert tokenizer.backend_tokenizer.to_str() == before, "the caller's tokenizer stays as it is"
     expected = BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=tokenizer.do_lower_case)(
         asked,
@@ -88,7 +90,7 @@ def test_training_points_at_the_tokens_of_the_answer(context: str, data: Any, to
     answer = [n for n, (first, last) in enumerate(offsets) if first < end and last > start]
 
     question = "a b"
-    features = SQUAD.encode(one(context, question, context[start:end], start), tokenizer, WINDOWS, training=True)
+    features = SQUAD.encode(one(context, question, context[start:end], start), Codec(tokenizer), WINDOWS, training=True)
     room, before_passage = 16 - 3 - 2, 1 + 2 + 1  # [CLS] a b [SEP]
     for window, feature in enumerate(features):
         first = window * (room - WINDOWS.doc_stride)  # its number among the tokens of the passage
@@ -101,7 +103,7 @@ def test_training_points_at_the_tokens_of_the_answer(context: str, data: Any, to
 @given(context=TEXT, data=st.data())
 def test_an_answer_comes_back_from_any_window(context: str, data: Any, tokenizer: Any) -> None:
     """Logits that point at an answer's tokens, in every window that holds them, decode to its characters."""
-    features = SQUAD.encode(one(context, "a b"), tokenizer, WINDOWS, training=False)
+    features = SQUAD.encode(one(context, "a b"), Codec(tokenizer), WINDOWS, training=False)
     places = [np.array(offsets).reshape(-1, 2) for offsets in features["offsets"]]
     window = data.draw(st.integers(0, len(features) - 1))
     tokens = np.flatnonzero(places[window][:, 0] >= 0)
@@ -116,7 +118,7 @@ def test_an_answer_comes_back_from_any_window(context: str, data: Any, tokenizer
         }
         for offsets in places
     ]
-    (prediction,) = SQUAD.decode(outputs, features, one(context, "a b"), WINDOWS)
+    (prediction,) = SQUAD.decode(outputs, features, one(context, "a b"), CODEC, WINDOWS)
     assert (prediction.start, prediction.end) == (start, end)
     assert prediction.text == context[start:end]
     assert len({(c.start, c.end) for c in prediction.candidates}) == len(prediction.candidates)
@@ -126,7 +128,7 @@ def test_an_answer_comes_back_from_any_window(context: str, data: Any, tokenizer
 
 def test_the_best_window_gives_the_answer_and_the_least_sure_one_the_null_score(tokenizer: Any) -> None:
     examples = one("a b c d e f g h i j k l m n o p q r s t u v w x y z", "a b")
-    features = SQUAD_V2.encode(examples, tokenizer, WINDOWS, training=False)
+    features = SQUAD_V2.encode(examples, Codec(tokenizer), WINDOWS, training=False)
     assert len(features) == 4
     outputs = []
     for number, offsets in enumerate(features["offsets"]):
@@ -134,37 +136,39 @@ def test_the_best_window_gives_the_answer_and_the_least_sure_one_the_null_score(
         logits[:, 4] = (1, 5, 3, 2)[number]  # the window's first token of the passage
         logits[:, 0] = (4, 3, 1, 9)[number]
         outputs.append({"start_logits": logits[0], "end_logits": logits[1]})
-    (answered,) = SQUAD_V2.decode(outputs, features, examples, WINDOWS)
+    (answered,) = SQUAD_V2.decode(outputs, features, examples, CODEC, WINDOWS)
     assert (answered.text, answered.candidates[0].score, answered.null_score) == ("h", 10.0, 2.0 - 10.0)
-    (at,) = SQUAD_V2.decode(outputs, features, examples, WINDOWS, threshold=-8.0)
+    (at,) = SQUAD_V2.decode(outputs, features, examples, CODEC, WINDOWS, threshold=-8.0)
     assert at.text == "h", "abstains above the threshold, not at it"
-    (abstained,) = SQUAD_V2.decode(outputs, features, examples, WINDOWS, threshold=-8.1)
+    (abstained,) = SQUAD_V2.decode(outputs, features, examples, CODEC, WINDOWS, threshold=-8.1)
     assert (abstained.text, abstained.start, abstained.candidates) == ("", None, answered.candidates)
     assert abstained.score + sum(c.probability for c in abstained.candidates) == pytest.approx(1)
-    (never,) = SQUAD.decode(outputs, features, examples, WINDOWS, threshold=-100.0)
+    (never,) = SQUAD.decode(outputs, features, examples, CODEC, WINDOWS, threshold=-100.0)
     assert (never.text, never.null_score) == ("h", None), "a task without null answers never abstains"
 
 
 def test_a_passage_of_deleted_characters_has_no_answer(tokenizer: Any) -> None:
     examples = one("\u200b\x00", "a b")
     for task, null_score in ((SQUAD, None), (SQUAD_V2, float(np.finfo(np.float32).max))):
-        features = task.encode(examples, tokenizer, WINDOWS, training=False)
+        features = task.encode(examples, Codec(tokenizer), WINDOWS, training=False)
         logits = np.ones(features["length"][0], np.float32)
-        (prediction,) = task.decode([{"start_logits": logits, "end_logits": logits}], features, examples, WINDOWS)
+        (prediction,) = task.decode(
+            [{"start_logits": logits, "end_logits": logits}], features, examples, CODEC, WINDOWS
+        )
         assert (prediction.text, prediction.score, prediction.null_score) == ("", 0.0, null_score)
 
 
 def test_a_question_just_fits_or_is_named(tokenizer: Any) -> None:
     """A window must move on by a token: 16 tokens, 3 of them special, an overlap of 4."""
-    fits = SQUAD.encode(one("a b c d e f g h", "a b c d e f g h"), tokenizer, WINDOWS, training=False)
+    fits = SQUAD.encode(one("a b c d e f g h", "a b c d e f g h"), Codec(tokenizer), WINDOWS, training=False)
     assert len(fits) == 4, "windows of five that overlap by four"
     with pytest.raises(UserError, match="example q: its question takes 9 tokens, which leaves 4 of max_length 16"):
-        SQUAD.encode(one("a b c d e f g h", "a b c d e f g h i"), tokenizer, WINDOWS, training=False)
+        SQUAD.encode(one("a b c d e f g h", "a b c d e f g h i"), Codec(tokenizer), WINDOWS, training=False)
     with pytest.raises(UserError, match="takes 30 tokens, which leaves 0 of max_length 16"):
-        SQUAD.encode(one("a", "a " * 30), tokenizer, WINDOWS, training=False)
+        SQUAD.encode(one("a", "a " * 30), Codec(tokenizer), WINDOWS, training=False)
 
 
 def test_a_tokenizer_that_pads_on_the_left_is_refused() -> None:
     left = BertTokenizer(vocab={piece: n for n, piece in enumerate(PIECES)}, padding_side="left")
     with pytest.raises(UserError, match="a BertTokenizer does not suit squad"):
-        SQUAD.encode(one("a", "a"), left, WINDOWS, training=False)
+        SQUAD.encode(one("a", "a"), Codec(left), WINDOWS, training=False)

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from llmkit.errors import UserError
-from llmkit.recipe import DataSection
+from llmkit.finetune_recipe import SpanData
 from llmkit.tasks import TASKS
+from llmkit.tasks.loading import load_examples
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 CONTEXT = "Tom Reed founded Ambury."
@@ -29,7 +30,7 @@ def article(*questions: Any, **changes: Any) -> dict[str, Any]:
 
 
 def load(file: Path, task: Any = SQUAD) -> list[dict[str, Any]]:
-    return list(task.load(DataSection(validation=str(file)), ["validation"])["validation"])
+    return list(load_examples(task, SpanData(validation=str(file)), ["validation"])["validation"])
 
 
 def problems(file: Path, task: Any = SQUAD) -> str:
@@ -50,31 +51,31 @@ def test_the_validation_split_by_any_of_its_names(name: str, tmp_path: Path) -> 
     write(tmp_path, name, [row()])
     write(tmp_path, "train-v1.1.json", [row(2)])
     write(tmp_path, "notes.json", ["not data"])
-    splits = SQUAD.load(DataSection(path=str(tmp_path)), ["train", "validation"])
+    splits = load_examples(SQUAD, SpanData(path=str(tmp_path)), ["train", "validation"])
     assert {split: rows["id"][:] for split, rows in splits.items()} == {"train": ["q2"], "validation": ["q1"]}
 
 
 def test_one_file_stands_for_every_split(tmp_path: Path) -> None:
     file = write(tmp_path, "mine.json", [row()])
-    splits = SQUAD.load(DataSection(path=str(file)), ["train", "test"])
+    splits = load_examples(SQUAD, SpanData(path=str(file)), ["train", "test"])
     assert [splits[name]["id"][:] for name in ("train", "test")] == [["q1"], ["q1"]]
 
 
 def test_a_split_that_local_data_cannot_have(tmp_path: Path) -> None:
     file = write(tmp_path, "train.json", [row()])
-    for data in (DataSection(path=str(tmp_path)), DataSection(train=str(file))):
+    for data in (SpanData(path=str(tmp_path)), SpanData(train=str(file))):
         with pytest.raises(UserError, match=r"local data has no split 'validaton' \(did you mean validation\?\)"):
-            SQUAD.load(data, ["validaton"])
+            load_examples(SQUAD, data, ["validaton"])
     with pytest.raises(UserError, match="no validation data is given"):
-        SQUAD.load(DataSection(train=str(file)), ["validation"])
+        load_examples(SQUAD, SpanData(train=str(file)), ["validation"])
     with pytest.raises(UserError, match="the demo has no split 'test'"):
-        SQUAD.load(DataSection(path="demo"), ["test"])
+        load_examples(SQUAD, SpanData(path="demo"), ["test"])
 
 
 @pytest.mark.parametrize("path", ["./none", "none.json", "/none/at/all"])
 def test_a_path_is_not_taken_for_a_hub_id(path: str) -> None:
     with pytest.raises(UserError, match=f"data.path: no such file or folder: {path}"):
-        SQUAD.load(DataSection(path=path), ["train"])
+        load_examples(SQUAD, SpanData(path=path), ["train"])
 
 
 def test_separators_of_unicode_do_not_end_a_json_line(tmp_path: Path) -> None:

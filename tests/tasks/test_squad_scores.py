@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
+from llmkit.finetune_recipe import SpanData
 from llmkit.metrics.null_threshold import best_threshold
 from llmkit.metrics.squad_v2 import SquadV2
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Candidate, Prediction
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
+
+
+def score_of(task: Any, predictions: Any, examples: Any) -> dict[str, Any]:
+    scores: dict[str, Any] = task.score(predictions, examples, SpanData(path="x"))
+    return scores
 
 
 def question(number: int, answer: str, *, context: str = "") -> dict[str, Any]:
@@ -43,7 +49,7 @@ def mixed() -> tuple[list[Prediction], Dataset]:
 
 def test_scores_of_squad_2_are_the_metrics(mixed: tuple[list[Prediction], Dataset]) -> None:
     predictions, examples = mixed
-    scores = SQUAD_V2.score(predictions, examples)
+    scores = score_of(SQUAD_V2, predictions, examples)
     official = SquadV2().compute(
         predictions=[{"id": p.id, "prediction_text": p.text, "no_answer_probability": 0.0} for p in predictions],
         references=[{"id": row["id"], "answers": row["answers"]} for row in examples],
@@ -59,7 +65,7 @@ def test_scores_of_squad_2_are_the_metrics(mixed: tuple[list[Prediction], Datase
 
 def test_the_threshold_is_the_best_of_its_half_and_only_that(mixed: tuple[list[Prediction], Dataset]) -> None:
     predictions, examples = mixed
-    scores = SQUAD_V2.score(predictions, examples)
+    scores = score_of(SQUAD_V2, predictions, examples)
     tuned = scores["tuned"]
     threshold = tuned["null_threshold"]
     assert threshold > 1, "at 0 this model leaves nearly all questions empty"
@@ -72,7 +78,7 @@ def test_the_threshold_is_the_best_of_its_half_and_only_that(mixed: tuple[list[P
             predicted(n, predictions[n].candidates[0].text, predictions[n].null_score or 0.0, threshold=threshold)
             for n in rows
         ]
-        official = SQUAD_V2.score(again, examples.select(rows))
+        official = score_of(SQUAD_V2, again, examples.select(rows))
         assert tuned[part] == pytest.approx({n: official[n] for n in ("exact_match", "f1", "total")})
     assert tuned["reported_on"]["f1"] > scores["f1"] + 5, "the threshold matters"
 
@@ -81,16 +87,16 @@ def test_the_threshold_is_the_best_of_its_half_and_only_that(mixed: tuple[list[P
         {**row, "answers": {"text": [], "answer_start": []}} if late else row
         for row, late in zip(examples, second, strict=True)
     ]
-    other = SQUAD_V2.score(predictions, Dataset.from_list(changed))["tuned"]
+    other = score_of(SQUAD_V2, predictions, Dataset.from_list(changed))["tuned"]
     assert (other["null_threshold"], other["tuned_on"]) == (threshold, tuned["tuned_on"])
     assert other["reported_on"] != tuned["reported_on"]
 
 
 def test_halves_stay_where_questions_move_or_go(mixed: tuple[list[Prediction], Dataset]) -> None:
     predictions, examples = mixed
-    tuned = SQUAD_V2.score(predictions, examples)["tuned"]
+    tuned = score_of(SQUAD_V2, predictions, examples)["tuned"]
     order = np.random.default_rng(0).permutation(len(predictions)).tolist()
-    moved = SQUAD_V2.score(predictions[::-1], examples.select(order))["tuned"]
+    moved = score_of(SQUAD_V2, predictions[::-1], examples.select(order))["tuned"]
     assert moved["null_threshold"] == tuned["null_threshold"]
     for part in ("tuned_on", "reported_on"):
         assert moved[part] == pytest.approx(tuned[part])
@@ -103,24 +109,24 @@ def test_a_question_without_a_prediction_scores_0_in_every_number(mixed: tuple[l
     """Also one without an answer, which an empty text in the prediction's place would have got right."""
     _, examples = mixed
     shy = [predicted(n, "whale", 100.0) for n in range(300)]
-    empty = SQUAD_V2.score(shy, examples)
+    empty = score_of(SQUAD_V2, shy, examples)
     assert (empty["NoAns_f1"], empty["HasAns_f1"]) == (100.0, 0.0)
-    none_of_them = SQUAD_V2.score([p for n, p in enumerate(shy) if n % 3], examples)
+    none_of_them = score_of(SQUAD_V2, [p for n, p in enumerate(shy) if n % 3], examples)
     assert (none_of_them["f1"], none_of_them["NoAns_f1"], none_of_them["total"]) == (0.0, 0.0, 300)
     assert none_of_them["f1_interval"] == [0.0, 0.0]
     assert none_of_them["tuned"]["reported_on"]["f1"] == none_of_them["tuned"]["tuned_on"]["f1"] == 0.0
 
     rows = [question(1, "the"), question(2, "ship")]
-    scores = SQUAD.score([Prediction("2", "ship", 1.0)], Dataset.from_list(rows))
+    scores = score_of(SQUAD, [Prediction("2", "ship", 1.0)], Dataset.from_list(rows))
     assert (scores["exact_match"], scores["f1"], scores["total"]) == (50.0, 50.0, 2), "'the' normalises to nothing"
 
 
 def test_no_threshold_where_there_is_nothing_to_choose_by(mixed: tuple[list[Prediction], Dataset]) -> None:
     predictions, examples = mixed
     texts = [Prediction(p.id, p.text, 1.0) for p in predictions]
-    assert "tuned" not in SQUAD_V2.score(texts, examples)
+    assert "tuned" not in score_of(SQUAD_V2, texts, examples)
     one_passage = Dataset.from_list([question(n, "ship", context="the same") for n in range(4)])
-    scores = SQUAD_V2.score([predicted(n, "ship", -1.0) for n in range(4)], one_passage)
+    scores = score_of(SQUAD_V2, [predicted(n, "ship", -1.0) for n in range(4)], one_passage)
     assert (scores["tuned"], scores["f1_interval"], scores["f1"]) == (None, None, 100.0)
 
 
@@ -128,6 +134,6 @@ def test_a_null_score_without_candidates_leaves_its_text() -> None:
     """As another program may write it: text and null score. It can be withheld, and stays as it is otherwise."""
     rows = [question(n, "ship") for n in range(40)]
     texts = [Prediction(str(n), "ship", 1.0, null_score=-1.0) for n in range(40)]
-    tuned = SQUAD_V2.score(texts, Dataset.from_list(rows))["tuned"]
+    tuned = score_of(SQUAD_V2, texts, Dataset.from_list(rows))["tuned"]
     assert tuned["reported_on"]["f1"] == 100.0
     assert tuned["null_threshold"] == best_threshold([1.0], [0.0], [-1.0])

@@ -1,0 +1,140 @@
+"""Recipe → encoder-decoder: a checkpoint of one, or two BERTs, and the vocabularies it reads and writes with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderModel, GenerationConfig, PreTrainedModel
+
+from llmkit.cache import cached, fingerprint
+from llmkit.console import say
+from llmkit.corpus.vocabulary import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
+from llmkit.errors import UserError
+from llmkit.files import to_json, write_whole
+from llmkit.finetune_recipe import TextRecipe
+from llmkit.heads import HEADS
+from llmkit.models import bert_config, check_length, config_of, load, set_attention_dropout
+from llmkit.rundir import resolve_model
+from llmkit.tasks.base import Codec
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
+
+
+def text_codec(recipe: TextRecipe, train: Dataset) -> Codec:
+    """The vocabularies of a model to train: loaded, or trained on the training examples and kept in the cache."""
+    section = recipe.model
+    targets = train["target"]
+    if section.vocab_size is not None:
+        shared = section.decoder_vocab_size is None
+        texts = [*train["source"], *targets] if shared else train["source"]
+        tokenizer = _trained(texts, section.vocab_size)
+    else:
+        tokenizer = load_tokenizer(str(section.tokenizer or section.pretrained))
+    own = _trained(targets, section.decoder_vocab_size) if section.decoder_vocab_size is not None else None
+    writer = own or tokenizer
+    if section.pretrained is not None:
+        config = config_of(resolve_model(section.pretrained))
+        if config.is_encoder_decoder:
+            if own is not None:
+                raise UserError(
+                    f"{section.pretrained} is an encoder-decoder, which has a vocabulary to write with",
+                    remedy="leave out model.decoder_vocab_size",
+                )
+            return codec_of_trained(section.pretrained)
+    if writer.cls_token_id is None or writer.sep_token_id is None:
+        raise UserError("the tokenizer has no [CLS] and [SEP] tokens", remedy="use that of a BERT-like encoder")
+    return Codec(tokenizer, own_target_tokenizer=own, decoder_start=writer.cls_token_id)
+
+
+def codec_of_trained(name: str) -> Codec:
+    """The vocabularies of an encoder-decoder that exists."""
+    path = resolve_model(name)
+    config = config_of(path)
+    own = None
+    if config.model_type == "encoder-decoder" and config.encoder.vocab_size != config.decoder.vocab_size:
+        own = load_tokenizer(path, subfolder=DECODER_TOKENIZER)
+    start = config.decoder_start_token_id
+    if start is None:
+        start = GenerationConfig.from_pretrained(path).decoder_start_token_id
+    return Codec(load_tokenizer(name), own_target_tokenizer=own, decoder_start=start)
+
+
+def _trained(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    texts = list(dict.fromkeys(texts))
+
+    def build(aside: Path) -> None:
+        say(f"training a BPE vocabulary of {vocab_size:,} on {len(texts):,} texts")
+        save_tokenizer(train_bpe(texts, vocab_size), aside / "tokenizer")
+        write_whole(aside / "manifest.json", to_json({"key": key}))
+
+    key = {"format": 1, "vocab_size": vocab_size, "texts": fingerprint(texts)}
+    return load_tokenizer(str(cached("vocabularies", key, build) / "tokenizer"))
+
+
+def encoder_decoder(recipe: TextRecipe, codec: Codec) -> PreTrainedModel:
+    """The model to train. Raises UserError where the checkpoint does not suit."""
+    section, data = recipe.model, recipe.data
+    longest = max(data.max_length, data.max_target_length)
+    model: Any
+    if section.config is not None:
+        encoder_config = bert_config(section.config, codec.tokenizer)
+        decoder_config = bert_config(section.config, codec.target_tokenizer)
+        decoder_config.is_decoder = decoder_config.add_cross_attention = True
+        check_length(longest, section.config.max_position_embeddings, "model.config")
+        model = EncoderDecoderModel(
+            encoder=AutoModel.from_config(encoder_config, add_pooling_layer=False),
+            decoder=AutoModelForCausalLM.from_config(decoder_config),
+        )
+    else:
+        assert section.pretrained is not None
+        path = resolve_model(section.pretrained)
+        config = config_of(path)
+        check_length(longest, getattr(config, "max_position_embeddings", longest), section.pretrained)
+        set_attention_dropout(config, section)
+        if config.is_encoder_decoder:
+            model, _ = load(HEADS["text"].auto, path, config=config)
+        else:
+            model = _two_halves(section.pretrained, path, config, codec)
+    _set_generation(model, recipe, codec)
+    return model  # type: ignore[no-any-return]
+
+
+def _two_halves(name: str, path: str, config: Any, codec: Codec) -> EncoderDecoderModel:
+    own = codec.own_target_tokenizer is not None
+    decoder_config = deepcopy(config)
+    decoder_config.is_decoder = decoder_config.add_cross_attention = True
+    decoder_config.vocab_size = len(codec.target_tokenizer) if own else config.vocab_size
+    decoder_config.pad_token_id = codec.target_tokenizer.pad_token_id
+    try:
+        encoder, _ = load(AutoModel, path, config=config, add_pooling_layer=False)
+        decoder, _ = load(AutoModelForCausalLM, path, config=decoder_config, ignore_mismatched_sizes=own)
+    except TypeError as error:  # an encoder that takes no pooling layer, or no decoder of its kind
+        raise UserError(
+            f"{name} is a {config.model_type}, which makes no decoder",
+            remedy="use a BERT-like encoder, or an encoder-decoder",
+        ) from error
+    fresh = "attention to the encoder" + (" and the decoder's vocabulary" if own else "")
+    say(f"{name} is an encoder: both halves start from its weights, {fresh} from random ones")
+    return EncoderDecoderModel(encoder=encoder, decoder=decoder)
+
+
+def _set_generation(model: Any, recipe: TextRecipe, codec: Codec) -> None:
+    """How the model is to write is kept with it."""
+    writer = codec.target_tokenizer
+    settings = model.generation_config
+    settings.update(
+        **recipe.generation.model_dump(),
+        max_new_tokens=recipe.data.max_target_length,
+        max_length=None,
+        early_stopping=recipe.generation.num_beams > 1,
+    )
+    if model.config.model_type == "encoder-decoder":
+        ends = {"pad_token_id": writer.pad_token_id, "decoder_start_token_id": codec.decoder_start}
+        settings.update(**ends, eos_token_id=writer.sep_token_id, bos_token_id=None)
+        model.config.pad_token_id, model.config.decoder_start_token_id = ends.values()
+        model.config.vocab_size = model.config.decoder.vocab_size

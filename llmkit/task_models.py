@@ -1,0 +1,80 @@
+"""A task's model and what it reads and writes with: those to train, or those that are trained."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from llmkit.console import warn
+from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
+from llmkit.errors import UserError
+from llmkit.finetune_recipe import FinetuneRecipe, TextRecipe
+from llmkit.models import labels_of, model_for_task, trained_model
+from llmkit.tasks.base import Codec, Task
+from llmkit.tasks.labels import SHOWN, numbered, strangers
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+
+def codec_to_train(recipe: FinetuneRecipe, task: Task[Any], train: Dataset) -> Codec:
+    """What a model is to read and write with, by its recipe and training examples. Raises UserError."""
+    if isinstance(recipe, TextRecipe):
+        return text_codec(recipe, train)
+    return Codec(load_tokenizer(str(recipe.model.tokenizer or recipe.model.pretrained)), labels=task.labels(train))
+
+
+def model_to_train(recipe: FinetuneRecipe, task: Task[Any], codec: Codec) -> PreTrainedModel:
+    """The model to train; its fresh weights follow from the recipe's seed. Raises UserError."""
+    from transformers import set_seed
+
+    set_seed(recipe.train.seed)
+    if isinstance(recipe, TextRecipe):
+        return encoder_decoder(recipe, codec)
+    return model_for_task(recipe, task.head, codec)
+
+
+def trained(name: str, task: Task[Any]) -> tuple[PreTrainedModel, Codec]:
+    """A run's model or a checkpoint that does a task, and what it reads and writes with. Raises UserError."""
+    if task.head == "text":
+        return trained_model(name, task.head), codec_of_trained(name)
+    tokenizer = load_tokenizer(name)
+    model = trained_model(name, task.head)
+    if task.head == "span":
+        return model, Codec(tokenizer)
+    labels, known = labels_of(model), task.labels(None)
+    if known and len(labels) != len(known):
+        raise UserError(
+            f"{name} has {_counted(labels)}, {task.name} {_counted(known)}", remedy="name another task with --task"
+        )
+    return model, Codec(tokenizer, labels=_named_as(known, labels))
+
+
+def _named_as(known: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels of a checkpoint by the names that its task has for them.
+
+    Checkpoints of others often number their labels, in the order of the data set, or write them otherwise.
+    """
+    if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
+        return known or tuple(label.removeprefix("LABEL_") for label in labels)
+    written = {label.lower(): label for label in known}
+    return tuple(written.get(label.lower(), label) for label in labels)
+
+
+def check_labels(name: str, codec: Codec, examples: Dataset) -> None:
+    """Say how many examples have a label that a model does not know; raises UserError where all of them have."""
+    if not set(codec.labels) & set(examples["label"][:]):
+        raise UserError(
+            f"{name} knows none of the labels of the data: it has {_counted(codec.labels)}, "
+            f"the data {_counted(numbered(examples['label']))}",
+            remedy="name other data, or what its labels mean: id2label in its config.json",
+        )
+    if unknown := strangers(examples, codec.labels, f"{name} does not know"):
+        warn(unknown)
+
+
+def _counted(labels: tuple[str, ...]) -> str:
+    shown = ", ".join(labels[:SHOWN]) + (", …" if len(labels) > SHOWN else "")
+    return f"{len(labels)} label{'s' if len(labels) != 1 else ''} ({shown})"

@@ -1,0 +1,130 @@
+"""Rows → a task's examples: in canonical columns, each with a unique id, all problems named with their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import UserError, did_you_mean
+from llmkit.tasks.base import BadRow, NoLabel, Placed, Task
+from llmkit.tasks.reading import DEMO, rows_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    from llmkit.finetune_recipe import DataSection
+
+SHOWN = 3  # problems listed before "and N more"
+
+
+def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> DatasetDict:
+    """Checked examples of the splits asked for.
+
+    Raises UserError for a split, file or column that is missing, for a duplicate id, and for whatever else the task
+    refuses.
+    """
+    from datasets import DatasetDict, concatenate_datasets
+
+    found = {}
+    for split in splits:
+        # A file that is named stands for all parts of its split.
+        parts = (split,) if data.path is None or Path(data.path).is_file() else task.splits(split)
+        loaded = [
+            examples_of(task, rows_of(data, split, part, task.columns), data, part, labelled=True) for part in parts
+        ]
+        if len(parts) > 1:
+            loaded = [_as_part(rows, part) for rows, part in zip(loaded, parts, strict=True)]
+        found[split] = concatenate_datasets(loaded)
+    return DatasetDict(found)
+
+
+def _as_part(examples: Dataset, part: str) -> Dataset:
+    """Examples that say what part they are of; their ids, which each part counts anew, do too."""
+    ids = [example_id if example_id.startswith(f"{part}-") else f"{part}-{example_id}" for example_id in examples["id"]]
+    kind = examples.features["id"]
+    return examples.remove_columns("id").add_column("id", ids, feature=kind).add_column("part", [part] * len(examples))
+
+
+def examples_of(
+    task: Task[Any], rows: Iterable[Placed], data: DataSection, split: str, *, labelled: bool, first: int = 0
+) -> Dataset:
+    """Rows as the task's examples. Raises UserError with the first few problems and the number of all.
+
+    An id that a row does not have is made of `split` and its number, counted from `first`.
+    """
+    from datasets import Dataset, Features
+
+    schema = task.schema()
+    columns: dict[str, list[Any]] = {name: [] for name in schema}
+    ambiguous: list[bool] = []
+    places: dict[str, str] = {}
+    problems: list[str] = []
+    without_label = 0
+    number = first
+    for outer, outer_row in rows:
+        for place, row in _expanded(task, outer, outer_row, problems):
+            try:
+                if not isinstance(row, Mapping):
+                    raise BadRow("expected an object")
+                example = task.example(row, data, labelled=labelled)
+                example_id = _id(row, f"{split}-{number}")
+            except BadRow as problem:
+                problems.append(f"{place}: {problem}")
+                without_label += isinstance(problem, NoLabel)
+                continue
+            finally:
+                number += 1
+            if example_id in places:
+                problems.append(f"{place}: id {example_id!r} is taken by {places[example_id]}")
+                continue
+            places[example_id] = place
+            for name, value in {**example, "id": example_id}.items():
+                columns[name].append(value)
+            if place == DEMO:
+                ambiguous.append(row["second_candidate"])
+    if without_label and without_label == number - first:
+        raise UserError(
+            f"no {task.item} of the {split} split has a label, so there is nothing to learn or to score: {problems[0]}",
+            remedy="name another split or file; `llmkit predict` labels it",
+        )
+    if problems:
+        more = len(problems) - SHOWN
+        shown = problems[:SHOWN] + ([f"… and {more} more like it in the {split} split"] if more > 0 else [])
+        raise UserError(*shown, remedy="correct or remove these rows")
+    if not places:
+        raise UserError(f"the {split} split holds no {task.item}", remedy="check the file")
+    examples = Dataset.from_dict(columns, features=Features(schema))
+    return examples.add_column("second_candidate", ambiguous) if ambiguous else examples
+
+
+def _expanded(task: Task[Any], place: str, row: Any, problems: list[str]) -> Iterable[Placed]:
+    try:
+        yield from task.expand(place, row)
+    except BadRow as problem:
+        problems.append(str(problem))
+
+
+def _id(row: Mapping[str, Any], otherwise: str) -> str:
+    value = row.get("id", row.get("idx"))
+    return checked_text(str(value), "id") if value is not None else otherwise
+
+
+def text_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
+    """A row's column that must hold text. `known` are the columns that are expected. Raises BadRow."""
+    value = row.get(name)
+    if value is None:
+        near = did_you_mean(name, [key for key in row if key not in known])
+        raise BadRow(f"no {name!r}{near}; fields are {', '.join(map(str, row))}")
+    if not isinstance(value, str) or not value.strip():
+        raise BadRow(f"{name!r} is empty or not text")
+    return checked_text(value, name)
+
+
+def checked_text(value: str, name: str) -> str:
+    """Text that can be written as UTF-8. Raises BadRow."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadRow(f"{name!r} holds half a surrogate pair, which is no text") from None
+    return value

@@ -1,0 +1,173 @@
+"""Rows of a split, as they are: from the Hub, from files (JSON lines, a JSON list, CSV, TSV, parquet), or embedded."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import UserError, did_you_mean
+from llmkit.files import parse_json, read_text
+from llmkit.hub import reading_from_the_hub
+from llmkit.tasks.base import Placed
+
+if TYPE_CHECKING:
+    from llmkit.finetune_recipe import DataSection
+
+SPLITS = ("train", "validation", "test")
+_SPELLINGS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+DEMO = "demo"  # the place of the embedded rows, which also say whether their passage holds a second candidate
+
+
+def rows_of(data: DataSection, split: str, part: str, columns: Sequence[str]) -> Iterator[Placed]:
+    """The rows of `part`, which is one of the splits of the data set that make up `split`.
+
+    Raises UserError for a split or file that is missing or not readable.
+    """
+    if data.path == "demo":
+        return _demo_rows(split)
+    file = split_file(data, split, part)
+    if file is not None:
+        return file_rows(file, columns)
+    if data.path is None:
+        raise UserError(f"no {split} data is given", remedy=f"name a file: data.{split}=PATH")
+    return _hub_rows(data, part)
+
+
+def split_file(data: DataSection, split: str, part: str) -> Path | None:
+    """The local file of a part of a split; None where the data is on the Hub. Raises UserError where there is none."""
+    if split not in SPLITS and (data.path is None or Path(data.path).is_dir()):
+        raise UserError(
+            f"local data has no split {split!r}{did_you_mean(split, SPLITS)}",
+            remedy=f"its splits are {', '.join(SPLITS)}",
+        )
+    if data.path is None:
+        name = getattr(data, split)
+        if name is None:
+            return None
+        if not Path(name).is_file():
+            raise UserError(f"data.{split}: no such file: {name}", remedy="check the path")
+        return Path(name)
+    folder = Path(data.path)
+    if folder.is_file():
+        return folder
+    if not folder.is_dir():
+        if data.path.endswith(tuple(FORMATS)) or data.path.startswith((".", "/", "~")):
+            raise UserError(f"data.path: no such file or folder: {data.path}", remedy="check the path")
+        return None
+    spellings = tuple(spelling + part.removeprefix(split) for spelling in _SPELLINGS[split])
+    found = sorted(file for file in folder.iterdir() if file.suffix in FORMATS and file.name.startswith(spellings))
+    if len(found) != 1:
+        what = f"{len(found)} files: {', '.join(f.name for f in found)}" if found else "no file"
+        raise UserError(f"{folder} holds {what} for the split {part}", remedy=f"name one: data.{split}=PATH")
+    return found[0]
+
+
+def file_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+    """The rows of a file; `columns` are what they should have, for the message where it is no list of rows."""
+    return FORMATS.get(file.suffix, _json_rows)(file, columns)
+
+
+def _demo_rows(split: str) -> Iterator[Placed]:
+    from llmkit.demo.data import questions
+
+    if split not in ("train", "validation"):
+        raise UserError(f"the demo has no split {split!r}", remedy="its splits are train and validation")
+    return ((DEMO, row) for row in questions("train" if split == "train" else "validation"))
+
+
+def _hub_rows(data: DataSection, split: str) -> Iterator[Placed]:
+    from datasets import ClassLabel, List, load_dataset
+
+    assert data.path is not None
+    try:
+        with reading_from_the_hub("dataset", data.path, data.revision):
+            rows = load_dataset(data.path, data.name, split=split, revision=data.revision)
+    except ValueError as error:  # an unknown split or configuration
+        raise UserError(
+            f"{data.path}: {str(error).splitlines()[0]}", remedy="name another with --split or data.name"
+        ) from error
+
+    def named(kind: Any, value: Any) -> Any:
+        """Numbers of labels by their names; -1 stands for a label that is kept secret."""
+        if isinstance(kind, List) and isinstance(kind.feature, ClassLabel):
+            return [named(kind.feature, number) for number in value]
+        if isinstance(kind, ClassLabel) and value is not None:
+            return kind.int2str(value) if value >= 0 else None
+        return value
+
+    kinds = rows.features
+    return (
+        (f"{data.path} [{split}] row {number}", {name: named(kinds[name], value) for name, value in row.items()})
+        for number, row in enumerate(rows)
+    )
+
+
+def _json_lines(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{file}:{number}: not UTF-8 text (byte {error.start} of the line)", remedy="save the file as UTF-8"
+                ) from None
+            yield f"{file}:{number}", parse_json(text, file, number)
+
+
+def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+    content = parse_json(read_text(file), file)
+    rows = content.get("data") if isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        raise UserError(
+            f"{file}: neither a list of rows nor an object with a list named 'data'",
+            remedy=f"give rows with {', '.join(columns)}; a JSON line a row is read too",
+        )
+    yield from ((f"{file}: data[{number}]", row) for number, row in enumerate(rows))
+
+
+def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Placed]]:
+    def rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+        # GLUE's own .tsv files quote nothing, and hold lone quotation marks.
+        reader: csv.DictReader[str] = csv.DictReader(
+            StringIO(read_text(file), newline=""),
+            delimiter=separator,
+            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
+        )
+        for row in reader:
+            if None in list(row) or None in row.values():
+                raise UserError(
+                    f"{file}:{reader.line_num}: another number of fields than the first line has names",
+                    remedy="correct the line, or its quotation marks",
+                )
+            yield f"{file}:{reader.line_num}", row
+
+    return rows
+
+
+def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(file)
+        number = 0
+        for batch in table.iter_batches(1000):
+            for row in batch.to_pylist():
+                yield f"{file} row {number}", row
+                number += 1
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{file}: not readable as parquet: {error}", remedy="write or fetch the file again") from None
+
+
+FORMATS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[Placed]]] = {
+    ".json": _json_rows,
+    ".jsonl": _json_lines,
+    ".csv": _table(","),
+    ".tsv": _table("\t"),
+    ".parquet": _parquet_rows,
+}
