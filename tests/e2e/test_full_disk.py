@@ -61,10 +61,11 @@ class Disk:
         opened = io.open
 
         def open_counted(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
-            if not isinstance(file, str | Path) or not set(mode) & set("wax+") or root not in Path(file).absolute().parents:
-                return opened(file, mode, *rest, **options)
-            self.names.append(Path(file).name)
             handle = opened(file, mode, *rest, **options)
+            written = isinstance(file, str | Path) and bool(set(mode) & set("wax+"))
+            if not written or root not in Path(file).absolute().parents:
+                return handle
+            self.names.append(Path(file).name)
             return handle if self.full_at is None or len(self.names) < self.full_at else HalfWritten(handle)
 
         monkeypatch.setattr(builtins, "open", open_counted)
