@@ -62,7 +62,7 @@ def is_about_writing(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in UNWRITABLE
     # torch raises RuntimeError, safetensors its own error, tokenizers a bare Exception.
-    told = ("PytorchStreamWriter", "inline_container", "file write failed", "os error", "I/O error")
+    told = ("PytorchStreamWriter", "inline_container", "iostream error", "file write failed", "os error", "I/O error")
     return any(words in str(error) for words in told)
 
 
