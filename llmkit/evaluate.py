@@ -226,7 +226,12 @@ def _write(output: Path, scores: dict[str, Any], predictions: Sequence[Predictio
         folder.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in predictions))
         folder.write_json("metrics.json", scores)
     except OSError as error:
-        raise UserError(f"cannot write to {output}: {error.strerror}", remedy="choose another folder with -o") from None
+        if output.is_dir():
+            (output / "predictions.jsonl").unlink(missing_ok=True)  # so that the same command can be given again
+        raise UserError(
+            f"cannot write to {output}: {error.strerror}",
+            remedy="make room, or choose another folder with -o, and run the command again",
+        ) from None
 
 
 def _prediction(place: str, row: Any) -> Prediction:

@@ -26,17 +26,19 @@ DEMO = "llmkit's demo"
 INTERVAL = "_interval"  # what follows the name of a score in that of its interval
 
 
-def write_card(run: RunDir) -> None:
-    """Write the card into the folder of a finished run's model."""
-    run.write_text("model/README.md", card_of(run))
+def write_card(run: RunDir, scores: Mapping[str, Any]) -> None:
+    """Write the card into the folder of a run's model, before its `scores`, which end it."""
+    run.write_text("model/README.md", card_of(run, scores))
 
 
-def card_of(run: RunDir) -> str:
-    """The card of a finished run, with NAMESPACE/NAME where the name of its repository will be.
+def card_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> str:
+    """The card of a finished run, or of one that `scores` are to end.
+
+    NAMESPACE/NAME stands where the name of its repository will be.
 
     Raises UserError where a file of the run is damaged.
     """
-    facts = facts_of(run)
+    facts = facts_of(run, scores)
     parts = [
         f"---\n{_metadata(facts)}\n---",
         f"# {facts.recipe['name']}",
