@@ -129,9 +129,13 @@ def finetune(
 ) -> None:
     """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
 
+    A recipe serves all tasks of its kind: --task takes the place of the recipe's task, and with it of its data and
+    name, as far as overrides do not give these.
+
     \b
-    Example:
+    Examples:
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
+      llmkit finetune --task glue/sst2 --dry-run
     """
     from llmkit.finetune_recipe import FinetuneRecipe
     from llmkit.recipe_reading import read_recipe
@@ -139,9 +143,9 @@ def finetune(
 
     if recipe is None and task is None:
         raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
-    settings = read_recipe(FinetuneRecipe, recipe or task_named(task or "").recipe, overrides or (), tasks=TASKS)
-    if task is not None and settings.task != task_named(task).name:
-        raise UserError(f"--task {task}, but the recipe is for {settings.task}", remedy="leave --task out")
+    name = recipe or task_named(task or "").recipe
+    chosen = [f"task={task_named(task).name}"] if task is not None else []
+    settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit import finetune as story
 
     prepared = story.prepare(settings, output, resume=resume)
@@ -154,6 +158,10 @@ def finetune(
 def evaluate(
     model: Annotated[
         str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="How data is read: `data.label_column=stars`."),
     ] = None,
     task: TaskName = None,
     data: Annotated[
@@ -181,6 +189,10 @@ def evaluate(
     from llmkit.console import print_json
     from llmkit.tasks import task_named
 
+    how = list(overrides or ())
+    if model is not None and model.startswith("data."):  # beside --predictions there is no model before it
+        how.insert(0, model)
+        model = None
     if (model is None) == (predictions is None):
         raise UserError("one thing is scored at a time", remedy="give a run or model, or --predictions FILE")
     if predictions is not None:
@@ -190,12 +202,12 @@ def evaluate(
             )
         if output is not None:
             raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
-        scores = story.evaluate_predictions(predictions, task_named(task), data, split)
+        scores = story.evaluate_predictions(predictions, task_named(task), data, split, how)
         print_json(scores) if as_json else story.show(task_named(task), scores, str(predictions))
         return
     assert model is not None
     name = model
-    settings = story.settings_of(name, task, data)
+    settings = story.settings_of(name, task, data, how)
     story.check(name, settings, split, output)
 
     def run() -> None:

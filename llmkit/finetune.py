@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.batching import Collator, EpochBatches, Features
-from llmkit.console import is_main, say
+from llmkit.console import is_main, say, warn
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.evaluate import show
@@ -30,6 +30,7 @@ from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open
 from llmkit.task_models import codec_to_train, model_to_train
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Codec, Prediction, Task
+from llmkit.tasks.labels import shares, strangers
 from llmkit.tasks.loading import load_examples
 from llmkit.training import Trainer, save_model, training_arguments
 
@@ -81,6 +82,14 @@ def introduce(prepared: Prepared) -> None:
         examples = f"{len(prepared.examples[name]):,} examples"
         inputs = f"{len(features):,} windows" if prepared.task.head == "span" else "inputs"
         say(f"{name}: {examples}, {inputs} of {mean:.0f} tokens on average")
+        cut = sum(features["cut"]) if "cut" in features.column_names else 0
+        if cut:
+            say(f"{name}: {cut:,} of them are longer than data.max_length {prepared.recipe.data.max_length}, and cut")
+    train, validation = prepared.examples["train"], prepared.examples["validation"]
+    if prepared.task.head == "label" and len(prepared.codec.labels) > 1:
+        say(shares(train))
+        if unknown := strangers(validation, train["label"], "the training examples never show"):
+            warn(f"validation: {unknown}")
 
 
 def finetune(prepared: Prepared) -> RunDir:

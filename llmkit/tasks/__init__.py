@@ -6,7 +6,9 @@ from typing import Any
 
 from llmkit.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
+from llmkit.tasks.classification import Classification
 from llmkit.tasks.extractive_qa import ExtractiveQA
+from llmkit.tasks.glue import GLUE
 from llmkit.tasks.seq2seq import Seq2Seq
 
 TASKS: dict[str, Task[Any]] = {
@@ -23,6 +25,13 @@ TASKS: dict[str, Task[Any]] = {
         recipe="squad-v2-bert-base",
         null_answers=True,
     ),
+    "classification": Classification(
+        name="classification",
+        title="Classification: labels of texts, or of pairs of texts, of your own",
+        recipe="classification-bert-base",
+        headline=("accuracy", "macro_f1"),
+    ),
+    **GLUE,
     "summarization": Seq2Seq(
         name="summarization",
         title="Summarization: any file of documents and summaries",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError, did_you_mean
-from llmkit.tasks.base import BadRow, Placed, Task
+from llmkit.tasks.base import BadRow, NoLabel, Placed, Task
 from llmkit.tasks.reading import DEMO, rows_of
 
 if TYPE_CHECKING:
@@ -27,15 +28,22 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
 
     found = {}
     for split in splits:
-        # A file or a folder's file that is named stands for all parts of its split.
-        parts = task.splits(split) if data.path is not None else (split,)
+        # A file that is named stands for all parts of its split.
+        parts = (split,) if data.path is None or Path(data.path).is_file() else task.splits(split)
         loaded = [
             examples_of(task, rows_of(data, split, part, task.columns), data, part, labelled=True) for part in parts
         ]
         if len(parts) > 1:
-            loaded = [rows.add_column("part", [part] * len(rows)) for rows, part in zip(loaded, parts, strict=True)]
+            loaded = [_as_part(rows, part) for rows, part in zip(loaded, parts, strict=True)]
         found[split] = concatenate_datasets(loaded)
     return DatasetDict(found)
+
+
+def _as_part(examples: Dataset, part: str) -> Dataset:
+    """Examples that say what part they are of; their ids, which each part counts anew, do too."""
+    ids = [example_id if example_id.startswith(f"{part}-") else f"{part}-{example_id}" for example_id in examples["id"]]
+    kind = examples.features["id"]
+    return examples.remove_columns("id").add_column("id", ids, feature=kind).add_column("part", [part] * len(examples))
 
 
 def examples_of(
@@ -52,6 +60,7 @@ def examples_of(
     ambiguous: list[bool] = []
     places: dict[str, str] = {}
     problems: list[str] = []
+    without_label = 0
     number = first
     for outer, outer_row in rows:
         for place, row in _expanded(task, outer, outer_row, problems):
@@ -62,6 +71,7 @@ def examples_of(
                 example_id = _id(row, f"{split}-{number}")
             except BadRow as problem:
                 problems.append(f"{place}: {problem}")
+                without_label += isinstance(problem, NoLabel)
                 continue
             finally:
                 number += 1
@@ -73,6 +83,11 @@ def examples_of(
                 columns[name].append(value)
             if place == DEMO:
                 ambiguous.append(row["second_candidate"])
+    if without_label and without_label == number - first:
+        raise UserError(
+            f"no {task.item} of the {split} split has a label, so there is nothing to learn or to score: {problems[0]}",
+            remedy="name another split or file; `llmkit predict` labels it",
+        )
     if problems:
         more = len(problems) - SHOWN
         shown = problems[:SHOWN] + ([f"… and {more} more like it in the {split} split"] if more > 0 else [])
