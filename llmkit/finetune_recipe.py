@@ -135,6 +135,10 @@ class SpanData(DataSection):
         128, description="Tokens by which neighbouring windows of a passage overlap."
     )
     max_answer_length: PositiveInt = Field(30, description="Tokens in the longest answer that is considered.")
+    null_windows: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Share of the windows without an answer that are trained on: of a long document nearly all are.",
+    )
 
     @model_validator(mode="after")
     def _room(self) -> Self:

@@ -9,6 +9,7 @@ from llmkit.tasks.base import Task
 from llmkit.tasks.classification import Classification
 from llmkit.tasks.extractive_qa import ExtractiveQA
 from llmkit.tasks.glue import GLUE
+from llmkit.tasks.natural_questions import NaturalQuestions
 from llmkit.tasks.seq2seq import Seq2Seq
 
 TASKS: dict[str, Task[Any]] = {
@@ -24,6 +25,12 @@ TASKS: dict[str, Task[Any]] = {
         hub_id="rajpurkar/squad_v2",
         recipe="squad-v2-bert-base",
         null_answers=True,
+    ),
+    "natural_questions": NaturalQuestions(
+        name="natural_questions",
+        title="Extractive question answering: Natural Questions, short answers in whole Wikipedia articles",
+        hub_id="google-research-datasets/natural_questions",
+        recipe="natural-questions-bert-base",
     ),
     "classification": Classification(
         name="classification",
