@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
-from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_options import AsJson, AutoBatch, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
+from llmkit.files import UNWRITABLE
 
 app = typer.Typer(
     name="llmkit",
@@ -67,27 +68,41 @@ def tokenize(
         Path | None,
         typer.Option("-o", "--output", help="Folder for the token shards.", show_default="in the cache"),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--processes", min=1, help="Processes that share the work.", show_default="one, on all cores"
+        ),
+    ] = None,
 ) -> None:
     """Text → token shards, which `pretrain` reads.
 
     Trains a WordPiece vocabulary of 30,522 unless told otherwise: `tokenizer.vocab_size=8000` for another size,
     `tokenizer.path=google-bert/bert-base-uncased` to use one that exists.
 
+    Stopped or killed, the same command goes on. Given on several machines that share the folder, they share the
+    work; however many processes there are, the shards are the same.
+
     \b
     Example:
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
+    from llmkit import tokenize as story
     from llmkit.console import result
     from llmkit.machine import quiet
     from llmkit.recipe import TokenizeRecipe
     from llmkit.recipe_reading import recipe_from
-    from llmkit.tokenize import tokenize as run
 
     if not corpus:
         raise UserError("no source of text is given", remedy="name one with -c, for instance -c wikipedia")
     recipe = recipe_from(TokenizeRecipe, {"sources": list(corpus)}, overrides or ())
     quiet()
-    result(str(run(recipe.sources, recipe.tokenizer, output)))
+    prepared = story.prepare(recipe.sources, recipe.tokenizer, output)
+
+    def run() -> None:
+        result(str(story.tokenize(prepared)))
+
+    run() if prepared.is_made else _go(processes, run, one_a_gpu=False)
 
 
 @app.command()
@@ -97,6 +112,7 @@ def pretrain(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
     """Token shards (or text) → a pretrained BERT. Without -r: bert-base on Wikipedia and BookCorpus.
@@ -110,11 +126,12 @@ def pretrain(
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit import pretrain as story
+    from llmkit.stopping import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume)
+    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    _go(processes, lambda: story.finish_line(story.pretrain(prepared)))
+    _go(processes, lambda: story.finish_line(story.pretrain(prepared)), on_signal=HEARD)
 
 
 @app.command()
@@ -125,6 +142,7 @@ def finetune(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
     """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
@@ -147,11 +165,12 @@ def finetune(
     chosen = [f"task={task_named(task).name}"] if task is not None else []
     settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit import finetune as story
+    from llmkit.stopping import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume)
+    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    _go(processes, lambda: story.finish_line(story.finetune(prepared)))
+    _go(processes, lambda: story.finish_line(story.finetune(prepared)), on_signal=HEARD)
 
 
 @app.command(name="eval")
@@ -242,7 +261,7 @@ def ask(
         story.show(answer, text)
 
 
-for command in (verify, tasks, doctor):
+for command in (push, verify, tasks, doctor):
     app.command()(command)
 
 
@@ -263,44 +282,70 @@ def _root(
     pass
 
 
-def _go(processes: int | None, run: Callable[[], None]) -> None:
+def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
-    from llmkit.processes import check_launch, default_processes, end_group, launched, relaunch
+    from llmkit.console import warn
+    from llmkit.launch import relaunch, restart
+    from llmkit.out_of_memory import OutOfMemory
+    from llmkit.processes import check_launch, default_processes, end_group, launched
 
     check_launch(processes)
-    count = processes or (1 if launched() else default_processes())
+    count = processes or (default_processes() if one_a_gpu and not launched() else 1)
     if count > 1 and not launched():
-        raise typer.Exit(relaunch(count, sys.argv[1:]))
-    run()
-    end_group()
+        raise _Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
+    try:
+        run()
+    except OutOfMemory as error:
+        if not error.again or launched():
+            raise
+        warn(f"{error}: going on in smaller pieces from the last checkpoint")
+    else:
+        return end_group()
+    restart(sys.argv[1:])  # out of the handler, which holds on to what fills the memory
 
 
-def _fail(problems: Sequence[str], remedy: str) -> None:
-    from llmkit.console import fail
+class _Ended(Exception):
+    """The processes that this one started have ended, and it was said how."""
 
-    fail(problems, remedy)
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
 
 
 def main() -> None:
     """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
     try:
         app()
-    except UserError as error:
-        _fail(error.problems, error.remedy)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        _fail(
-            [f"{place}{os.strerror(error.errno)}"],
-            "make room or choose another folder, and run the command again",
-        )
-        sys.exit(1)
-    except Stopped as stop:
-        _fail([str(stop)], stop.remedy)
-        sys.exit(stop.exit_code)
+    except _Ended as ended:
+        sys.exit(ended.exit_code)
     except SystemExit as stop:
-        if stop.code == 130:  # what typer makes of Ctrl-C
-            _fail(["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
+        from llmkit.processes import launched
+
+        if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
+            remedy = "a run that has a checkpoint goes on with --resume, tokenizing from its last shard"
+            _end(130, ["stopped"], remedy)
         raise
+    except Stopped as stop:
+        _end(stop.exit_code, [str(stop)], stop.remedy)
+    except UserError as error:
+        _end(1, error.problems, error.remedy, again=getattr(error, "again", False))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            _end_with_bug(error)
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "make room or choose another folder, and run the command again"
+        _end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
+    except Exception as error:
+        _end_with_bug(error)
+
+
+def _end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False) -> NoReturn:
+    from llmkit.ends import end
+
+    end(code, problems, remedy, again=again)
+
+
+def _end_with_bug(error: Exception) -> NoReturn:
+    from llmkit.ends import end_with_bug
+
+    end_with_bug(error)

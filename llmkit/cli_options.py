@@ -32,6 +32,13 @@ Recipe = Annotated[
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.", show_default="runs/NAME")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
+AutoBatch = Annotated[
+    bool,
+    typer.Option(
+        "--auto-batch",
+        help="Where memory runs out, halve the micro-batch and double the accumulation, which is the same run.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Check everything, try a few steps, say what the run would take, and stop."),
