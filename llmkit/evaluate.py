@@ -110,7 +110,7 @@ def check(model: str, settings: Settings, split: str, output: Path | None) -> No
     quiet()
     _, codec = trained(model, settings.task)
     examples = load_examples(settings.task, settings.data, [split])[split]
-    if settings.task.head == "label":
+    if settings.task.head == "label" and len(codec.labels) > 1:  # one output is a number
         check_labels(model, codec, examples)
     features_of(settings.task, examples, codec, settings.data, training=False)
 

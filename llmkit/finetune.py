@@ -95,7 +95,7 @@ def introduce(prepared: Prepared) -> None:
     train, validation = prepared.examples["train"], prepared.examples["validation"]
     if prepared.task.head == "label" and len(prepared.codec.labels) > 1:
         say(shares(train))
-        if unknown := strangers(validation, train["label"], "the training examples never show"):
+        if unknown := strangers(validation, train["label"][:], "the training examples never show"):
             warn(f"validation: {unknown}")
 
 

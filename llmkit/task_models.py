@@ -65,7 +65,7 @@ def _named_as(known: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...
 
 def check_labels(name: str, codec: Codec, examples: Dataset) -> None:
     """Say how many examples have a label that a model does not know; raises UserError where all of them have."""
-    if not set(codec.labels) & set(examples["label"]):
+    if not set(codec.labels) & set(examples["label"][:]):
         raise UserError(
             f"{name} knows none of the labels of the data: it has {_counted(codec.labels)}, "
             f"the data {_counted(numbered(examples['label']))}",
@@ -76,4 +76,5 @@ def check_labels(name: str, codec: Codec, examples: Dataset) -> None:
 
 
 def _counted(labels: tuple[str, ...]) -> str:
-    return f"{len(labels)} labels ({', '.join(labels[:SHOWN])}{', …' if len(labels) > SHOWN else ''})"
+    shown = ", ".join(labels[:SHOWN]) + (", …" if len(labels) > SHOWN else "")
+    return f"{len(labels)} label{'s' if len(labels) != 1 else ''} ({shown})"

@@ -502,6 +502,71 @@ SQUAD_V2_VALIDATION: Sequence[Row] = [
     _question("5ad3d560604f3c001a3ff2cb", "Lighthouse", _TOWER, "Who tore the tower down?", []),
 ]
 
+# Of each configuration of GLUE: its columns of text, the names of its labels by number (none for STS-B, whose labels
+# are numbers), and three rows of text with their labels. MNLI has two validation and two test splits.
+_ENTAILS = ("entailment", "not_entailment")
+_PAIRS: Sequence[tuple[str, str]] = [
+    ("The ship sank at noon.", "A ship went down."),
+    ("Tides turn twice a day.", "The sea never moves."),
+    ("The keeper lit the lamp.", "It was dark."),
+]
+GLUE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Sequence[tuple[Any, ...]]]] = {
+    "cola": (
+        ("sentence",),
+        ("unacceptable", "acceptable"),
+        [("The ship sails.", 1), ("Ship the sails the.", 0), ("The harbor is calm.", 1)],
+    ),
+    "sst2": (
+        ("sentence",),
+        ("negative", "positive"),
+        [("a calm and stirring film", 1), ("dull as ditchwater", 0), ("it sails along", 1)],
+    ),
+    "mrpc": (
+        ("sentence1", "sentence2"),
+        ("not_equivalent", "equivalent"),
+        [(*pair, label) for pair, label in zip(_PAIRS, (1, 0, 0), strict=True)],
+    ),
+    "qqp": (
+        ("question1", "question2"),
+        ("not_duplicate", "duplicate"),
+        [("What causes tides?", "Why are there tides?", 1), ("What is a harbor?", "", 0), ("Who lit it?", "When?", 0)],
+    ),
+    "stsb": (
+        ("sentence1", "sentence2"),
+        (),
+        [(*pair, label) for pair, label in zip(_PAIRS, (3.8, 0.0, 1.25), strict=True)],
+    ),
+    "mnli": (
+        ("premise", "hypothesis"),
+        ("entailment", "neutral", "contradiction"),
+        [(*pair, label) for pair, label in zip(_PAIRS, (0, 2, 1), strict=True)],
+    ),
+    "qnli": (
+        ("question", "sentence"),
+        _ENTAILS,
+        [("When did it sink?", "It sank at noon.", 0), ("Who lit it?", "It was dark.", 1), ("Why?", "Tides.", 1)],
+    ),
+    "rte": (
+        ("sentence1", "sentence2"),
+        _ENTAILS,
+        [(*pair, label) for pair, label in zip(_PAIRS, (0, 1, 1), strict=True)],
+    ),
+    "wnli": (
+        ("sentence1", "sentence2"),
+        _ENTAILS[::-1],
+        [(*pair, label) for pair, label in zip(_PAIRS, (1, 0, 0), strict=True)],
+    ),
+}
+
+
+def glue_rows(config: str, *, secret: bool = False) -> list[Row]:
+    """The three rows of a configuration, as the real repository has them; labels of its test splits are secret."""
+    columns, _, rows = GLUE[config]
+    return [
+        {**dict(zip(columns, row, strict=False)), "label": type(row[-1])(-1) if secret else row[-1], "idx": number}
+        for number, row in enumerate(rows)
+    ]
+
 
 def parquet(rows: Sequence[Row], schema: pa.Schema) -> bytes:
     """The rows as one parquet file."""
@@ -598,6 +663,26 @@ def _add_squad(hub: StandInHub, repo_id: str, config: str, train: Sequence[Row],
     for split, rows in splits.items():
         files |= parquet_shards(rows, SQUAD_SCHEMA, f"{config}/{split}", 1)
     return hub.add_dataset(repo_id, files)
+
+
+def add_glue(hub: StandInHub) -> str:
+    """nyu-mll/glue: a configuration a task, and in its card what its labels are called."""
+    infos, configs, files = [], [], {}
+    for name, (columns, names, _) in GLUE.items():
+        kinds = ["validation_matched", "validation_mismatched", "test_matched", "test_mismatched"]
+        splits = ["train", *(kinds if name == "mnli" else ["validation", "test"])]
+        rows = {split: glue_rows(name, secret=split.startswith("test")) for split in splits}
+        label = {"class_label": {"names": {str(n): label for n, label in enumerate(names)}}} if names else "float32"
+        features: list[dict[str, object]] = [{"name": column, "dtype": "string"} for column in columns]
+        features += [{"name": "label", "dtype": label}, {"name": "idx", "dtype": "int32"}]
+        infos.append(_info(name, features, rows))
+        configs.append(_config(name, splits))
+        schema = pa.schema(
+            {column: STRING for column in columns} | {"label": pa.int64() if names else pa.float32(), "idx": pa.int32()}
+        )
+        for split in splits:
+            files |= parquet_shards(rows[split], schema, f"{name}/{split}", 1)
+    return hub.add_dataset("nyu-mll/glue", {"README.md": _readme("GLUE", dataset_info=infos, configs=configs), **files})
 
 
 def add_bert(hub: StandInHub, repo_id: str = "google-bert/bert-base-uncased") -> str:

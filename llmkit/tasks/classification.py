@@ -93,7 +93,7 @@ class Classification:
         """See Task. Raises UserError where training examples show one label only."""
         if examples is not None:
             label_forms.check_several(examples)
-        return self.names or (label_forms.numbered(examples["label"]) if examples is not None else ())
+        return self.names or (label_forms.numbered(examples["label"][:]) if examples is not None else ())
 
     def encode(self, examples: Dataset, codec: Codec, data: LabelData, *, training: bool) -> Dataset:
         """One feature an example; `cut` says whether it was longer than max_length. Of a pair the longer text is cut.
@@ -130,7 +130,7 @@ class Classification:
         columns["example"] = list(range(len(examples)))
         if training:
             number_of = self._number_of(codec)
-            columns["label"] = [number_of(label) for label in examples["label"]]
+            columns["label"] = [number_of(label) for label in examples["label"][:]]
         return Dataset.from_dict(columns)
 
     def _number_of(self, codec: Codec) -> Callable[[str], float]:
@@ -200,9 +200,9 @@ class Regression(Classification):
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
         """See Task. Raises UserError where a prediction is no number."""
-        from llmkit.tasks.label_scores import correlations
+        from llmkit.tasks.label_scores import number_scores
 
-        return correlations(predictions, examples)
+        return number_scores(predictions, examples)
 
 
 def as_text(number: float) -> str:

@@ -56,7 +56,7 @@ def numbered(labels: Iterable[str]) -> tuple[str, ...]:
 
 def check_several(examples: Dataset) -> None:
     """Raises UserError where training examples show one label only: nothing can be learned from them."""
-    found = set(examples["label"])
+    found = set(examples["label"][:])
     if len(found) < 2:
         raise UserError(
             f"every one of the {len(examples):,} training examples has the label {found.pop()!r}",
@@ -66,7 +66,7 @@ def check_several(examples: Dataset) -> None:
 
 def shares(examples: Dataset) -> str:
     """`labels: acceptable 6,023 (70%), unacceptable 2,528 (30%)`."""
-    counts = Counter(examples["label"]).most_common()
+    counts = Counter(examples["label"][:]).most_common()
     shown = [f"{label} {number:,} ({number / len(examples):.0%})" for label, number in counts[:SHOWN]]
     more = [f"and {len(counts) - SHOWN} more"] if len(counts) > SHOWN else []
     return f"{len(counts)} labels: {', '.join(shown + more)}"
@@ -74,7 +74,7 @@ def shares(examples: Dataset) -> str:
 
 def strangers(examples: Dataset, known: Iterable[str], who: str) -> str:
     """`12 of 500 examples have a label that WHO, and count as wrong: x (10), y (2)`; nothing where all are known."""
-    counts = Counter(examples["label"])
+    counts = Counter(examples["label"][:])
     for label in known:
         del counts[label]
     if not counts:
