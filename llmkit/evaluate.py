@@ -20,7 +20,7 @@ from llmkit.models import describe, positions_of
 from llmkit.processes import start_group
 from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
-from llmkit.task_models import check_labels, trained
+from llmkit.task_models import check_labels, check_tags, trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction, Task
 from llmkit.tasks.loading import load_examples
@@ -90,7 +90,12 @@ def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
     """A file stands for every split; anything else is a folder, a Hub id or `demo`."""
     if Path(data).is_file():
         return {"train": data, "validation": data, "test": data}
-    return {"path": data, "name": task.hub_name if data == task.hub_id else None}
+    own = data == task.hub_id
+    return {
+        "path": data,
+        "name": task.hub_name if own else None,
+        "revision": task.hub_revision if own else None,
+    }
 
 
 def _overridden(data: DataSection, overrides: Sequence[str]) -> DataSection:
@@ -112,6 +117,8 @@ def check(model: str, settings: Settings, split: str, output: Path | None) -> No
     examples = load_examples(settings.task, settings.data, [split])[split]
     if settings.task.head == "label" and len(codec.labels) > 1:  # one output is a number
         check_labels(model, codec, examples)
+    if settings.task.head == "tags":
+        check_tags(model, codec, examples)
     features_of(settings.task, examples, codec, settings.data, training=False)
 
 

@@ -33,6 +33,11 @@ class TaskFacts(Protocol):
         """The configuration of that data set."""
         ...
 
+    @property
+    def hub_revision(self) -> str | None:
+        """The revision of that data set, where its main one cannot be read."""
+        ...
+
 
 class FinetuneModelSection(ModelSection):
     """The model to fine-tune. A shape needs a tokenizer; a checkpoint holds its own."""

@@ -51,6 +51,7 @@ class ExtractiveQA:
     null_answers: bool = False
     margins: bool = False
     hub_name: str | None = None
+    hub_revision: str | None = None
     head: Literal["span"] = "span"
     metric: str = "f1"
     headline: tuple[str, ...] = ("exact_match", "f1")

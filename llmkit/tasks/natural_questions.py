@@ -110,16 +110,22 @@ class _Page:
         name = "text" if isinstance(question, Mapping) else "question_text"
         self.question = text_of(question if isinstance(question, Mapping) else row, name, _KNOWN)
         if nested or "document_tokens" in row:
-            tokens = rows_in(document.get("tokens") if isinstance(document, Mapping) else row["document_tokens"], "tokens")
+            tokens = rows_in(
+                document.get("tokens") if isinstance(document, Mapping) else row["document_tokens"], "tokens"
+            )
             words = [(token.get("token"), bool(token.get("is_html", token.get("html_token")))) for token in tokens]
         else:
             # Blanks alone part tokens here: other white space may be inside one.
-            words = [(token, _TAG.fullmatch(token) is not None) for token in text_of(row, "document_text", _KNOWN).split(" ")]
+            words = [
+                (token, _TAG.fullmatch(token) is not None) for token in text_of(row, "document_text", _KNOWN).split(" ")
+            ]
         if not all(isinstance(word, str) for word, _ in words):
             raise BadRow("a token of the document is not text")
         # The space behind each word is part of the way to the next one.
         ends = list(accumulate(0 if html else len(word) + 1 for word, html in words))
-        self._words = [(end - len(word) - 1, end - 1) if not html else None for end, (word, html) in zip(ends, words, strict=True)]
+        self._words = [
+            (end - len(word) - 1, end - 1) if not html else None for end, (word, html) in zip(ends, words, strict=True)
+        ]
         self.text = checked_text(" ".join(word for word, html in words if not html), "document")
         if not self.text.strip():
             raise BadRow("the document has no words")
@@ -131,7 +137,9 @@ class _Page:
         if yes_no not in _YES_NO.values():
             raise BadRow(f"'yes_no_answer' is {yes_no!r}: neither YES, NO nor NONE")
         answers = rows_in(found.get("short_answers") or [], "short_answers")
-        return _annotation([self._span(answer.get("start_token"), answer.get("end_token")) for answer in answers], yes_no)
+        return _annotation(
+            [self._span(answer.get("start_token"), answer.get("end_token")) for answer in answers], yes_no
+        )
 
     def _span(self, start: Any, end: Any) -> Span:
         if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= len(self._words):

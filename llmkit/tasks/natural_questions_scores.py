@@ -22,7 +22,9 @@ def natural_questions_scores(predictions: Sequence[Prediction], examples: Datase
     The official ones compare places, not texts, and take every question's best answer, also where the model abstains.
     """
     contexts, annotations = examples["context"][:], examples["annotations"][:]
-    found = [_answer(prediction, context) for prediction, context in zip(by_id(predictions, examples), contexts, strict=True)]
+    found = [
+        _answer(prediction, context) for prediction, context in zip(by_id(predictions, examples), contexts, strict=True)
+    ]
     short = short_answer_scores(
         [answer for answer, _ in found],
         [score for _, score in found],

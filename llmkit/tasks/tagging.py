@@ -10,18 +10,17 @@ A word's tag is that of its first piece. A sentence that is longer than a model'
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llmkit.batching import IGNORED
 from llmkit.errors import UserError, did_you_mean
-from llmkit.metrics.entities import entities
 from llmkit.tasks.base import BadRow, Codec, NoLabel, Outputs, Placed, Prediction
 from llmkit.tasks.loading import checked_text
+from llmkit.tasks.tags import check_tag, numbered
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
     from llmkit.finetune_recipe import TagData
 
-OUTSIDE = "O"
-SHOWN = 8  # tags in a line
 ENCODED_AT_ONCE = 1000  # sentences
 
 
@@ -75,28 +72,18 @@ class Tagging:
         if len(tags) != len(words):
             raise BadRow(f"{len(words):,} {words_column!r}, but {len(tags):,} {tags_column!r}: each word needs a tag")
         for number, tag in enumerate(tags, start=1):
-            _check_tag(tag, f"tag {number} of {tags_column!r}")
+            check_tag(tag, f"tag {number} of {tags_column!r}")
         return {"tokens": words, "tags": tags}
 
     def schema(self) -> Features:
         """See Task."""
         from datasets import Features, List, Value
 
-        return Features(
-            {"id": Value("string"), "tokens": List(Value("string")), "tags": List(Value("string"))}
-        )
+        return Features({"id": Value("string"), "tokens": List(Value("string")), "tags": List(Value("string"))})
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
         """See Task: O, and the others by the alphabet. Raises UserError where training examples hold no entity."""
-        if examples is None:
-            return ()
-        found = {tag for tags in examples["tags"] for tag in tags} - {OUTSIDE}
-        if not found:
-            raise UserError(
-                f"each word of the {len(examples):,} training examples has the tag {OUTSIDE}",
-                remedy="give examples with entities, or name another column with data.tags_column",
-            )
-        return (OUTSIDE, *sorted(found))
+        return numbered(examples) if examples is not None else ()
 
     def encode(self, examples: Dataset, codec: Codec, data: TagData, *, training: bool) -> Dataset:
         """Sentences, or parts of them, with `first`: the place of the first piece of each of their words.
@@ -105,6 +92,8 @@ class Tagging:
         is not learned from.
         """
         from datasets import Dataset
+
+        from llmkit.batching import IGNORED
 
         pieces = _Pieces(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
@@ -151,9 +140,7 @@ class Tagging:
             tags[owner] += [codec.labels[number] for number in best]
             sure[owner] += shares.max(axis=1).tolist()
         ids = examples["id"][:]
-        return [
-            Prediction(ids[row], " ".join(tags[row]), float(np.mean(sure[row]))) for row in range(len(examples))
-        ]
+        return [Prediction(ids[row], " ".join(tags[row]), float(np.mean(sure[row]))) for row in range(len(examples))]
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> dict[str, Any]:
         """See Task. Raises UserError where a prediction has not a tag for every word."""
@@ -217,7 +204,7 @@ def _first(encoding: Any) -> list[int]:
 
 
 def _cuts(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
-    """Where to cut words of these lengths, so that no part is longer than `room`, and none is much shorter than others."""
+    """Where to cut words of these lengths, so that no part is longer than `room`, and none much shorter than others."""
     total = sum(lengths)
     about = -(-total // -(-total // room))
     start = held = 0
@@ -229,38 +216,12 @@ def _cuts(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
     yield start, len(lengths)
 
 
-def strangers(examples: Dataset, known: Iterable[str]) -> str:
-    """`12 of 5,000 words have a tag …: B-LAW (10), I-LAW (2)`, where some have one that is not among those known."""
-    counts = Counter(tag for tags in examples["tags"] for tag in tags)
-    total = counts.total()
-    for tag in known:
-        del counts[tag]
-    if not counts:
-        return ""
-    shown = [f"{tag} ({number:,})" for tag, number in counts.most_common(SHOWN)]
-    more = [f"and {len(counts) - SHOWN} more"] if len(counts) > SHOWN else []
-    return f"{counts.total():,} of {total:,} words have a tag that the model does not know: {', '.join(shown + more)}"
-
-
 def _list(row: Mapping[str, Any], name: str, option: str) -> list[Any]:
     value = row.get(name)
     if value is None:
-        problem = f"no {name!r}{did_you_mean(name, list(row))}; data.{option} names another column: there are {', '.join(map(str, row))}"
+        near = did_you_mean(name, [key for key in row if row[key] is not None])
+        problem = f"no {name!r}{near}; data.{option} names another column: there are {', '.join(map(str, row))}"
         raise (NoLabel if option == "tags_column" else BadRow)(problem)
     if not isinstance(value, list):
         raise BadRow(f"{name!r} is not a list")
     return value
-
-
-def _check_tag(tag: Any, what: str) -> None:
-    if isinstance(tag, int):
-        raise BadRow(f"{what} is the number {tag}: tags are given by name, for instance B-PER")
-    if not isinstance(tag, str) or not tag:
-        raise BadRow(f"{what} is empty or not text: {tag!r}")
-    checked_text(tag, what)
-    if tag.split() != [tag]:
-        raise BadRow(f"{what} holds white space: {tag!r}")
-    try:
-        entities([tag])
-    except UserError as problem:
-        raise BadRow(f"{what}: {problem.problems[0]}") from None
