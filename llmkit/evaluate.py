@@ -196,6 +196,10 @@ def show(task: Task[Any], scores: dict[str, Any], title: str) -> None:
             count = f"{scores[f'{part}_total']:,} questions"
             rows.append([f"{part} f1", f"{scores[f'{part}_f1']:.2f}", count])
     table(["score", ">percent", "95 % interval"], rows, title=f"{title}, {scores['total']:,} {task.item}s")
+    if types := scores.get("per_type"):
+        measures = ("f1", "precision", "recall")
+        cells = [[name, *(f"{of[m]:.2f}" for m in measures), f"{of['support']:,}"] for name, of in types.items()]
+        table(["entity", *(f">{m}" for m in measures), ">entities"], cells)
     if tuned := scores.get("tuned"):
         on, held = tuned["tuned_on"], tuned["reported_on"]
         table(

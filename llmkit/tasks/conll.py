@@ -6,6 +6,7 @@ rejects VBZ B-VP O
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def _fields(line: str) -> list[str]:
     line = line.rstrip("\r\n")
     if not line.strip():
         return []
-    return line.split("\t") if "\t" in line else line.strip(" ").replace("  ", " ").split(" ")
+    return line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
 
 
 def _sentence(file: Path, lines: list[_Line]) -> Placed:
