@@ -11,7 +11,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
-from llmkit.cli_options import AsJson, AutoBatch, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_export import export
+from llmkit.cli_options import (
+    AsJson,
+    AutoBatch,
+    Data,
+    DryRun,
+    Model,
+    Output,
+    Overrides,
+    Processes,
+    Recipe,
+    Resume,
+    Split,
+    TaskName,
+)
 from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
 from llmkit.errors import Stopped, UserError
@@ -183,10 +197,8 @@ def evaluate(
         typer.Argument(metavar="KEY=VALUE", help="How data is read: `data.label_column=stars`."),
     ] = None,
     task: TaskName = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")
-    ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split of the data.")] = "validation",
+    data: Data = None,
+    split: Split = "validation",
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", help="Score this file in place of a model: `{id: text}`, or predictions.jsonl."),
@@ -261,7 +273,7 @@ def ask(
         story.show(answer, text)
 
 
-for command in (push, verify, tasks, doctor):
+for command in (export, push, verify, tasks, doctor):
     app.command()(command)
 
 

@@ -52,3 +52,5 @@ Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a che
 TaskName = Annotated[
     str | None, typer.Option("--task", help="A task: see `llmkit tasks`.", autocompletion=complete_task)
 ]
+Data = Annotated[str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")]
+Split = Annotated[str, typer.Option("--split", help="Which split of the data.")]

@@ -167,7 +167,7 @@ class Classification:
         """See Task. Raises UserError where no prediction is a label of the examples."""
         from llmkit.tasks.label_scores import label_scores
 
-        return label_scores(self, predictions, examples)
+        return label_scores(predictions, examples, self.headline, self.names)
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,20 @@ from llmkit.tasks.base import Prediction, by_id
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from llmkit.tasks.classification import Classification
 
-
-def label_scores(task: Classification, predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-    """The scores of the task's headline, each with its interval [low, high], and `total`.
+def label_scores(
+    predictions: Sequence[Prediction], examples: Dataset, wanted: Sequence[str], names: Sequence[str]
+) -> dict[str, Any]:
+    """The scores that are wanted, each with its interval [low, high], and `total`; `names` are labels that are fixed.
 
     Where examples are of several parts, these are the scores of the first part; those of another have its name behind
-    theirs: `accuracy_mismatched`. Raises UserError where no prediction is one of the task's fixed labels.
+    theirs: `accuracy_mismatched`. Raises UserError where no prediction is one of the fixed labels.
     """
-    found = [_label(prediction, task.names) for prediction in by_id(predictions, examples)]
-    if task.names and not set(found) & set(task.names):
+    found = [_label(prediction, names) for prediction in by_id(predictions, examples)]
+    if names and not set(found) & set(names):
         raise UserError(
-            f"no prediction is a label of {task.name}: the first is {predictions[0].text!r}",
-            remedy=f"its labels are {', '.join(task.names)}, or their numbers",
+            f"no prediction is a label of the task: the first is {predictions[0].text!r}",
+            remedy=f"its labels are {', '.join(names)}, or their numbers",
         )
     gold = examples["label"][:]
     part_of = examples["part"][:] if "part" in examples.column_names else [""] * len(gold)
@@ -35,7 +35,8 @@ def label_scores(task: Classification, predictions: Sequence[Prediction], exampl
     for part in dict.fromkeys(part_of):
         ending = f"_{part.partition('_')[2]}" if scores else ""
         rows = [row for row, its in enumerate(part_of) if its == part]
-        scores |= _scores_of(task, [gold[row] for row in rows], [found[row] for row in rows], ending)
+        counts = _counts([gold[row] for row in rows], [found[row] for row in rows], names)
+        scores |= {name.format(ending): value for name, value in _with_intervals(counts, wanted).items()}
     return {**scores, "total": len(gold)}
 
 
@@ -47,16 +48,20 @@ def _label(prediction: Prediction | None, names: Sequence[str]) -> str | None:
     return names[int(text)] if numbered else text
 
 
-def _scores_of(task: Classification, gold: list[str], found: list[str | None], ending: str) -> dict[str, Any]:
-    labels = dict.fromkeys([*task.names, *gold, *(label for label in found if label is not None)])
-    counts = confusion.counts_of(gold, found, list(labels))
+def _counts(gold: list[str], found: list[str | None], names: Sequence[str]) -> confusion.Array:
+    labels = dict.fromkeys([*names, *gold, *(label for label in found if label is not None)])
+    return confusion.counts_of(gold, found, list(labels))
+
+
+def _with_intervals(counts: confusion.Array, wanted: Sequence[str]) -> dict[str, Any]:
+    """Scores by their names, with `{}` for what is added to the name of each."""
     drawn = confusion.drawn_anew(counts)
     scores: dict[str, Any] = {}
-    for name in task.headline:
+    for name in wanted:
         score = confusion.SCORES[name]
-        scores[name + ending] = float(100 * score(counts))
+        scores[f"{name}{{}}"] = float(100 * score(counts))
         if drawn is not None:
-            scores[f"{name}{ending}_interval"] = _interval(score(drawn))
+            scores[f"{name}{{}}_interval"] = _interval(score(drawn))
     return scores
 
 

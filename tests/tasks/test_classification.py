@@ -212,12 +212,12 @@ BAD_ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
         "classification",
         {"txt": "a", "label": 1},
         "no 'text' (did you mean txt?); data.text_column names another column: there are txt, label",
-    ),  # noqa: E501
+    ),
     "label column": (
         "classification",
         {"text": "a", "labels": 1},
         "no 'label' (did you mean labels?); data.label_column names another column",
-    ),  # noqa: E501
+    ),
     "pair column": ("glue/mnli", {"premise": "a", "label": 1}, "no 'hypothesis'; data.pair_column names another"),
     "number": ("classification", {"text": 7, "label": 1}, "'text' is not text"),
     "empty": ("classification", {"text": " ", "label": 1}, "'text' is empty"),
@@ -233,7 +233,7 @@ BAD_ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
         "glue/sst2",
         {"sentence": "a", "label": "positiv"},
         "'label' is 'positiv' (did you mean positive?); labels are negative, positive, or their numbers 0 to 1",
-    ),  # noqa: E501
+    ),
     "unknown number": ("glue/sst2", {"sentence": "a", "label": 2}, "'label' is '2'; labels are negative, positive"),
     "truth": ("glue/qnli", {"question": "a", "sentence": "b", "label": True}, "'label' is 'true'; labels are"),
     "no regression": ("glue/stsb", {"sentence1": "a", "sentence2": "b", "label": "high"}, "'label' is not a number"),
@@ -367,7 +367,7 @@ def test_predictions_of_another_kind() -> None:
     examples = examples_from(sst2, *glue_rows("sst2"))
     numbers = [Prediction(str(n), label, 1.0) for n, label in enumerate("101")]
     assert sst2.score(numbers, examples, LabelData(path="x"))["accuracy"] == 100
-    with pytest.raises(UserError, match="no prediction is a label of glue/sst2: the first is 'good'"):
+    with pytest.raises(UserError, match="no prediction is a label of the task: the first is 'good'"):
         sst2.score([Prediction("0", "good", 1.0)], examples, LabelData(path="x"))
     with pytest.raises(UserError, match="the prediction for 1 is 'high', which is no number"):
         stsb.score([Prediction("1", "high", 1.0)], examples_from(stsb, *glue_rows("stsb")), LabelData(path="x"))
