@@ -7,6 +7,7 @@ rejects VBZ B-VP O
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def _fields(line: str) -> list[str]:
 
 
 def _sentence(file: Path, lines: list[_Line]) -> Placed:
-    width = len(lines[-1][1])
+    widths = Counter(len(fields) for _, fields in lines)
+    width = max(widths, key=lambda size: (widths[size], size))  # what most lines have
     # `# text = …`, as CoNLL-U has it: no word in as many columns as the others.
     while len(lines) > 1 and lines[0][1][0].split(" ")[0] == "#" and len(lines[0][1]) != width:
         lines = lines[1:]

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 from llmkit.tasks.base import BadRow, Placed, Prediction
 from llmkit.tasks.extractive_qa import ExtractiveQA
 from llmkit.tasks.loading import checked_text, text_of
+from llmkit.tasks.natural_questions_scores import natural_questions_scores, people_needed
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
     from llmkit.finetune_recipe import SpanData
 
-ASKED = 5  # people, on each question that is evaluated
 Span = tuple[int, int]  # characters [start, end) of a passage
 
 _TAG = re.compile(r"</?[A-Za-z][^>]*>")
@@ -94,8 +94,6 @@ class NaturalQuestions(ExtractiveQA):
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Any]:
         """See Task: the official F1 of short answers, and SQuAD 2.0's scores."""
-        from llmkit.tasks.natural_questions_scores import natural_questions_scores
-
         return natural_questions_scores(predictions, examples)
 
 
@@ -164,8 +162,3 @@ def rows_in(value: Any, name: str) -> list[Mapping[str, Any]]:
 
 def _annotation(spans: Sequence[Span], yes_no: str = "NONE") -> dict[str, Any]:
     return {"start": [start for start, _ in spans], "end": [end for _, end in spans], "yes_no": yes_no}
-
-
-def people_needed(count: int) -> int:
-    """How many of those who were asked must have given an answer for there to be one: 2 of 5, else 1."""
-    return 2 if count >= ASKED else 1

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.metrics.natural_questions import Annotation, Answer, short_answer_scores
 from llmkit.tasks.base import Prediction, by_id
-from llmkit.tasks.natural_questions import people_needed
 from llmkit.tasks.squad_scores import squad_v2_scores
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+ASKED = 5  # people, on each question that is evaluated
 _LAST = -3.0e38  # below any score
 
 
@@ -35,6 +35,11 @@ def natural_questions_scores(predictions: Sequence[Prediction], examples: Datase
     )
     short.pop("total")
     return {**{f"short_{name}": value for name, value in short.items()}, **squad_v2_scores(predictions, examples)}
+
+
+def people_needed(count: int) -> int:
+    """How many of those who were asked must have given an answer for there to be one: 2 of 5, else 1."""
+    return 2 if count >= ASKED else 1
 
 
 def _answer(prediction: Prediction | None, context: str) -> tuple[Answer, float]:

@@ -233,7 +233,7 @@ def test_columns_with_tabs_and_comments(tmp_path: Path) -> None:
     [
         ("a O\nb\nc O\n", "a.conll:2: 1 column, others of the sentence have 2"),
         ("a O\n\nb\n", "a.conll:3: 1 column"),
-        ("a O\n\nb  x y O\nc NN O\n", "a.conll:3: 4 columns, others of the sentence have 3"),
+        ("a O\n\nb  x y O\nc NN O\nd NN O\n", "a.conll:3: 4 columns, others of the sentence have 3"),
         ("a O\n\nb\t\n", "a.conll:3: tag 1 of 'tags' is empty"),
         ("a O\n\nb PER\n", "a.conll:3: tag 1 of 'tags': 'PER' is no tag"),
         ("\n\n", "the train split holds no sentence"),
@@ -317,4 +317,4 @@ def test_from_columns_to_scores(tokenizer: Any, tmp_path: Path, llmkit: Command)
     (tmp_path / "other.conll").write_text("a B-LAW\n")
     code, _, err = llmkit("eval", "run", "--data", "other.conll")
     assert code == 1
-    assert "run knows none of the tags of the data: it has 2 labels (O, B-PER), the data 1 labels (B-LAW)" in err
+    assert "run knows none of the tags of the data: it has 2 labels (O, B-PER), the data 1 label (B-LAW)" in err
