@@ -200,6 +200,20 @@ def show(task: Task[Any], scores: dict[str, Any], title: str) -> None:
         measures = ("f1", "precision", "recall")
         cells = [[name, *(f"{of[m]:.2f}" for m in measures), f"{of['support']:,}"] for name, of in types.items()]
         table(["entity", *(f">{m}" for m in measures), ">entities"], cells)
+    if short := scores.get("short_tuned"):
+        measures = ("f1", "precision", "recall")
+        whole = {name: scores[f"short_{name}"] for name in measures} | {"total": scores["total"]}
+        table(
+            ["threshold of short answers", *(f">{m}" for m in measures), ">questions"],
+            [
+                [f"{threshold:.3f}, {where}", *(f"{part[m]:.2f}" for m in measures), f"{part['total']:,}"]
+                for threshold, where, part in (
+                    (scores["short_threshold"], "best of all for these questions", whole),
+                    (short["threshold"], "half it was tuned on", short["tuned_on"]),
+                    (short["threshold"], "the other half", short["reported_on"]),
+                )
+            ],
+        )
     if tuned := scores.get("tuned"):
         on, held = tuned["tuned_on"], tuned["reported_on"]
         table(

@@ -102,23 +102,11 @@ class _Page:
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         document, question = row.get("document"), row.get("question")
-        nested = isinstance(document, Mapping)
         title = document.get("title") if isinstance(document, Mapping) else row.get("document_title")
         self.title = checked_text(title, "title") if isinstance(title, str) else ""
         name = "text" if isinstance(question, Mapping) else "question_text"
         self.question = text_of(question if isinstance(question, Mapping) else row, name, _KNOWN)
-        if nested or "document_tokens" in row:
-            tokens = rows_in(
-                document.get("tokens") if isinstance(document, Mapping) else row["document_tokens"], "tokens"
-            )
-            words = [(token.get("token"), bool(token.get("is_html", token.get("html_token")))) for token in tokens]
-        else:
-            # Blanks alone part tokens here: other white space may be inside one.
-            words = [
-                (token, _TAG.fullmatch(token) is not None) for token in text_of(row, "document_text", _KNOWN).split(" ")
-            ]
-        if not all(isinstance(word, str) for word, _ in words):
-            raise BadRow("a token of the document is not text")
+        words = list(_words(row))
         # The space behind each word is part of the way to the next one.
         ends = list(accumulate(0 if html else len(word) + 1 for word, html in words))
         self._words = [
@@ -131,9 +119,9 @@ class _Page:
     def annotation(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """What one person marked, in characters."""
         yes_no = found.get("yes_no_answer", "NONE")
-        yes_no = _YES_NO.get(yes_no, yes_no)
-        if yes_no not in _YES_NO.values():
-            raise BadRow(f"'yes_no_answer' is {yes_no!r}: neither YES, NO nor NONE")
+        yes_no = _YES_NO.get(yes_no) if isinstance(yes_no, int) else yes_no
+        if not isinstance(yes_no, str) or yes_no not in _YES_NO.values():
+            raise BadRow(f"'yes_no_answer' is {found['yes_no_answer']!r}: neither YES, NO nor NONE")
         answers = rows_in(found.get("short_answers") or [], "short_answers")
         return _annotation(
             [self._span(answer.get("start_token"), answer.get("end_token")) for answer in answers], yes_no
@@ -146,6 +134,21 @@ class _Page:
         if not words:
             raise BadRow(f"a short answer of tokens {start} to {end}, none of which is a word")
         return words[0][0], words[-1][1]
+
+
+def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The tokens of a page, and of each whether it is HTML."""
+    document = row.get("document")
+    if not isinstance(document, Mapping) and "document_tokens" not in row:
+        # Blanks alone part tokens here: other white space may be inside one.
+        for token in text_of(row, "document_text", _KNOWN).split(" "):
+            yield token, _TAG.fullmatch(token) is not None
+        return
+    tokens = document.get("tokens") if isinstance(document, Mapping) else row["document_tokens"]
+    for found in rows_in(tokens, "tokens"):
+        if not isinstance(found.get("token"), str):
+            raise BadRow("a token of the document is not text")
+        yield found["token"], bool(found.get("is_html", found.get("html_token")))
 
 
 def rows_in(value: Any, name: str) -> list[Mapping[str, Any]]:

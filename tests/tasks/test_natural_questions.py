@@ -16,6 +16,7 @@ from datasets import Dataset
 from standin_hub import StandInHub, add_natural_questions
 from transformers import BertTokenizer
 
+from llmkit import features
 from llmkit.demo.data import questions
 from llmkit.errors import UserError
 from llmkit.finetune_recipe import SpanData
@@ -189,6 +190,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "null span": (simplified(marked((-1, -1))), "a short answer of tokens -1 to -1"),
     "only HTML": (simplified(marked((3, 5))), "a short answer of tokens 3 to 5, none of which is a word"),
     "perhaps": (simplified(marked(yes_no="MAYBE")), "'yes_no_answer' is 'MAYBE': neither YES, NO nor NONE"),
+    "list": (simplified(marked(yes_no=[])), "'yes_no_answer' is []: neither YES, NO nor NONE"),
     "text": (simplified(annotations="none"), "'annotations' is no list of objects"),
     "uneven": (simplified(annotations={"short_answers": [], "id": ["1"]}), "not of lists that are equally long"),
     "numbers": ({**released(marked()), "document_tokens": [{"token": 3}]}, "a token of the document is not text"),
@@ -215,9 +217,9 @@ def test_windows_without_an_answer_are_drawn_in_training_alone(tokenizer: Any) -
 
     def windows(share: float, *, training: bool = True) -> list[tuple[int, int]]:
         data = DATA.model_copy(update={"null_windows": share})
-        features = NQ.encode(examples, codec, data, training=training)
-        starts = features["start_positions"][:] if training else features["length"][:]
-        return list(zip(features["example"][:], starts, strict=True))
+        made = NQ.encode(examples, codec, data, training=training)
+        starts = made["start_positions"][:] if training else made["length"][:]
+        return list(zip(made["example"][:], starts, strict=True))
 
     everything, few = windows(1.0), windows(0.2)
     answered = [window for window in everything if window[1]]
@@ -231,10 +233,17 @@ def test_windows_without_an_answer_are_drawn_in_training_alone(tokenizer: Any) -
         windows(1e-9)
 
 
-def spans(features: Dataset, logits: list[tuple[float, float, int]]) -> list[dict[str, Any]]:
+def test_features_are_known_by_all_the_code_that_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(features.inspect, "getsource", lambda module: read.append(module.__name__) or module.__name__)
+    features._code_fingerprint(NQ)
+    assert {"llmkit.tasks.natural_questions", "llmkit.tasks.extractive_qa"} <= set(read)
+
+
+def spans(made: Dataset, logits: list[tuple[float, float, int]]) -> list[dict[str, Any]]:
     """Outputs of windows: the logit of abstaining, that of an answer, and the token it is at."""
     outputs = []
-    for length, (null, answer, place) in zip(features["length"], logits, strict=True):
+    for length, (null, answer, place) in zip(made["length"], logits, strict=True):
         ends = np.full(length, -9.0, np.float32)
         ends[0], ends[place] = null / 2, answer / 2
         outputs.append({"start_logits": ends, "end_logits": ends})
@@ -244,17 +253,17 @@ def spans(features: Dataset, logits: list[tuple[float, float, int]]) -> list[dic
 def test_windows_are_compared_by_what_an_answer_has_over_abstaining(tokenizer: Any) -> None:
     examples = examples_from(long_page())
     codec = Codec(tokenizer)
-    features = NQ.encode(examples, codec, DATA, training=False)
-    places = [int(np.flatnonzero(np.array(row["offsets"])[::2] >= 0)[n]) for n, row in enumerate(features)]
+    made = NQ.encode(examples, codec, DATA, training=False)
+    places = [int(np.flatnonzero(np.array(row["offsets"])[::2] >= 0)[n]) for n, row in enumerate(made)]
     sure, loud = (1.0, 6.0), (9.0, 10.0)
-    outputs = spans(features, [((*sure, p) if n == 2 else (*loud, p)) for n, p in enumerate(places)])
-    (found,) = NQ.decode(outputs, features, examples, codec, DATA)
+    outputs = spans(made, [((*sure, p) if n == 2 else (*loud, p)) for n, p in enumerate(places)])
+    (found,) = NQ.decode(outputs, made, examples, codec, DATA)
     assert found.candidates[0].score == pytest.approx(5.0)
-    assert found.start == features[2]["offsets"][2 * places[2]]
+    assert found.start == made[2]["offsets"][2 * places[2]]
     assert found.null_score == pytest.approx(-5.0)
-    (shy,) = NQ.decode(outputs, features, examples, codec, DATA, threshold=-6.0)
+    (shy,) = NQ.decode(outputs, made, examples, codec, DATA, threshold=-6.0)
     assert (shy.text, shy.candidates[0]) == ("", found.candidates[0])
-    (other,) = TASKS["squad_v2"].decode(outputs, features, examples, codec, DATA)
+    (other,) = TASKS["squad_v2"].decode(outputs, made, examples, codec, DATA)
     assert other.start != found.start
 
 
