@@ -58,7 +58,7 @@ class Tagging:
     def example(self, row: Mapping[str, Any], data: TagData, *, labelled: bool) -> dict[str, Any]:
         """See Task."""
         words_column = data.tokens_column or "tokens"
-        words = _list(row, words_column, "tokens_column")
+        words = _list(row, words_column, "tokens_column", BadRow)
         if not words:
             raise BadRow(f"{words_column!r} is empty: a sentence without words")
         for number, word in enumerate(words, start=1):
@@ -68,7 +68,7 @@ class Tagging:
         if not labelled:
             return {"tokens": words, "tags": []}
         tags_column = data.tags_column or ("ner_tags" if "ner_tags" in row or "tags" not in row else "tags")
-        tags = _list(row, tags_column, "tags_column")
+        tags = _list(row, tags_column, "tags_column", BadRow if data.tags_column is not None else NoLabel)
         if len(tags) != len(words):
             raise BadRow(f"{len(words):,} {words_column!r}, but {len(tags):,} {tags_column!r}: each word needs a tag")
         for number, tag in enumerate(tags, start=1):
@@ -216,12 +216,11 @@ def _cuts(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
     yield start, len(lengths)
 
 
-def _list(row: Mapping[str, Any], name: str, option: str) -> list[Any]:
+def _list(row: Mapping[str, Any], name: str, option: str, missing: type[BadRow]) -> list[Any]:
     value = row.get(name)
     if value is None:
         near = did_you_mean(name, [key for key in row if row[key] is not None])
-        problem = f"no {name!r}{near}; data.{option} names another column: there are {', '.join(map(str, row))}"
-        raise (NoLabel if option == "tags_column" else BadRow)(problem)
+        raise missing(f"no {name!r}{near}; data.{option} names another column: there are {', '.join(map(str, row))}")
     if not isinstance(value, list):
         raise BadRow(f"{name!r} is not a list")
     return value
