@@ -119,9 +119,11 @@ class ExtractiveQA:
                     answer = _first_answer(rows["answers"][row], passage.offsets) if training else None
                     whole = backend.post_process(question, passage)
                     for number, encoding in enumerate((whole, *whole.overflowing)):
+                        kept = not training or _drawn(f"{rows['id'][row]} {number}", data.null_windows)
+                        if not kept and answer is None:
+                            continue
                         feature = _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
-                        null = training and encoding.ids[feature["start_positions"]] == tokenizer.cls_token_id
-                        if not null or _drawn(f"{rows['id'][row]} {number}", data.null_windows):
+                        if kept or encoding.ids[feature["start_positions"]] != tokenizer.cls_token_id:
                             yield feature
 
         rows = list(windows())
