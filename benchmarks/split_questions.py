@@ -16,7 +16,8 @@ def main(file: Path, folder: Path) -> None:
     """Write both parts, and say how many questions are in each."""
     parts: dict[str, list[dict[str, object]]] = {"train": [], "validation": []}
     for row in flat(file):
-        held_out = hashlib.sha256(row["context"].encode()).digest()[0] % 10 == 0
+        # Not the first byte: thresholds are tuned on one half of the passages by that, and would find all in the other.
+        held_out = hashlib.sha256(row["context"].encode()).digest()[1] % 10 == 0
         parts["validation" if held_out else "train"].append(row)
     for name, rows in parts.items():
         print(f"{write(rows, folder / f'{name}.json')}: {len(rows):,} questions")
