@@ -169,8 +169,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TOKENS = "tokenizer.path=encoder"
 TUNE = ["finetune", "-r", "good.yaml"]
 TRAIN = ["pretrain", "-r", "tiny/pretrain"]
+WINDOWS = ["data.max_length=32", "data.doc_stride=8"]
 TAG = ["finetune", "-r", "tiny/ner", "model.pretrained=encoder", "data.validation=good.conll"]
-PAGES = ["finetune", "-r", "tiny/natural_questions", "model.pretrained=encoder", "data.max_length=32", "data.doc_stride=8"]
+PAGES = ["finetune", "-r", "tiny/natural_questions", "model.pretrained=encoder", *WINDOWS]
 SCORE = ["eval", "answerer", "--task", "squad", "--data"]
 ASK = ["ask", "answerer", "-q"]
 LABEL = ["finetune", "-r", "tiny/classification", "model.pretrained=encoder", "data.validation=labels.jsonl"]
