@@ -21,7 +21,7 @@ from llmkit.out_of_memory import OutOfMemory
 from llmkit.processes import start_group
 from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
-from llmkit.task_models import check_labels, trained
+from llmkit.task_models import check_labels, check_tags, trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction, Task
 from llmkit.tasks.loading import load_examples
@@ -91,7 +91,12 @@ def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
     """A file stands for every split; anything else is a folder, a Hub id or `demo`."""
     if Path(data).is_file():
         return {"train": data, "validation": data, "test": data}
-    return {"path": data, "name": task.hub_name if data == task.hub_id else None}
+    own = data == task.hub_id
+    return {
+        "path": data,
+        "name": task.hub_name if own else None,
+        "revision": task.hub_revision if own else None,
+    }
 
 
 def _overridden(data: DataSection, overrides: Sequence[str]) -> DataSection:
@@ -113,6 +118,8 @@ def check(model: str, settings: Settings, split: str, output: Path | None) -> No
     examples = load_examples(settings.task, settings.data, [split])[split]
     if settings.task.head == "label" and len(codec.labels) > 1:  # one output is a number
         check_labels(model, codec, examples)
+    if settings.task.head == "tags":
+        check_tags(model, codec, examples)
     features_of(settings.task, examples, codec, settings.data, training=False)
 
 
@@ -197,6 +204,24 @@ def show(task: Task[Any], scores: dict[str, Any], title: str) -> None:
             count = f"{scores[f'{part}_total']:,} questions"
             rows.append([f"{part} f1", f"{scores[f'{part}_f1']:.2f}", count])
     table(["score", ">percent", "95 % interval"], rows, title=f"{title}, {scores['total']:,} {task.item}s")
+    if types := scores.get("per_type"):
+        measures = ("f1", "precision", "recall")
+        cells = [[name, *(f"{of[m]:.2f}" for m in measures), f"{of['support']:,}"] for name, of in types.items()]
+        table(["entity", *(f">{m}" for m in measures), ">entities"], cells)
+    if short := scores.get("short_tuned"):
+        measures = ("f1", "precision", "recall")
+        whole = {name: scores[f"short_{name}"] for name in measures} | {"total": scores["total"]}
+        table(
+            ["threshold of short answers", *(f">{m}" for m in measures), ">questions"],
+            [
+                [f"{threshold:.3f}, {where}", *(f"{part[m]:.2f}" for m in measures), f"{part['total']:,}"]
+                for threshold, where, part in (
+                    (scores["short_threshold"], "best of all for these questions", whole),
+                    (short["threshold"], "half it was tuned on", short["tuned_on"]),
+                    (short["threshold"], "the other half", short["reported_on"]),
+                )
+            ],
+        )
     if tuned := scores.get("tuned"):
         on, held = tuned["tuned_on"], tuned["reported_on"]
         table(

@@ -52,5 +52,7 @@ def examples_fingerprint(examples: Dataset) -> str:
 
 
 def _code_fingerprint(task: Task[Any]) -> str:
-    """Hash of the module that encodes: what older code encoded is not found again."""
-    return hashlib.sha256(inspect.getsource(sys.modules[type(task).__module__]).encode()).hexdigest()[:20]
+    """Hash of the modules that encode, a task's own and those it builds on: what older code encoded is not found."""
+    modules = dict.fromkeys(kind.__module__ for kind in type(task).__mro__ if kind.__module__.startswith("llmkit."))
+    sources = "".join(inspect.getsource(sys.modules[module]) for module in modules)
+    return hashlib.sha256(sources.encode()).hexdigest()[:20]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,26 @@ def read_text(path: Path) -> str:
         raise UserError(
             f"{path}: not UTF-8 text (byte {error.start})", remedy="convert it to UTF-8, for instance with iconv"
         ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", remedy="give a file that can be read") from None
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file, which may be packed (`.gz`), with their numbers from 1, one at a time.
+
+    Raises UserError.
+    """
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}:{number}: not UTF-8 text (byte {error.start} of the line)", remedy="save the file as UTF-8"
+        ) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: damaged behind line {number}: {error}", remedy="fetch the file again") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", remedy="give a file that can be read") from None
 

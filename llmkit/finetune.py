@@ -32,7 +32,7 @@ from llmkit.recipe_reading import dump
 from llmkit.report import Report
 from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
 from llmkit.task_models import codec_to_train, model_to_train
-from llmkit.tasks import task_named
+from llmkit.tasks import tags, task_named
 from llmkit.tasks.base import Codec, Prediction, Task
 from llmkit.tasks.labels import shares, strangers
 from llmkit.tasks.loading import load_examples
@@ -96,6 +96,10 @@ def introduce(prepared: Prepared) -> None:
     if prepared.task.head == "label" and len(prepared.codec.labels) > 1:
         say(shares(train))
         if unknown := strangers(validation, train["label"][:], "the training examples never show"):
+            warn(f"validation: {unknown}")
+    if prepared.task.head == "tags":
+        say(tags.shares(train))
+        if unknown := tags.strangers(validation, prepared.codec.labels, "the training examples never show"):
             warn(f"validation: {unknown}")
 
 

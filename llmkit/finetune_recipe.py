@@ -33,6 +33,11 @@ class TaskFacts(Protocol):
         """The configuration of that data set."""
         ...
 
+    @property
+    def hub_revision(self) -> str | None:
+        """The revision of that data set, where its main one cannot be read."""
+        ...
+
 
 class FinetuneModelSection(ModelSection):
     """The model to fine-tune. A shape needs a tokenizer; a checkpoint holds its own."""
@@ -135,6 +140,10 @@ class SpanData(DataSection):
         128, description="Tokens by which neighbouring windows of a passage overlap."
     )
     max_answer_length: PositiveInt = Field(30, description="Tokens in the longest answer that is considered.")
+    null_windows: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Share of the windows without an answer that are trained on: of a long document nearly all are.",
+    )
 
     @model_validator(mode="after")
     def _room(self) -> Self:

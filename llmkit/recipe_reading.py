@@ -191,7 +191,8 @@ def _own_data(values: dict[str, Any], task: TaskFacts) -> None:
     """Where a recipe does not say where its examples are, they are the task's own on the Hub."""
     data = values.setdefault("data", {})
     if isinstance(data, dict) and task.hub_id is not None and not any(data.get(name) for name in _ORIGINS):
-        values["data"] = {"path": task.hub_id, "name": task.hub_name} | {k: v for k, v in data.items() if v is not None}
+        own = {"path": task.hub_id, "name": task.hub_name, "revision": task.hub_revision}
+        values["data"] = own | {key: value for key, value in data.items() if value is not None}
 
 
 def _parse_file(path: Path) -> _Draft:

@@ -11,6 +11,7 @@ from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
 from llmkit.errors import UserError
 from llmkit.finetune_recipe import FinetuneRecipe, TextRecipe
 from llmkit.models import labels_of, model_for_task, trained_model
+from llmkit.tasks import tags
 from llmkit.tasks.base import Codec, Task
 from llmkit.tasks.labels import SHOWN, numbered, strangers
 
@@ -72,6 +73,19 @@ def check_labels(name: str, codec: Codec, examples: Dataset) -> None:
             remedy="name other data, or what its labels mean: id2label in its config.json",
         )
     if unknown := strangers(examples, codec.labels, f"{name} does not know"):
+        warn(unknown)
+
+
+def check_tags(name: str, codec: Codec, examples: Dataset) -> None:
+    """Say how many words have a tag that a model does not know; raises UserError where no entity's tag is known."""
+    wanted = {tag for sentence in examples["tags"] for tag in sentence} - {tags.OUTSIDE}
+    if wanted and not wanted & set(codec.labels):
+        raise UserError(
+            f"{name} knows none of the tags of the data: it has {_counted(codec.labels)}, the data "
+            f"{_counted(tuple(sorted(wanted)))}",
+            remedy="name other data, or what its labels mean: id2label in its config.json",
+        )
+    if unknown := tags.strangers(examples, codec.labels, f"{name} does not know"):
         warn(unknown)
 
 

@@ -725,3 +725,162 @@ def add_bert(hub: StandInHub, repo_id: str = "google-bert/bert-base-uncased") ->
         "vocab.txt": "".join(token + "\n" for token in tokens).encode(),
     }
     return hub.add_model(repo_id, files)
+
+
+CONLL_TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
+CONLL_SENTENCES: Sequence[tuple[Sequence[str], Sequence[int]]] = [
+    (("EU", "rejects", "German", "call"), (3, 0, 7, 0)),
+    (("Peter", "Blackburn"), (1, 2)),
+    (("BRUSSELS", "1996-08-22"), (5, 0)),
+]
+
+
+def add_conll2003(hub: StandInHub) -> str:
+    """eriktks/conll2003: a loading script on main; on `PARQUET_BRANCH` a file a split, which names its tags itself.
+
+    Returns the commit hash of the converted branch.
+    """
+    from datasets import ClassLabel, Features, List, Value
+
+    main = {"README.md": _readme("CoNLL-2003"), "conll2003.py": b"# a loading script\n"}
+    hub.add_dataset("eriktks/conll2003", main)
+    kinds = {name: List(ClassLabel(names=["x", "y"])) for name in ("pos_tags", "chunk_tags")}
+    words = {"id": Value("string"), "tokens": List(Value("string"))}
+    schema = Features({**words, **kinds, "ner_tags": List(ClassLabel(names=list(CONLL_TAGS)))}).arrow_schema
+    rows = [
+        {
+            "id": str(number),
+            "tokens": list(tokens),
+            **{name: [0] * len(tokens) for name in kinds},
+            "ner_tags": list(tags),
+        }
+        for number, (tokens, tags) in enumerate(CONLL_SENTENCES)
+    ]
+    converted = {f"conll2003/{split}/0000.parquet": parquet(rows, schema) for split in ("train", "validation", "test")}
+    return hub.add_dataset("eriktks/conll2003", converted, revision=PARQUET_BRANCH)
+
+
+_NQ_SPAN: Sequence[tuple[str, str]] = [
+    (name, "int64") for name in ("end_byte", "end_token", "start_byte", "start_token")
+]
+_NQ_PAGE = ["<P>", "A", "tide", "is", "the", "rise", "and", "fall", "of", "the", "sea", ".", "</P>"]
+
+
+def _nq_row(number: int, question: str, marked: Sequence[tuple[Sequence[tuple[int, int]], int]]) -> Row:
+    """`marked` holds the short answers of each person, and yes or no as the Hub numbers them."""
+
+    def spans(found: Sequence[tuple[int, int]]) -> dict[str, list[Any]]:
+        starts, ends = [start for start, _ in found], [end for _, end in found]
+        places = {"end_byte": ends, "end_token": ends, "start_byte": starts, "start_token": starts}
+        return {**places, "text": [" ".join(_NQ_PAGE[start:end]) for start, end in found]}
+
+    one = {"candidate_index": 0, "end_byte": 9, "end_token": 13, "start_byte": 0, "start_token": 0}
+    return {
+        "id": str(number),
+        "document": {
+            "html": " ".join(_NQ_PAGE),
+            "title": "Tide",
+            "tokens": {
+                "end_byte": list(range(1, len(_NQ_PAGE) + 1)),
+                "is_html": [word.startswith("<") for word in _NQ_PAGE],
+                "start_byte": list(range(len(_NQ_PAGE))),
+                "token": list(_NQ_PAGE),
+            },
+            "url": "https://en.wikipedia.org/wiki/Tide",
+        },
+        "question": {"text": question, "tokens": question.split()},
+        "long_answer_candidates": {name: [one[name]] for name in ("end_byte", "end_token", "start_byte", "start_token")}
+        | {"top_level": [True]},
+        "annotations": {
+            "id": [str(n) for n in range(len(marked))],
+            "long_answer": [one] * len(marked),
+            "short_answers": [spans(found) for found, _ in marked],
+            "yes_no_answer": [yes_no for _, yes_no in marked],
+        },
+    }
+
+
+NQ_TRAIN: Sequence[Row] = [
+    _nq_row(-1, "what is a tide", [([(4, 12)], -1)]),
+    _nq_row(2, "what rises and falls", [([(2, 3), (10, 12)], -1)]),
+    _nq_row(3, "who owns the moon", [([], -1)]),
+    _nq_row(4, "does the sea fall", [([], 1)]),
+]
+NQ_VALIDATION: Sequence[Row] = [
+    _nq_row(5, "what is a tide", [([(4, 12)], -1), ([(4, 8)], -1), ([], -1), ([], -1), ([], -1)]),
+    _nq_row(6, "who owns the moon", [([(2, 3)], -1), ([], -1), ([], -1), ([], -1), ([], -1)]),
+    _nq_row(7, "does the sea fall", [([], 1), ([], 1), ([], 0), ([], -1), ([], -1)]),
+]
+
+
+def add_natural_questions(hub: StandInHub) -> str:
+    """google-research-datasets/natural_questions: the configuration default, and dev without training questions."""
+
+    def fields(*kinds: tuple[str, str]) -> list[dict[str, object]]:
+        return [{"name": name, "dtype": kind} for name, kind in kinds]
+
+    def plain(value: Any) -> Any:
+        """Without an object twice, which YAML would write as a reference."""
+        return json.loads(json.dumps(value))
+
+    span = fields(*_NQ_SPAN)
+    yes_no = {"class_label": {"names": {"0": "NO", "1": "YES"}}}
+    tokens = fields(("end_byte", "int64"), ("is_html", "bool"), ("start_byte", "int64"), ("token", "string"))
+    features: list[dict[str, object]] = [
+        {"name": "id", "dtype": "string"},
+        {
+            "name": "document",
+            "struct": [
+                *fields(("html", "string"), ("title", "string")),
+                {"name": "tokens", "sequence": tokens},
+                *fields(("url", "string")),
+            ],
+        },
+        {"name": "question", "struct": [*fields(("text", "string")), {"name": "tokens", "sequence": "string"}]},
+        {"name": "long_answer_candidates", "sequence": [*span, *fields(("top_level", "bool"))]},
+        {
+            "name": "annotations",
+            "sequence": [
+                *fields(("id", "string")),
+                {"name": "long_answer", "struct": [*fields(("candidate_index", "int64")), *span]},
+                {"name": "short_answers", "sequence": [*span, *fields(("text", "string"))]},
+                {"name": "yes_no_answer", "dtype": yes_no},
+            ],
+        },
+    ]
+    whole = pa.int64()
+    lists = {name: pa.list_(whole) for name, _ in _NQ_SPAN}
+    place = pa.struct({"candidate_index": whole, **{name: whole for name, _ in _NQ_SPAN}})
+    token_lists = {
+        "end_byte": pa.list_(whole),
+        "is_html": pa.list_(pa.bool_()),
+        "start_byte": pa.list_(whole),
+        "token": pa.list_(STRING),
+    }
+    schema = pa.schema(
+        {
+            "id": STRING,
+            "document": pa.struct({"html": STRING, "title": STRING, "tokens": pa.struct(token_lists), "url": STRING}),
+            "question": pa.struct({"text": STRING, "tokens": pa.list_(STRING)}),
+            "long_answer_candidates": pa.struct({**lists, "top_level": pa.list_(pa.bool_())}),
+            "annotations": pa.struct(
+                {
+                    "id": pa.list_(STRING),
+                    "long_answer": pa.list_(place),
+                    "short_answers": pa.list_(pa.struct({**lists, "text": pa.list_(STRING)})),
+                    "yes_no_answer": pa.list_(whole),
+                }
+            ),
+        }
+    )
+    splits = {"default": {"train": NQ_TRAIN, "validation": NQ_VALIDATION}, "dev": {"validation": NQ_VALIDATION}}
+    readme = _readme(
+        "Natural Questions",
+        dataset_info=[_info(name, plain(features), rows) for name, rows in splits.items()],
+        configs=[_config(name, list(rows)) for name, rows in splits.items()],
+    )
+    files = {"README.md": readme}
+    for name, rows in splits.items():
+        for split, questions in rows.items():
+            files |= parquet_shards(questions, schema, f"{name}/{split}", 2)
+    return hub.add_dataset("google-research-datasets/natural_questions", files)

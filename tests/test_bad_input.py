@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -82,6 +83,17 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows("shares.jsonl", {"text": "tom", "label": 0.5})
     rows("secret.jsonl", {"text": "tom", "label": -1}, {"text": "reed", "label": -1})
     rows("half.jsonl", '{"text": "\\ud83d"}')
+    (folder / "good.conll").write_text("tom B-PER\nreed I-PER\n\nambury B-LOC\n")
+    (folder / "plain.conll").write_text("tom O\n")
+    (folder / "column.conll").write_text("tom B-PER\nreed\n")
+    (folder / "scheme.conll").write_text("tom PER\n")
+    (folder / "latin.conll").write_bytes(b"tom B-PER\n\xe9mile B-PER\n")
+    rows("uneven-tags.jsonl", {"tokens": ["tom", "reed"], "ner_tags": ["B-PER"]})
+    rows("short-tags.jsonl", {"id": "validation-0", "text": "B-PER"})
+    page = {"example_id": 5, "question_text": "who?", "document_text": f"<P> {CONTEXT} </P>"}
+    rows("page-span.jsonl", {**page, "annotations": [{"short_answers": [{"start_token": 1, "end_token": 99}]}]})
+    rows("page-null.jsonl", {**page, "annotations": [{"short_answers": []}]})
+    (folder / "cut.jsonl.gz").write_bytes(gzip.compress(json.dumps(ROW).encode())[:-9])
     changes: dict[str, dict[str, Any]] = {
         "no-question": {"question": None},
         "no-answers": {"answers": None},
@@ -157,6 +169,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TOKENS = "tokenizer.path=encoder"
 TUNE = ["finetune", "-r", "good.yaml"]
 TRAIN = ["pretrain", "-r", "tiny/pretrain"]
+WINDOWS = ["data.max_length=32", "data.doc_stride=8"]
+TAG = ["finetune", "-r", "tiny/ner", "model.pretrained=encoder", "data.validation=good.conll"]
+PAGES = ["finetune", "-r", "tiny/natural_questions", "model.pretrained=encoder", *WINDOWS]
 SCORE = ["eval", "answerer", "--task", "squad", "--data"]
 ASK = ["ask", "answerer", "-q"]
 LABEL = ["finetune", "-r", "tiny/classification", "model.pretrained=encoder", "data.validation=labels.jsonl"]
@@ -371,6 +386,18 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "passage folder": ([*ASK, "who?", "-f", "nothing"], ["nothing cannot be read: Is a directory"]),
     "passage for another model": (["ask", "encoder", "-q", "who?", "-c", "x"], ["encoder has no question-answering head"]),
     "packing of a task": (["verify", "packing", "-r", "tiny/squad"], ["packing is a matter of pretraining"]),
+    # Tags and pages.
+    "tags and words": ([*TAG, "data.train=uneven-tags.jsonl"], ["uneven-tags.jsonl:1: 2 'tokens', but 1 'ner_tags': each word needs a tag"]),
+    "word without a tag": ([*TAG, "data.train=column.conll"], ["column.conll:2: 1 column"]),
+    "tag of no scheme": ([*TAG, "data.train=scheme.conll"], ["scheme.conll:1: tag 1 of 'tags': 'PER' is no tag of an entity scheme"]),
+    "columns in Latin 1": ([*TAG, "data.train=latin.conll"], ["latin.conll:2: not UTF-8 text (byte 0 of the line)"]),
+    "no entity": ([*TAG, "data.train=plain.conll"], ["each word of the 1 training examples has the tag O"]),
+    "tags column": ([*TAG, "data.train=good.conll", "data.tags_column=pos"], ["no 'pos'", "data.tags_column names another column: there are tokens, tags"]),
+    "predictions of tags": (["eval", "--predictions", "short-tags.jsonl", "--task", "ner", "--data", "good.conll"], ["the prediction for validation-0 has 1 tags, its sentence 2 words"]),
+    "span of a page": ([*PAGES, "data.train=page-span.jsonl", "data.validation=page-span.jsonl"], ["page-span.jsonl:1: a short answer of tokens 1 to 99, of the 6 that there are"]),
+    "no window left": ([*PAGES, "data.train=page-null.jsonl", "data.validation=page-null.jsonl", "data.null_windows=1e-9"], ["no window of the training examples holds an answer", "Raise data.null_windows"]),
+    "share of windows": ([*PAGES, "data.null_windows=0"], ["data.null_windows: should be greater than 0"]),
+    "packed and cut off": ([*PAGES, "data.train=cut.jsonl.gz", "data.validation=good.jsonl"], ["cut.jsonl.gz: damaged behind line"]),
     "copy over": (["recipes", "copy", "bert-mini", "good.yaml"], ["good.yaml is there already"]),
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""How far a score would move on other paragraphs: a cluster bootstrap interval."""
+"""How far a score would move on other paragraphs: cluster bootstrap intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,7 @@ def cluster_interval(
     scores = np.asarray(values, np.float64)
     if scores.ndim != 1 or scores.size == 0 or scores.size != len(groups):
         raise ValueError(f"one group per value needed, at least 1; got {scores.shape} and {len(groups)}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
+    _check_level(level)
 
     sums, counts = _group_totals(scores, groups)
     if sums.size == 1:
@@ -49,9 +48,61 @@ def cluster_interval(
         stop = min(start + rows, resamples)
         drawn = generator.integers(sums.size, size=(stop - start, sums.size))
         means[start:stop] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return _percentiles(means, level)
+
+
+def corpus_interval(
+    score: Callable[[npt.NDArray[np.intp]], float],
+    groups: Sequence[Hashable],
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """The interval of a score that is no mean over examples (BLEU, Matthews, entity F1, a correlation).
+
+    `score` is given the indices [examples drawn] of one resample, an example as often as it was drawn, and
+    returns the finite score of these examples. It is called `resamples` times, so let it add up what was
+    counted of each example once: `lambda rows: f1_of_counts(counts[rows].sum(axis=0))`.
+
+    Groups are drawn as in `cluster_interval`, and (low, high) or None means the same. The order of the
+    examples decides what is drawn; the same order and seed give the same interval.
+    """
+    _check_level(level)
+    if not len(groups):
+        raise ValueError("no example to draw from")
+    codes = _codes(groups)
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes)
+    if counts.size == 1:
+        return None
+    starts = np.cumsum(counts) - counts
+    generator = np.random.default_rng(seed)
+    scores = np.empty(resamples)
+    for i in range(resamples):
+        drawn = generator.integers(counts.size, size=counts.size)
+        sizes = counts[drawn]
+        # Where each example drawn stands in `order`: its place in its group, after the group's start.
+        shift = starts[drawn] - (np.cumsum(sizes) - sizes)
+        scores[i] = score(order[np.repeat(shift, sizes) + np.arange(sizes.sum())])
+    return _percentiles(scores, level)
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, not {level}")
+
+
+def _percentiles(scores: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
     tail = (1 - level) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
+    low, high = np.quantile(scores, (tail, 1 - tail))
     return float(low), float(high)
+
+
+def _codes(groups: Sequence[Hashable]) -> npt.NDArray[np.intp]:
+    """The groups numbered in order of appearance, of each example."""
+    code_of: dict[Hashable, int] = {}
+    return np.fromiter((code_of.setdefault(group, len(code_of)) for group in groups), np.intp, len(groups))
 
 
 def _group_totals(
@@ -62,8 +113,7 @@ def _group_totals(
     Sorting inside and between groups is what makes the interval independent of the order of the questions:
     floating-point sums are taken in one order, and a draw of group i means the same group.
     """
-    code_of: dict[Hashable, int] = {}
-    codes = np.fromiter((code_of.setdefault(group, len(code_of)) for group in groups), np.intp, len(groups))
+    codes = _codes(groups)
     order = np.lexsort((scores, codes))
     counts = np.bincount(codes)
     starts = np.cumsum(counts) - counts

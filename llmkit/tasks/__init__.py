@@ -9,6 +9,8 @@ from llmkit.tasks.base import Task
 from llmkit.tasks.classification import Classification
 from llmkit.tasks.extractive_qa import ExtractiveQA
 from llmkit.tasks.glue import GLUE
+from llmkit.tasks.natural_questions import NaturalQuestions
+from llmkit.tasks.tagging import Tagging
 from llmkit.tasks.texts import TEXTS
 
 TASKS: dict[str, Task[Any]] = {
@@ -25,6 +27,12 @@ TASKS: dict[str, Task[Any]] = {
         recipe="squad-v2-bert-base",
         null_answers=True,
     ),
+    "natural_questions": NaturalQuestions(
+        name="natural_questions",
+        title="Extractive question answering: Natural Questions, short answers in whole Wikipedia articles",
+        hub_id="google-research-datasets/natural_questions",
+        recipe="natural-questions-bert-base",
+    ),
     "classification": Classification(
         name="classification",
         title="Classification: labels of texts, or of pairs of texts, of your own",
@@ -32,6 +40,15 @@ TASKS: dict[str, Task[Any]] = {
         headline=("accuracy", "macro_f1"),
     ),
     **GLUE,
+    "ner": Tagging(
+        name="ner",
+        title="Tagging: names of entities in sentences of words; CoNLL-2003 where no data is named",
+        # The repository's own revision is a loading script, which datasets no longer runs; the Hub keeps a parquet
+        # conversion of it beside it, with the names of the tags.
+        hub_id="eriktks/conll2003",
+        hub_revision="refs/convert/parquet",
+        recipe="ner-bert-base",
+    ),
     **TEXTS,
 }
 

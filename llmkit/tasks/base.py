@@ -116,6 +116,11 @@ class Task(Protocol[D]):
         ...
 
     @property
+    def hub_revision(self) -> str | None:
+        """The revision of that data set, where its main one cannot be read."""
+        ...
+
+    @property
     def recipe(self) -> str:
         """The recipe that is used where none is named."""
         ...

@@ -45,6 +45,7 @@ class Classification:
     names: tuple[str, ...] = ()
     hub_id: str | None = None
     hub_name: str | None = None
+    hub_revision: str | None = None
     parts: tuple[str, ...] = ()
     metric: str = "accuracy"
     headline: tuple[str, ...] = ("accuracy",)

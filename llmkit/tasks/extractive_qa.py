@@ -12,6 +12,7 @@ feature. An answer is sought over all windows of an example, in characters of th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -37,14 +38,20 @@ _SURE = float(np.finfo(np.float32).max)  # a null score above any threshold
 
 @dataclass(frozen=True)
 class ExtractiveQA:
-    """A SQuAD-like task. With `null_answers`, a question may have no answer in its passage."""
+    """A SQuAD-like task. With `null_answers`, a question may have no answer in its passage.
+
+    With `margins` an answer's score is what it has over abstaining in its own window, so that the windows of a long
+    document can be told apart (Alberti et al. 2019); else it is the logit as it is.
+    """
 
     name: str
     title: str
     hub_id: str
     recipe: str
     null_answers: bool = False
+    margins: bool = False
     hub_name: str | None = None
+    hub_revision: str | None = None
     head: Literal["span"] = "span"
     metric: str = "f1"
     headline: tuple[str, ...] = ("exact_match", "f1")
@@ -81,7 +88,7 @@ class ExtractiveQA:
         """Windows with, per token, `offsets` into the passage: two numbers a token, (-1, -1) outside of it.
 
         In training also `start_positions` and `end_positions`; a window that does not hold the whole answer
-        points at [CLS].
+        points at [CLS]. Of these windows the share `null_windows` is there, which follows from id and number.
         """
         from datasets import Dataset
 
@@ -111,10 +118,21 @@ class ExtractiveQA:
                     passage = passages[context]
                     answer = _first_answer(rows["answers"][row], passage.offsets) if training else None
                     whole = backend.post_process(question, passage)
-                    for encoding in (whole, *whole.overflowing):
-                        yield _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
+                    for number, encoding in enumerate((whole, *whole.overflowing)):
+                        kept = not training or _drawn(f"{rows['id'][row]} {number}", data.null_windows)
+                        if not kept and answer is None:
+                            continue
+                        feature = _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
+                        if kept or encoding.ids[feature["start_positions"]] != tokenizer.cls_token_id:
+                            yield feature
 
         rows = list(windows())
+        if training and not rows:
+            raise UserError(
+                f"no window of the training examples holds an answer, and data.null_windows {data.null_windows} "
+                "leaves none of the others",
+                remedy="raise data.null_windows",
+            )
         names = list(rows[0]) if rows else ["input_ids", "length", "example"]
         return Dataset.from_dict({name: [row[name] for row in rows] for name in names})
 
@@ -137,12 +155,14 @@ class ExtractiveQA:
         null = np.full(len(examples), np.inf)
         for output, owner, offsets in zip(outputs, features["example"][:], _offsets(features), strict=True):
             start, end = output["start_logits"], output["end_logits"]
+            abstaining = float(start[0] + end[0])
             spans = best_spans(start, end, offsets[:, 0] >= 0, data.max_answer_length, N_BEST)
             for first, last, score in spans:
                 place = (int(offsets[first, 0]), int(offsets[last, 1]))
+                score -= abstaining if self.margins else 0.0
                 found[owner][place] = max(score, found[owner].get(place, -np.inf))
             # An example has no answer where none of its windows has one: the least sure window decides.
-            null[owner] = min(null[owner], float(start[0] + end[0]))
+            null[owner] = 0.0 if self.margins else min(null[owner], abstaining)
         contexts, ids = examples["context"][:], examples["id"][:]
         return [
             self._prediction(ids[row], contexts[row], found[row], float(null[row]), threshold or 0.0)
@@ -215,6 +235,11 @@ def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data
             )
 
 
+def _drawn(name: str, share: float) -> bool:
+    """Whether what has this name is in a share of all that there is: always the same, and as good as at random."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
+
+
 def _feature(
     encoding: Any, example: int, answer: tuple[int, int] | None, cls_id: int, *, training: bool
 ) -> dict[str, Any]:
@@ -224,8 +249,8 @@ def _feature(
     # In all windows but the first, tokenizers leaves a passage in segment 0; the [SEP] behind it has the right one.
     type_ids = np.where(passage, encoding.type_ids[-1], encoding.type_ids)
     feature: dict[str, Any] = {
-        "input_ids": encoding.ids,
-        "token_type_ids": type_ids,
+        "input_ids": np.array(encoding.ids, dtype=np.int32),  # a list would take ten times the memory
+        "token_type_ids": type_ids.astype(np.int8),
         "length": len(encoding.ids),
         "example": example,
     }

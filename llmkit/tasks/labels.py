@@ -74,12 +74,15 @@ def shares(examples: Dataset) -> str:
 
 def strangers(examples: Dataset, known: Iterable[str], who: str) -> str:
     """`12 of 500 examples have a label that WHO, and count as wrong: x (10), y (2)`; nothing where all are known."""
-    counts = Counter(examples["label"][:])
-    for label in known:
-        del counts[label]
-    if not counts:
+    return counted_strangers(Counter(examples["label"][:]), known, f"examples have a label that {who}")
+
+
+def counted_strangers(counts: Counter[str], known: Iterable[str], what: str) -> str:
+    """The same of labels that are counted already."""
+    named, total = set(known), counts.total()
+    unknown = Counter({label: number for label, number in counts.items() if label not in named})
+    if not unknown:
         return ""
-    shown = [f"{label} ({number:,})" for label, number in counts.most_common(SHOWN)]
-    more = [f"and {len(counts) - SHOWN} more"] if len(counts) > SHOWN else []
-    few = f"{counts.total():,} of {len(examples):,} examples have a label that {who}, and count as wrong"
-    return f"{few}: {', '.join(shown + more)}"
+    shown = [f"{label} ({number:,})" for label, number in unknown.most_common(SHOWN)]
+    more = [f"and {len(unknown) - SHOWN} more"] if len(unknown) > SHOWN else []
+    return f"{unknown.total():,} of {total:,} {what}, and count as wrong: {', '.join(shown + more)}"

@@ -1,4 +1,6 @@
-"""Rows of a split, as they are: from the Hub, from files (JSON lines, a JSON list, CSV, TSV, parquet), or embedded."""
+"""Rows of a split, as they are: from the Hub, from files (JSON lines, a JSON list, CSV, TSV, parquet, CoNLL's columns),
+or embedded.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError, did_you_mean
-from llmkit.files import parse_json, read_text
+from llmkit.files import parse_json, read_text, text_lines
 from llmkit.hub import reading_from_the_hub
 from llmkit.tasks.base import Placed
+from llmkit.tasks.conll import sentences
 
 if TYPE_CHECKING:
     from llmkit.finetune_recipe import DataSection
@@ -58,7 +61,9 @@ def split_file(data: DataSection, split: str, part: str) -> Path | None:
             raise UserError(f"data.path: no such file or folder: {data.path}", remedy="check the path")
         return None
     spellings = tuple(spelling + part.removeprefix(split) for spelling in _SPELLINGS[split])
-    found = sorted(file for file in folder.iterdir() if file.suffix in FORMATS and file.name.startswith(spellings))
+    named = [file for file in sorted(folder.iterdir()) if file.name.startswith(spellings) and _format(file)]
+    # A text beside a file of another format is a note; alone it is taken for CoNLL's columns.
+    found = [file for file in named if file.suffix != ".txt"] or named
     if len(found) != 1:
         what = f"{len(found)} files: {', '.join(f.name for f in found)}" if found else "no file"
         raise UserError(f"{folder} holds {what} for the split {part}", remedy=f"name one: data.{split}=PATH")
@@ -67,7 +72,12 @@ def split_file(data: DataSection, split: str, part: str) -> Path | None:
 
 def file_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
     """The rows of a file; `columns` are what they should have, for the message where it is no list of rows."""
-    return FORMATS.get(file.suffix, _json_rows)(file, columns)
+    return FORMATS.get(_format(file), _json_rows)(file, columns)
+
+
+def _format(file: Path) -> str:
+    """The ending that says what format a file has, or nothing."""
+    return next((ending for ending in FORMATS if file.name.endswith(ending)), "")
 
 
 def _demo_rows(split: str) -> Iterator[Placed]:
@@ -106,17 +116,9 @@ def _hub_rows(data: DataSection, split: str) -> Iterator[Placed]:
 
 
 def _json_lines(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{file}:{number}: not UTF-8 text (byte {error.start} of the line)", remedy="save the file as UTF-8"
-                ) from None
-            yield f"{file}:{number}", parse_json(text, file, number)
+    for number, line in text_lines(file):
+        if line.strip():
+            yield f"{file}:{number}", parse_json(line, file, number)
 
 
 def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
@@ -167,7 +169,10 @@ def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
 FORMATS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[Placed]]] = {
     ".json": _json_rows,
     ".jsonl": _json_lines,
+    ".jsonl.gz": _json_lines,
     ".csv": _table(","),
     ".tsv": _table("\t"),
     ".parquet": _parquet_rows,
+    # CoNLL-2003's own files are eng.train, eng.testa and eng.testb.
+    **dict.fromkeys((".conll", ".bio", ".iob2", ".train", ".testa", ".testb", ".txt"), sentences),
 }

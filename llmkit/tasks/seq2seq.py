@@ -48,6 +48,7 @@ class Seq2Seq:
     item: str
     hub_id: str | None = None
     hub_name: str | None = None
+    hub_revision: str | None = None
     head: Literal["text"] = "text"
 
     @property

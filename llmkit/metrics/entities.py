@@ -1,0 +1,107 @@
+"""Entities in tagged sentences, and their precision, recall and F1: the numbers of seqeval's default mode.
+
+A tag is O, or a letter and a type: B-PER, I-PER, E-PER, S-PER; a letter alone means the type "_". IOB1, IOB2,
+IOE1, IOE2 and IOBES are read by one rule, which reads sequences that follow no scheme too, as conlleval does.
+L and U (BILOU) are read as E and S; seqeval's default mode does not know these letters, and only its strict
+mode reads them so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from llmkit.errors import UserError
+
+IntArray = npt.NDArray[np.int64]
+
+_TAG = re.compile(r"O|([BIESLU])(?:-(.*))?", re.DOTALL)
+_MEANING = str.maketrans("LU", "ES")
+
+
+class Entity(NamedTuple):
+    """Words `first` to `last` of a sentence, both included."""
+
+    type: str
+    first: int
+    last: int
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """The entities of one sentence, in order. Raises UserError for a tag that is none."""
+    found: list[Entity] = []
+    letter_before, type_before = "O", ""
+    for i, tag in enumerate(tags):
+        letter, type_ = _parts(tag)
+        if letter != "O":
+            starts = letter_before in "OES" or letter in "BS" or type_ != type_before
+            first = i if starts else found.pop().first
+            found.append(Entity(type_, first, i))
+        letter_before, type_before = letter, type_
+    return found
+
+
+def entity_scores(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, object]:
+    """Micro-averaged `precision`, `recall`, `f1` in percent, the `support`, and the same of each type (`per_type`).
+
+    Both are [sentences][words], tags. An entity is found if its type and both its ends are right. `support` is
+    the number of entities in the references. Nothing divided by nothing is 0. Raises ValueError when there is
+    no sentence or a sentence has not a tag for every word, UserError for a tag that is none.
+    """
+    correct, predicted, gold = Counter[str](), Counter[str](), Counter[str]()
+    for ours, theirs in _found(predictions, references):
+        correct.update(entity.type for entity in ours & theirs)
+        predicted.update(entity.type for entity in ours)
+        gold.update(entity.type for entity in theirs)
+    per_type = {name: _scores(correct[name], predicted[name], gold[name]) for name in sorted(predicted | gold)}
+    return {**_scores(correct.total(), predicted.total(), gold.total()), "per_type": per_type}
+
+
+def entity_counts(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> IntArray:
+    """[sentences, 3]: entities found, predicted and in the references. They add up: see `f1_of_counts`."""
+    rows = [(len(ours & theirs), len(ours), len(theirs)) for ours, theirs in _found(predictions, references)]
+    return np.array(rows, np.int64)
+
+
+def f1_of_counts(counts: IntArray) -> float:
+    """F1 in percent of one row of `entity_counts`, or of a sum of rows."""
+    correct, predicted, gold = counts.tolist()
+    return 200 * correct / (predicted + gold) if predicted + gold else 0.0
+
+
+def _scores(correct: int, predicted: int, gold: int) -> dict[str, float]:
+    return {
+        "precision": 100 * correct / predicted if predicted else 0.0,
+        "recall": 100 * correct / gold if gold else 0.0,
+        "f1": 200 * correct / (predicted + gold) if predicted + gold else 0.0,
+        "support": gold,
+    }
+
+
+def _found(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
+) -> list[tuple[set[Entity], set[Entity]]]:
+    """The entities predicted and wanted, of each sentence."""
+    if not references or len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} tagged sentences for {len(references)} references")
+    for i, (ours, theirs) in enumerate(zip(predictions, references, strict=True)):
+        if len(ours) != len(theirs):
+            raise ValueError(f"sentence {i} has {len(ours)} predicted tags for {len(theirs)} words")
+    pairs = zip(predictions, references, strict=True)
+    return [(set(entities(ours)), set(entities(theirs))) for ours, theirs in pairs]
+
+
+def _parts(tag: str) -> tuple[str, str]:
+    match = _TAG.fullmatch(tag)
+    if match is None:
+        raise UserError(
+            f"{tag!r} is no tag of an entity scheme",
+            remedy="write O outside entities and B-TYPE, I-TYPE, E-TYPE, S-TYPE (or L-, U-) inside",
+        )
+    letter, type_ = match.groups()
+    return (letter or "O").translate(_MEANING), type_ or "_"

@@ -1,0 +1,52 @@
+"""Scores of tagged sentences: entities as seqeval counts them, and how sure their F1 is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmkit.errors import UserError
+from llmkit.metrics.bootstrap import corpus_interval
+from llmkit.metrics.entities import entity_counts, entity_scores, f1_of_counts
+from llmkit.tasks.base import Prediction, by_id
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def tag_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
+    """`f1`, `precision` and `recall` of entities and `accuracy` of tags in percent, `support`, and `per_type`.
+
+    `f1_interval` is the 95 % interval over sentences. A sentence without a prediction counts as one without entities,
+    and all its tags as wrong. Raises UserError where a prediction has not a tag for every word.
+    """
+    gold = examples["tags"][:]
+    found = [
+        prediction.text.split() if prediction is not None else ["O"] * len(tags)
+        for prediction, tags in zip(by_id(predictions, examples), gold, strict=True)
+    ]
+    for example_id, ours, theirs in zip(examples["id"][:], found, gold, strict=True):
+        if len(ours) != len(theirs):
+            raise UserError(
+                f"the prediction for {example_id} has {len(ours)} tags, its sentence {len(theirs)} words",
+                remedy="give a tag for every word, with a space between them",
+            )
+    missing = [prediction is None for prediction in by_id(predictions, examples)]
+    right = sum(
+        a == b
+        for ours, theirs, lost in zip(found, gold, missing, strict=True)
+        for a, b in zip(ours, theirs, strict=True)
+        if not lost
+    )
+    counts = entity_counts(found, gold)
+    interval = corpus_interval(lambda rows: f1_of_counts(counts[rows].sum(axis=0)), examples["id"][:])
+    words = int(np.sum([len(tags) for tags in gold]))
+    return {
+        **entity_scores(found, gold),
+        "f1_interval": list(interval) if interval else None,
+        "accuracy": 100 * right / words,
+        "words": words,
+        "total": len(examples),
+    }

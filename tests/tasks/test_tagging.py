@@ -1,0 +1,320 @@
+"""Tags of words: rows, CoNLL's columns, sentences in parts, entities, and the commands on them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from standin_hub import CONLL_SENTENCES, CONLL_TAGS, StandInHub, add_conll2003
+from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+from transformers.models.roberta import RobertaTokenizer
+
+from llmkit.batching import IGNORED, Collator
+from llmkit.errors import UserError
+from llmkit.finetune_recipe import TagData
+from llmkit.tasks import TASKS
+from llmkit.tasks.base import Codec, Prediction
+from llmkit.tasks.loading import examples_of, load_examples
+
+Command = Callable[..., tuple[int, str, str]]
+
+NER = TASKS["ner"]
+LETTERS = "abcdefghijklmnopqrstuvwxyz.-"
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{c}" for c in LETTERS), "ship", "sails", "mr"]
+DATA = TagData(path="x", max_length=16)
+TOM = {"tokens": ["mr", "tom", "reed", "sails"], "ner_tags": ["O", "B-PER", "I-PER", "O"]}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BertTokenizer:
+    return BertTokenizer(vocab={piece: number for number, piece in enumerate(PIECES)})
+
+
+def examples_from(*rows: dict[str, Any], **data: Any) -> Dataset:
+    placed = ((f"row {number}", row) for number, row in enumerate(rows))
+    return examples_of(NER, placed, TagData(path="x", **data), "train", labelled=True)
+
+
+def oracle(features: Dataset, codec: Codec) -> list[dict[str, Any]]:
+    """The outputs of a model that knows; what it says of pieces that begin no word is noise."""
+    noise = np.random.default_rng(0)
+    outputs = []
+    for labels in features["tag_labels"]:
+        logits = noise.normal(size=(len(labels), len(codec.labels))).astype(np.float32)
+        for place, label in enumerate(labels):
+            if label != IGNORED:
+                logits[place, label] = 20.0
+        outputs.append({"logits": logits})
+    return outputs
+
+
+WORD = st.text(st.sampled_from([*LETTERS, "É", "\u200b", "漢", " "]), min_size=1, max_size=30)
+TAG = st.sampled_from(["O", "B-PER", "I-PER", "B-ORG", "I-ORG"])
+
+
+@settings(max_examples=60)
+@given(sentences=st.lists(st.lists(st.tuples(WORD, TAG), min_size=1, max_size=30), min_size=1, max_size=4))
+def test_contract(sentences: list[list[tuple[str, str]]], tokenizer: Any) -> None:
+    """Gold tags become outputs, and those the same tags: of every word, however long its sentence, and once."""
+    known = [("ship", "O"), ("tom", "B-PER")]
+    rows = [
+        {"tokens": [word for word, _ in sentence], "tags": [tag for _, tag in sentence]}
+        for sentence in [known, *sentences]
+    ]
+    examples = examples_from(*rows)
+    codec = Codec(tokenizer, labels=NER.labels(examples))
+    assert codec.labels[0] == "O"
+    assert list(codec.labels[1:]) == sorted(codec.labels[1:])
+    features = NER.encode(examples, codec, DATA, training=True)
+    assert max(features["length"]) <= 16
+    assert all(len(row["input_ids"]) == row["length"] == len(row["tag_labels"]) for row in features)
+    predictions = NER.decode(oracle(features, codec), features, examples, codec, DATA)
+    assert [p.text.split(" ") for p in predictions] == examples["tags"][:]
+    scores = NER.score(predictions, examples, DATA)
+    assert {scores[name] for name in (*NER.headline, "accuracy")} == {100.0}
+    assert (scores["total"], scores["words"]) == (len(rows), sum(len(row["tokens"]) for row in rows))
+
+
+def test_a_short_sentence_is_what_the_tokenizer_makes_of_it(tokenizer: Any) -> None:
+    examples = examples_from(TOM)
+    codec = Codec(tokenizer, labels=NER.labels(examples))
+    (row,) = NER.encode(examples, codec, DATA, training=True)
+    assert row["input_ids"] == tokenizer(TOM["tokens"], is_split_into_words=True)["input_ids"]
+    assert row["first"] == [1, 2, 5, 9]
+    assert [codec.labels[n] for n in row["tag_labels"] if n != IGNORED] == TOM["ner_tags"]
+    batch = Collator(codec)([row])
+    assert batch["labels"].shape == batch["input_ids"].shape
+    assert "tag_labels" not in NER.encode(examples, codec, DATA, training=False).column_names
+
+
+def test_a_word_that_a_tokenizer_makes_nothing_of_is_an_unknown_one(tokenizer: Any) -> None:
+    examples = examples_from({"tokens": ["ship", "\u200b", "ship"], "tags": ["O", "B-PER", "I-PER"]})
+    codec = Codec(tokenizer, labels=NER.labels(examples))
+    (row,) = NER.encode(examples, codec, DATA, training=True)
+    assert tokenizer.convert_ids_to_tokens(row["input_ids"]) == ["[CLS]", "ship", "[UNK]", "ship", "[SEP]"]
+    assert row["first"] == [1, 2, 3]
+
+
+def test_a_long_sentence_is_cut_into_parts_of_about_the_same_length(tokenizer: Any) -> None:
+    examples = examples_from({"tokens": ["ship"] * 15, "tags": ["O"] * 14 + ["B-PER"]})
+    codec = Codec(tokenizer, labels=NER.labels(examples))
+    features = NER.encode(examples, codec, DATA, training=False)
+    assert features["length"][:] == [8 + 2, 7 + 2]
+    assert features["example"][:] == [0, 0]
+
+
+def test_a_vocabulary_of_bytes_reads_each_word_as_one_behind_a_space() -> None:
+    letters = [*LETTERS, "Ġ"]
+    vocab = {piece: n for n, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *letters])}
+    roberta = RobertaTokenizer(vocab=vocab, merges=[])
+    examples = examples_from(TOM)
+    codec = Codec(roberta, labels=NER.labels(examples))
+    (row,) = NER.encode(examples, codec, TagData(path="x", max_length=64), training=True)
+    pieces = roberta.convert_ids_to_tokens(row["input_ids"])
+    assert "".join(pieces) == "<s>ĠmrĠtomĠreedĠsails</s>"
+    assert [pieces[place] for place in row["first"]] == ["Ġ"] * 4
+
+
+def test_a_tokenizer_without_a_token_for_the_unknown_is_refused() -> None:
+    left = BertTokenizer(vocab={piece: n for n, piece in enumerate(PIECES)}, padding_side="left")
+    with pytest.raises(UserError, match="a BertTokenizer does not suit ner"):
+        NER.encode(examples_from(TOM), Codec(left, labels=("O",)), DATA, training=False)
+
+
+def test_scores(tokenizer: Any) -> None:
+    examples = examples_from(
+        {**TOM, "id": "a"}, {"id": "b", "tokens": ["ship", "bounty"], "ner_tags": ["B-ORG", "I-ORG"]}
+    )
+    right = Prediction("a", "O B-PER I-PER O", 1.0)
+    half = NER.score([right, Prediction("b", "B-ORG O", 1.0)], examples, DATA)
+    assert (half["f1"], half["precision"], half["recall"]) == (50.0, 50.0, 50.0)
+    assert half["accuracy"] == pytest.approx(100 * 5 / 6)
+    assert half["per_type"]["PER"] == {"f1": 100.0, "precision": 100.0, "recall": 100.0, "support": 1}
+    low, high = half["f1_interval"]
+    assert low <= 50.0 <= high
+    missing = NER.score([right], examples, DATA)
+    assert (missing["recall"], missing["precision"]) == (50.0, 100.0)
+    assert missing["accuracy"] == pytest.approx(100 * 4 / 6)
+    with pytest.raises(UserError, match="the prediction for b has 1 tags, its sentence 2 words"):
+        NER.score([right, Prediction("b", "O", 1.0)], examples, DATA)
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "lengths": ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 'tokens', but 1 'ner_tags': each word needs a tag"),
+    "no words": ({"tokens": [], "ner_tags": []}, "'tokens' is empty: a sentence without words"),
+    "empty word": ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "word 2 of 'tokens' is empty or not text: ''"),
+    "number as word": ({"tokens": [3], "ner_tags": ["O"]}, "word 1 of 'tokens' is empty or not text: 3"),
+    "text as words": ({"tokens": "a b", "ner_tags": ["O"]}, "'tokens' is not a list"),
+    "number as tag": ({"tokens": ["a"], "ner_tags": [3]}, "tag 1 of 'ner_tags' is the number 3"),
+    "no tag": ({"tokens": ["a"], "ner_tags": [None]}, "tag 1 of 'ner_tags' is empty or not text: None"),
+    "blank in a tag": ({"tokens": ["a"], "ner_tags": ["B-big ship"]}, "holds white space: 'B-big ship'"),
+    "another scheme": ({"tokens": ["a"], "ner_tags": ["PER"]}, "'PER' is no tag of an entity scheme"),
+    "mistyped": ({"tokns": ["a"], "ner_tags": ["O"]}, "no 'tokens' (did you mean tokns?)"),
+    "half a pair": ({"tokens": ["\ud800"], "ner_tags": ["O"]}, "half a surrogate pair"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_rows(case: str) -> None:
+    row, message = BAD[case]
+    with pytest.raises(UserError) as caught:
+        examples_from(TOM, row)
+    assert caught.value.problems[0].startswith("row 1: ")
+    assert message in caught.value.problems[0]
+
+
+def test_columns_by_other_names() -> None:
+    row = {"words": ["a"], "entities": ["B-X"], "tags": ["O"]}
+    examples = examples_from(row, tokens_column="words", tags_column="entities")
+    assert examples["tags"][:] == [["B-X"]]
+    assert examples_from({"tokens": ["a"], "tags": ["B-Y"]})["tags"][:] == [["B-Y"]]
+    unlabelled = examples_of(NER, [("row", {"tokens": ["a"]})], DATA, "test", labelled=False)
+    assert unlabelled["tags"][:] == [[]]
+
+
+def test_sentences_without_entities_cannot_be_learned_from() -> None:
+    with pytest.raises(UserError, match="each word of the 1 training examples has the tag O"):
+        NER.labels(examples_from({"tokens": ["a"], "tags": ["O"]}))
+
+
+CONLL = """-DOCSTART- -X- -X- O
+
+EU NNP B-NP B-ORG
+rejects VBZ B-VP O
+# # B-NP O
+caf\u00e9\u00a0noir NN I-NP B-MISC
+
+-DOCSTART- -X- -X- O
+
+Peter  NNP B-NP B-PER
+"""
+TABS = """# id = 7
+# text = a b
+a b\tO
+#ship\tB-X
+\t
+c\tI-X"""
+
+
+def load(file: Path) -> list[dict[str, Any]]:
+    return list(load_examples(NER, TagData(train=str(file)), ["train"])["train"])
+
+
+@pytest.mark.parametrize("ending", ["conll", "bio", "iob2", "txt", "train", "testa"])
+def test_columns_of_conll(ending: str, tmp_path: Path) -> None:
+    file = tmp_path / f"eng.{ending}"
+    file.write_text(CONLL.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    first, second = load(file)
+    assert first["tokens"] == ["EU", "rejects", "#", "café\u00a0noir"]
+    assert first["tags"] == ["B-ORG", "O", "O", "B-MISC"]
+    assert (second["tokens"], second["tags"]) == (["Peter"], ["B-PER"])
+
+
+def test_columns_with_tabs_and_comments(tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text(TABS)
+    first, second = load(file)
+    assert (first["tokens"], first["tags"]) == (["a b", "#ship"], ["O", "B-X"])
+    assert second["tokens"] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a O\nb\nc O\n", "a.conll:2: 1 column, others of the sentence have 2"),
+        ("a O\n\nb\n", "a.conll:3: 1 column"),
+        ("a O\n\nb  x y O\nc NN O\nd NN O\n", "a.conll:3: 4 columns, others of the sentence have 3"),
+        ("a O\n\nb\t\n", "a.conll:3: tag 1 of 'tags' is empty"),
+        ("a O\n\nb PER\n", "a.conll:3: tag 1 of 'tags': 'PER' is no tag"),
+        ("\n\n", "the train split holds no sentence"),
+    ],
+)
+def test_broken_columns(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load(file)
+    assert message in str(caught.value)
+
+
+def test_a_text_beside_data_is_a_note(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a B-X\n")
+    data = TagData(path=str(tmp_path))
+    assert load_examples(NER, data, ["train"])["train"]["tokens"][:] == [["a"]]
+    (tmp_path / "train.jsonl").write_text(json.dumps(TOM))
+    assert load_examples(NER, data, ["train"])["train"]["tokens"][:] == [TOM["tokens"]]
+
+
+def test_conll_2003_on_the_hub(tmp_path: Path) -> None:
+    code = (
+        "from llmkit.finetune_recipe import FinetuneRecipe; from llmkit.recipe_reading import read_recipe\n"
+        "from llmkit.tasks import TASKS; from llmkit.tasks.loading import load_examples\n"
+        "recipe = read_recipe(FinetuneRecipe, 'ner-bert-base', tasks=TASKS)\n"
+        "rows = load_examples(TASKS['ner'], recipe.data, ['train', 'test'])\n"
+        "import json; print(json.dumps([rows['train']['tags'][:], TASKS['ner'].labels(rows['test'])]))\n"
+    )
+    with StandInHub() as hub:
+        add_conll2003(hub)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=hub.environ(tmp_path), capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    tags, labels = json.loads(done.stdout)
+    assert tags == [[CONLL_TAGS[number] for number in numbers] for _, numbers in CONLL_SENTENCES]
+    assert labels == ["O", "B-LOC", "B-MISC", "B-ORG", "B-PER", "I-PER"]
+
+
+def sentences(count: int, tags: Sequence[str] = ("B-PER", "O")) -> str:
+    """Who is behind `mr` is a person, what is behind `ship` is none."""
+    words = [
+        ("mr", "ship")[n % 2] + f" O\n{LETTERS[n % 26]}{LETTERS[n % 7]} {tags[n % 2]}\nsails O\n" for n in range(count)
+    ]
+    return "\n".join(words)
+
+
+def test_from_columns_to_scores(tokenizer: Any, tmp_path: Path, llmkit: Command) -> None:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    encoder = BertForMaskedLM(BertConfig(vocab_size=len(PIECES), hidden_dropout_prob=0.0, **shape))
+    encoder.save_pretrained(tmp_path / "encoder")
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    (tmp_path / "train.conll").write_text(sentences(120))
+    (tmp_path / "validation.conll").write_text(sentences(30) + "\na B-LOC\n")
+    tiny = ["-r", "tiny/ner", "model.pretrained=encoder", "train.max_steps=60", "train.learning_rate=1e-2"]
+    code, out, err = llmkit("finetune", *tiny, "data.max_length=16", "-o", "run")
+    assert code == 0, err
+    assert "2 tags; 60 entities in 360 words: PER 60" in err
+    assert "1 of 91 words have a tag that the training examples never show, and count as wrong: B-LOC (1)" in err
+    assert "31 sentences" in out
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert scores["f1"] > 90
+    assert scores["per_type"]["LOC"]["f1"] == 0
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert config["id2label"] == {"0": "O", "1": "B-PER"}
+    code, out, err = llmkit("eval", "run", "--json")
+    assert code == 0, err
+    assert json.loads(out) == scores
+    assert "1 of 91 words have a tag that run does not know" in err
+    code, out, err = llmkit("eval", "run")
+    assert "PER" in out
+    predictions = (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()
+    assert json.loads(predictions[0])["text"] == "O B-PER O"
+    code, out, err = llmkit(
+        "eval", "--predictions", "run/predictions.jsonl", "--task", "ner", "--data", "validation.conll", "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out) == scores
+    (tmp_path / "other.conll").write_text("a B-LAW\n")
+    code, _, err = llmkit("eval", "run", "--data", "other.conll")
+    assert code == 1
+    assert "run knows none of the tags of the data: it has 2 labels (O, B-PER), the data 1 label (B-LAW)" in err
