@@ -26,6 +26,7 @@ COMMANDS = [
     "finetune",
     "eval",
     "ask",
+    "export",
     "tasks",
     "doctor",
     "recipes list",
