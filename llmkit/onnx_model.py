@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.errors import UserError
 
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
 LARGEST = 2_000_000_000  # bytes of weights; an ONNX file is a protobuf, which ends at 2 GiB with the graph in it
 
 
@@ -72,7 +72,8 @@ def check_size(model: PreTrainedModel) -> None:
 def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
     """Write the model, for batches of any size and length. It takes what the tokenizer gives, under the same names.
 
-    Its outputs have the names and the order that they have in transformers.
+    Its outputs have the names and the order that they have in transformers. Raises UserError for a model that torch
+    cannot export.
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
@@ -100,6 +101,11 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file:
             # Every node carries the lines of Python it came from, with the paths that they have on this machine.
             ClearMetadataAndDocStringPass()(program.model)
             program.save(file, external_data=False)
+    except torch.onnx.OnnxExporterError as error:
+        raise UserError(
+            f"torch cannot export a {type(model).__name__}: {str(error.__cause__ or error).strip().splitlines()[0]}",
+            remedy="export a model of another architecture, such as BERT",
+        ) from error
     finally:
         model.set_attn_implementation(attention)
 

@@ -27,6 +27,7 @@ COMMANDS = [
     "eval",
     "ask",
     "push",
+    "export",
     "tasks",
     "doctor",
     "recipes list",

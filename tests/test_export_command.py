@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from llmkit import export, onnx_model
+from llmkit.errors import UserError
 from llmkit.export import Measured, Report, largest_difference
 from llmkit.tasks import TASKS
 
@@ -216,6 +217,16 @@ def test_a_model_that_differs_is_not_kept(
     assert "model.onnx differs from PyTorch by 0.001 in end_logits of q" in err
     assert "Traceback" not in err
     assert [file.name for file in tmp_path.iterdir() if file.suffix != ".lock"] == []
+
+
+def test_a_model_that_torch_cannot_export(tmp_path: Path) -> None:
+    class Reading(BertForQuestionAnswering):
+        def forward(self, input_ids: torch.Tensor, **inputs: torch.Tensor) -> Any:
+            return super().forward(input_ids[: int(input_ids.max())], **inputs)  # as many rows as the data says
+
+    with pytest.raises(UserError, match="torch cannot export a Reading: ."):
+        onnx_model.write_onnx(Reading(BertConfig(**SHAPE)), bert_tokenizer(), tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_differences() -> None:
