@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from llmkit.errors import UserError
 
 
 def read_text(path: Path) -> str:
     """A UTF-8 file's text, its line ends as they are, without a byte order mark. Raises UserError."""
+    with opened(path) as file:
+        content = file.read()
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}", remedy="check the path") from None
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: not UTF-8 text (byte {error.start})", remedy="convert it to UTF-8, for instance with iconv"
         ) from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to read. Raises UserError where it cannot be, or ceases to be readable."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}", remedy="check the path") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", remedy="give a file that can be read") from None
+
+
+def decoded(lines: Iterable[bytes], path: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file as text, without a byte order mark. Raises UserError with the place of what is none."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}:{number}: not UTF-8 text (byte {error.start} of the line)", remedy="save the file as UTF-8"
+            ) from None
 
 
 def parse_json(text: str, path: Path, line: int | None = None) -> Any:
@@ -47,6 +70,11 @@ def write_whole(path: Path, data: str | bytes) -> None:
     except BaseException:  # hides nothing: whatever it is, Ctrl-C too, what was begun goes, and it goes on
         aside.unlink(missing_ok=True)
         raise
+
+
+def to_json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A JSON document a line, Unicode as it is."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def to_json(value: Any) -> str:

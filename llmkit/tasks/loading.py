@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError, did_you_mean
@@ -30,7 +30,14 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
         # A file or a folder's file that is named stands for all parts of its split.
         parts = task.splits(split) if data.path is not None else (split,)
         loaded = [
-            examples_of(task, rows_of(data, split, part, task.columns), data, part, labelled=True) for part in parts
+            examples_of(
+                task,
+                expanded(task, rows_of(data, split, part, task.columns)),
+                data,
+                f"the {part} split",
+                labelled=True,
+            )
+            for part in parts
         ]
         if len(parts) > 1:
             loaded = [rows.add_column("part", [part] * len(rows)) for rows, part in zip(loaded, parts, strict=True)]
@@ -38,12 +45,21 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
     return DatasetDict(found)
 
 
-def examples_of(
-    task: Task[Any], rows: Iterable[Placed], data: DataSection, split: str, *, labelled: bool, first: int = 0
-) -> Dataset:
-    """Rows as the task's examples. Raises UserError with the first few problems and the number of all.
+def expanded(task: Task[Any], rows: Iterable[Placed]) -> Iterator[Placed]:
+    """The rows inside rows, where files nest them. In place of one that is not nested as it should be, its BadRow."""
+    for place, row in rows:
+        try:
+            yield from task.expand(place, row)
+        except BadRow as problem:
+            yield place, problem
 
-    An id that a row does not have is made of `split` and its number, counted from `first`.
+
+def examples_of(
+    task: Task[Any], rows: Iterable[Placed], data: DataSection, where: str, *, labelled: bool, first: int = 0
+) -> Dataset:
+    """Rows, expanded, as the task's examples. Raises UserError with the first few problems and the number of all.
+
+    A row without an id gets its number, counted from `first`. `where` says in messages what holds the rows.
     """
     from datasets import Dataset, Features
 
@@ -52,47 +68,40 @@ def examples_of(
     ambiguous: list[bool] = []
     places: dict[str, str] = {}
     problems: list[str] = []
-    number = first
-    for outer, outer_row in rows:
-        for place, row in _expanded(task, outer, outer_row, problems):
-            try:
-                if not isinstance(row, Mapping):
-                    raise BadRow("expected an object")
-                example = task.example(row, data, labelled=labelled)
-                example_id = _id(row, f"{split}-{number}")
-            except BadRow as problem:
-                problems.append(f"{place}: {problem}")
+    for number, (place, row) in enumerate(rows, start=first):
+        try:
+            if isinstance(row, BadRow):
+                problems.append(str(row))  # which names its place inside the row
                 continue
-            finally:
-                number += 1
-            if example_id in places:
-                problems.append(f"{place}: id {example_id!r} is taken by {places[example_id]}")
-                continue
-            places[example_id] = place
-            for name, value in {**example, "id": example_id}.items():
-                columns[name].append(value)
-            if place == DEMO:
-                ambiguous.append(row["second_candidate"])
+            if not isinstance(row, Mapping):
+                raise BadRow("expected an object")
+            example = task.example(row, data, labelled=labelled)
+            example_id = id_of(row, number)
+        except BadRow as problem:
+            problems.append(f"{place}: {problem}")
+            continue
+        if example_id in places:
+            problems.append(f"{place}: id {example_id!r} is taken by {places[example_id]}")
+            continue
+        places[example_id] = place
+        for name, value in {**example, "id": example_id}.items():
+            columns[name].append(value)
+        if place == DEMO:
+            ambiguous.append(row["second_candidate"])
     if problems:
         more = len(problems) - SHOWN
-        shown = problems[:SHOWN] + ([f"… and {more} more like it in the {split} split"] if more > 0 else [])
+        shown = problems[:SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])
         raise UserError(*shown, remedy="correct or remove these rows")
     if not places:
-        raise UserError(f"the {split} split holds no {task.item}", remedy="check the file")
+        raise UserError(f"{where} holds no {task.item}", remedy="check the file")
     examples = Dataset.from_dict(columns, features=Features(schema))
     return examples.add_column("second_candidate", ambiguous) if ambiguous else examples
 
 
-def _expanded(task: Task[Any], place: str, row: Any, problems: list[str]) -> Iterable[Placed]:
-    try:
-        yield from task.expand(place, row)
-    except BadRow as problem:
-        problems.append(str(problem))
-
-
-def _id(row: Mapping[str, Any], otherwise: str) -> str:
+def id_of(row: Mapping[str, Any], number: int) -> str:
+    """A row's id, or its number where it has none. Raises BadRow."""
     value = row.get("id", row.get("idx"))
-    return checked_text(str(value), "id") if value is not None else otherwise
+    return checked_text(str(value), "id") if value is not None else str(number)
 
 
 def text_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError, did_you_mean
-from llmkit.files import parse_json, read_text
+from llmkit.files import decoded, opened, parse_json, read_text
 from llmkit.hub import reading_from_the_hub
 from llmkit.tasks.base import Placed
 
@@ -106,17 +105,10 @@ def _hub_rows(data: DataSection, split: str) -> Iterator[Placed]:
 
 
 def _json_lines(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{file}:{number}: not UTF-8 text (byte {error.start} of the line)", remedy="save the file as UTF-8"
-                ) from None
-            yield f"{file}:{number}", parse_json(text, file, number)
+    with opened(file) as lines:
+        for number, text in enumerate(decoded(lines, file), start=1):
+            if text.strip():
+                yield f"{file}:{number}", parse_json(text, file, number)
 
 
 def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
@@ -132,19 +124,23 @@ def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
 
 def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Placed]]:
     def rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
-        # GLUE's own .tsv files quote nothing, and hold lone quotation marks.
-        reader: csv.DictReader[str] = csv.DictReader(
-            StringIO(read_text(file), newline=""),
-            delimiter=separator,
-            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
-        )
-        for row in reader:
-            if None in list(row) or None in row.values():
+        csv.field_size_limit(2**31 - 1)  # a passage may be longer than the 131,072 characters that are the default
+        with opened(file) as lines:
+            # GLUE's own .tsv files quote nothing, and hold lone quotation marks.
+            reader: csv.DictReader[str] = csv.DictReader(
+                decoded(lines, file),
+                delimiter=separator,
+                quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
+            )
+            try:
+                for row in reader:
+                    if None in list(row) or None in row.values():
+                        raise csv.Error("another number of fields than the first line has names")
+                    yield f"{file}:{reader.line_num}", row
+            except csv.Error as error:
                 raise UserError(
-                    f"{file}:{reader.line_num}: another number of fields than the first line has names",
-                    remedy="correct the line, or its quotation marks",
-                )
-            yield f"{file}:{reader.line_num}", row
+                    f"{file}:{reader.line_num}: {error}", remedy="correct the line, or its quotation marks"
+                ) from None
 
     return rows
 
