@@ -14,7 +14,7 @@ from llmkit.errors import UserError
 from llmkit.features import features_of
 from llmkit.files import parse_json, read_text
 from llmkit.finetune_recipe import DataSection, data_class
-from llmkit.inference import TaskEvaluation
+from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import describe, positions_of
 from llmkit.processes import start_group
@@ -23,8 +23,6 @@ from llmkit.task_models import trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction, Task
 from llmkit.tasks.loading import load_examples
-
-BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
