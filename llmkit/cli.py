@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from llmkit.cli_ask import ask
 from llmkit.cli_checks import doctor, tasks, verify
 from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
 from llmkit.cli_recipes import recipes_app
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help is three times faster: rich and its Markdown are not imported
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="From raw text to a working BERT-class model: tokenize, pretrain, fine-tune, evaluate, ask.\n\n"
+    help="From raw text to a working BERT-class model: tokenize, pretrain, fine-tune, evaluate, predict, ask.\n\n"
     "Start with `llmkit demo`: the whole flow on embedded data, offline, in minutes.",
 )
 app.add_typer(recipes_app, name="recipes")
@@ -206,31 +207,40 @@ def evaluate(
 
 
 @app.command()
-def ask(
+def predict(
     model: Model,
-    question: Annotated[str, typer.Option("-q", "--question", help="The question.")],
-    context: Annotated[str | None, typer.Option("-c", "--context", help="The passage.")] = None,
-    file: Annotated[Path | None, typer.Option("-f", "--file", help="A text file with the passage.")] = None,
-    as_json: AsJson = False,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="A file of rows (.jsonl, .json, .csv, .tsv, .parquet) in the columns that the task reads, or `demo`. "
+            "Gold answers may be there; they are not looked at.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="The file of predictions, .jsonl: a line `{id, text, score, …}` a row."),
+    ],
+    task: TaskName = None,
+    processes: Processes = None,
 ) -> None:
-    """A question and a passage → the answer and its place.
+    """A model and a file of rows → a prediction for each.
+
+    All rows are checked first. Then they go through in chunks: the file may be larger than memory (a .json file is
+    read whole). Stopped or killed, the same command goes on after the last chunk, and OUTPUT appears when it is whole.
 
     \b
     Example:
-      llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."
+      llmkit predict runs/demo/squad demo -o answers.jsonl
     """
-    from llmkit import ask as story
-    from llmkit.console import print_json
+    from llmkit import predict as story
+    from llmkit.evaluate import settings_of
 
-    text = story.passage(context, file)
-    answer = story.ask(model, question, text, str(file) if file else "the passage")
-    if as_json:
-        print_json({**answer.prediction.as_row(), "line": answer.line})
-    else:
-        story.show(answer, text)
+    prepared = story.prepare(model, settings_of(model, task, source), source, output)
+    _go(processes, lambda: story.predict(prepared))
 
 
-for command in (verify, tasks, doctor):
+for command in (ask, verify, tasks, doctor):
     app.command()(command)
 
 
@@ -290,5 +300,8 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except SystemExit as stop:
         if stop.code == 130:  # what typer makes of Ctrl-C
-            _fail(["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
+            _fail(
+                ["stopped"],
+                "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command",
+            )
         raise

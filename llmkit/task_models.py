@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint
 from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
 from llmkit.errors import UserError
 from llmkit.finetune_recipe import FinetuneRecipe, TextRecipe
@@ -51,3 +53,16 @@ def trained(name: str, task: Task[Any]) -> tuple[PreTrainedModel, Codec]:
             )
         labels = known
     return model, Codec(tokenizer, labels=labels)
+
+
+def model_fingerprint(model: PreTrainedModel, codec: Codec) -> str:
+    """Hash of all that decides what a model says of a text: weights, configuration, vocabularies, labels."""
+    import torch
+
+    settings = [model.config.to_dict(), model.generation_config.to_dict() if model.can_generate() else None]
+    words = [tokenizer_fingerprint(codec.tokenizer), tokenizer_fingerprint(codec.target_tokenizer), *codec.labels]
+    found = hashlib.sha256(json.dumps([settings, words], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:20]

@@ -14,11 +14,12 @@ PACKAGE = Path(__file__).parent.parent / "llmkit"
 # From the command line down. A module imports from its own row or from one below; the longest prefix counts.
 LAYERS = (
     "__main__",
-    "cli cli_checks cli_recipes cli_options",
-    "tokenize pretrain finetune evaluate ask verify doctor demo.command",
+    "cli cli_ask cli_checks cli_recipes cli_options",
+    "tokenize pretrain finetune evaluate predict ask verify doctor demo.command",
     "tasks corpus models task_models encoder_decoder heads packed_attention checkpoints stopping training report "
-    "throughput estimate inference features batching pace",
-    "recipe finetune_recipe recipe_reading rundir cache hub processes machine console files errors metrics demo "
+    "throughput estimate inference features passages batching pace",
+    "recipe finetune_recipe recipe_reading rundir cache hub processes machine console files partial_file errors "
+    "metrics demo "
     "__init__",
 )
 ROWS = {f"llmkit.{name}": row for row, names in enumerate(LAYERS) for name in names.split()}
