@@ -26,7 +26,7 @@ Batch = dict[str, Tensor]
 
 POOL = 50  # global batches that are sorted by length together, as transformers' own bucketing does
 IGNORED = -100  # the label of what has no target, as transformers has it
-PAD_TO = 8  # tokens; a multiple that matrix units like
+PAD_TO = 8  # tokens; a multiple that the attention kernels of GPUs want. On a CPU it would only be padding.
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -155,7 +155,8 @@ class Collator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
         length = max(row["length"] for row in rows)
-        length = -(-length // PAD_TO) * PAD_TO
+        if torch.cuda.is_available():
+            length = -(-length // PAD_TO) * PAD_TO
         batch = {
             name: _padded([row[name] for row in rows], length, self._pad[name])
             for name in self._inputs

@@ -13,8 +13,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from llmkit.console import say
 from llmkit.errors import UserError, differences
+from llmkit.files import UNWRITABLE
 
 
 def cache_folder() -> Path:
@@ -52,12 +53,10 @@ def cached(kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> 
     """The folder of work in the cache, built unless it is there.
 
     `build` ends with a manifest.json that holds the `key`: where there is none, the folder is not whole.
-    Says which one thing changed, where that is why nothing is found.
     """
 
     def build_aloud(aside: Path) -> None:
-        if told := _one_difference(cache_folder() / kind, key):
-            say(f"{kind} made before do not fit: {told}")
+        say_what_differs(kind, key)
         build(aside)
 
     return built_once(cached_folder(kind, key), build_aloud, is_whole=has_manifest, replace=True)
@@ -68,17 +67,17 @@ def has_manifest(folder: Path) -> bool:
     return (folder / "manifest.json").is_file()
 
 
-def _one_difference(folder: Path, key: Mapping[str, Any]) -> str:
-    """What tells apart `key` and that of something in `folder`, where it is a single thing; or nothing."""
+def say_what_differs(kind: str, key: Mapping[str, Any]) -> None:
+    """Say which one thing changed, where that is why no work of a kind is found for `key`."""
     plain = json.loads(json.dumps(key))
-    for manifest in folder.glob("*/manifest.json"):
+    for manifest in (cache_folder() / kind).glob("*/manifest.json"):
         try:
             told = differences(json.loads(manifest.read_text(encoding="utf-8"))["key"], plain)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # damaged: it explains nothing
         if len(told) == 1:
-            return told[0]
-    return ""
+            say(f"{kind} made before do not fit: {told[0]}")
+            return
 
 
 def built_once(
@@ -92,7 +91,7 @@ def built_once(
     if is_whole(folder):
         return folder
     place = folder.resolve()  # which has a name, where `folder` may be "."
-    try:
+    with writing(folder):
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place.parent / f".{place.name}.lock")
         with lock:
@@ -107,17 +106,19 @@ def built_once(
                 with suppress(FileNotFoundError):
                     place.rmdir()  # an empty folder the user made
                 aside.rename(place)
-    except PermissionError as error:
-        raise _unwritable(folder, error) from None
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            raise _unwritable(folder, error) from None
-        raise
     return folder
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"cannot write {error.filename or folder}: {error.strerror}",
-        remedy="choose another folder with -o, or another cache with the environment variable LLMKIT_CACHE",
-    )
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raises UserError where what is done inside fails because the folder, or what is near it, cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE and error.errno not in (errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise UserError(
+            f"cannot write {error.filename or folder}: {error.strerror}",
+            remedy="make room, or choose another folder with -o, or another cache with the environment variable "
+            "LLMKIT_CACHE, and run the command again",
+        ) from None

@@ -2,7 +2,8 @@
 
 checkpoints/checkpoint-STEP/
   …            as transformers' Trainer writes it: weights, optimizer, schedule, random state
-  whole.json   written last, when all else is on the disk: {"seconds": trained so far, "files": {name: SHA-256}}
+  whole.json   written last, when all else is on the disk: {"seconds": trained so far, "evaluation_due": whether the
+               run was stopped before the evaluation of this step was over, "files": {name: SHA-256}}
 """
 
 from __future__ import annotations
@@ -20,19 +21,25 @@ from llmkit.files import write_whole
 SEAL = "whole.json"
 
 
-def seal(checkpoint: Path, seconds: float) -> None:
+def seal(checkpoint: Path, seconds: float, *, evaluation_due: bool = False) -> None:
     """Declare a checkpoint whole: its files reach the disk first, and their hashes are kept."""
     files = {}
     for file in sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != SEAL):
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
             files[file.relative_to(checkpoint).as_posix()] = hashlib.file_digest(handle, "sha256").hexdigest()
-    write_whole(checkpoint / SEAL, json.dumps({"seconds": seconds, "files": files}, indent=1))
+    content = {"seconds": seconds, "evaluation_due": evaluation_due, "files": files}
+    write_whole(checkpoint / SEAL, json.dumps(content, indent=1))
 
 
 def seconds_of(checkpoint: Path) -> float:
     """Seconds of training until a whole checkpoint was written."""
     return float(json.loads((checkpoint / SEAL).read_text())["seconds"])
+
+
+def evaluation_due(checkpoint: Path) -> bool:
+    """Whether the evaluation of a whole checkpoint's step is still to be made."""
+    return bool(json.loads((checkpoint / SEAL).read_text()).get("evaluation_due", False))
 
 
 def newest(folder: Path) -> Path | None:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from llmkit.cli_ask import ask
 from llmkit.cli_checks import doctor, tasks, verify
-from llmkit.cli_options import AsJson, DryRun, Model, Output, Overrides, Processes, Recipe, Resume, TaskName
+from llmkit.cli_export import export
+from llmkit.cli_launch import Ended, go
+from llmkit.cli_options import (
+    AsJson,
+    AutoBatch,
+    DryRun,
+    Output,
+    Overrides,
+    Processes,
+    Recipe,
+    Resume,
+    TaskName,
+)
+from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
+from llmkit.cli_use import ask, evaluate, predict
 from llmkit.errors import Stopped, UserError
+from llmkit.files import UNWRITABLE
 
 app = typer.Typer(
     name="llmkit",
@@ -68,27 +81,41 @@ def tokenize(
         Path | None,
         typer.Option("-o", "--output", help="Folder for the token shards.", show_default="in the cache"),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--processes", min=1, help="Processes that share the work.", show_default="one, on all cores"
+        ),
+    ] = None,
 ) -> None:
     """Text → token shards, which `pretrain` reads.
 
     Trains a WordPiece vocabulary of 30,522 unless told otherwise: `tokenizer.vocab_size=8000` for another size,
     `tokenizer.path=google-bert/bert-base-uncased` to use one that exists.
 
+    Stopped or killed, the same command goes on. Given on several machines that share the folder, they share the
+    work; however many processes there are, the shards are the same.
+
     \b
     Example:
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
+    from llmkit import tokenize as story
     from llmkit.console import result
     from llmkit.machine import quiet
     from llmkit.recipe import TokenizeRecipe
     from llmkit.recipe_reading import recipe_from
-    from llmkit.tokenize import tokenize as run
 
     if not corpus:
         raise UserError("no source of text is given", remedy="name one with -c, for instance -c wikipedia")
     recipe = recipe_from(TokenizeRecipe, {"sources": list(corpus)}, overrides or ())
     quiet()
-    result(str(run(recipe.sources, recipe.tokenizer, output)))
+    prepared = story.prepare(recipe.sources, recipe.tokenizer, output)
+
+    def run() -> None:
+        result(str(story.tokenize(prepared)))
+
+    run() if prepared.is_made else go(processes, run, one_a_gpu=False)
 
 
 @app.command()
@@ -98,6 +125,7 @@ def pretrain(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
     """Token shards (or text) → a pretrained BERT. Without -r: bert-base on Wikipedia and BookCorpus.
@@ -111,11 +139,12 @@ def pretrain(
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit import pretrain as story
+    from llmkit.stopping import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume)
+    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    _go(processes, lambda: story.finish_line(story.pretrain(prepared)))
+    go(processes, lambda: story.finish_line(story.pretrain(prepared)), on_signal=HEARD)
 
 
 @app.command()
@@ -126,13 +155,18 @@ def finetune(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
     """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
 
+    A recipe serves all tasks of its kind: --task takes the place of the recipe's task, and with it of its data and
+    name, as far as overrides do not give these.
+
     \b
-    Example:
+    Examples:
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
+      llmkit finetune --task glue/sst2 --dry-run
     """
     from llmkit.finetune_recipe import FinetuneRecipe
     from llmkit.recipe_reading import read_recipe
@@ -140,107 +174,20 @@ def finetune(
 
     if recipe is None and task is None:
         raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
-    settings = read_recipe(FinetuneRecipe, recipe or task_named(task or "").recipe, overrides or (), tasks=TASKS)
-    if task is not None and settings.task != task_named(task).name:
-        raise UserError(f"--task {task}, but the recipe is for {settings.task}", remedy="leave --task out")
+    name = recipe or task_named(task or "").recipe
+    chosen = [f"task={task_named(task).name}"] if task is not None else []
+    settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit import finetune as story
+    from llmkit.stopping import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume)
+    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    _go(processes, lambda: story.finish_line(story.finetune(prepared)))
+    go(processes, lambda: story.finish_line(story.finetune(prepared)), on_signal=HEARD)
 
 
-@app.command(name="eval")
-def evaluate(
-    model: Annotated[
-        str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
-    ] = None,
-    task: TaskName = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")
-    ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split of the data.")] = "validation",
-    predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", help="Score this file in place of a model: `{id: text}`, or predictions.jsonl."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for metrics.json and predictions.jsonl.")
-    ] = None,
-    processes: Processes = None,
-    as_json: AsJson = False,
-) -> None:
-    """A run, checkpoint or predictions file → scores with intervals.
-
-    \b
-    Examples:
-      llmkit eval runs/tiny-squad
-      llmkit eval --predictions FILE --data FILE --task squad
-    """
-    from llmkit import evaluate as story
-    from llmkit.console import print_json
-    from llmkit.tasks import task_named
-
-    if (model is None) == (predictions is None):
-        raise UserError("one thing is scored at a time", remedy="give a run or model, or --predictions FILE")
-    if predictions is not None:
-        if task is None or data is None:
-            raise UserError(
-                "a predictions file says neither its task nor its data", remedy="give both: --task squad --data FILE"
-            )
-        if output is not None:
-            raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
-        scores = story.evaluate_predictions(predictions, task_named(task), data, split)
-        print_json(scores) if as_json else story.show(task_named(task), scores, str(predictions))
-        return
-    assert model is not None
-    name = model
-    settings = story.settings_of(name, task, data)
-    story.check(name, settings, split, output)
-
-    def run() -> None:
-        scores = story.evaluate_model(name, settings, split, output)
-        print_json(scores) if as_json else story.show(settings.task, scores, name)
-
-    _go(processes, run)
-
-
-@app.command()
-def predict(
-    model: Model,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="A file of rows (.jsonl, .json, .csv, .tsv, .parquet) in the columns that the task reads, or `demo`. "
-            "Gold answers may be there; they are not looked at.",
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="The file of predictions, .jsonl: a line `{id, text, score, …}` a row."),
-    ],
-    task: TaskName = None,
-    processes: Processes = None,
-) -> None:
-    """A model and a file of rows → a prediction for each.
-
-    All rows are checked first. Then they go through in chunks: the file may be larger than memory (a .json file is
-    read whole). Stopped or killed, the same command goes on after the last chunk, and OUTPUT appears when it is whole.
-
-    \b
-    Example:
-      llmkit predict runs/demo/squad demo -o answers.jsonl
-    """
-    from llmkit import predict as story
-    from llmkit.evaluate import settings_of
-
-    prepared = story.prepare(model, settings_of(model, task, source), source, output)
-    _go(processes, lambda: story.predict(prepared))
-
-
-for command in (ask, verify, tasks, doctor):
+app.command(name="eval")(evaluate)
+for command in (predict, ask, export, push, verify, tasks, doctor):
     app.command()(command)
 
 
@@ -261,47 +208,40 @@ def _root(
     pass
 
 
-def _go(processes: int | None, run: Callable[[], None]) -> None:
-    """Run in this process, or in several; everything was prepared and checked by now."""
-    from llmkit.processes import check_launch, default_processes, end_group, launched, relaunch
-
-    check_launch(processes)
-    count = processes or (1 if launched() else default_processes())
-    if count > 1 and not launched():
-        raise typer.Exit(relaunch(count, sys.argv[1:]))
-    run()
-    end_group()
-
-
-def _fail(problems: Sequence[str], remedy: str) -> None:
-    from llmkit.console import fail
-
-    fail(problems, remedy)
-
-
 def main() -> None:
     """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
     try:
         app()
-    except UserError as error:
-        _fail(error.problems, error.remedy)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        _fail(
-            [f"{place}{os.strerror(error.errno)}"],
-            "make room or choose another folder, and run the command again",
-        )
-        sys.exit(1)
-    except Stopped as stop:
-        _fail([str(stop)], stop.remedy)
-        sys.exit(stop.exit_code)
+    except Ended as ended:
+        sys.exit(ended.exit_code)
     except SystemExit as stop:
-        if stop.code == 130:  # what typer makes of Ctrl-C
-            _fail(
-                ["stopped"],
-                "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command",
-            )
+        from llmkit.processes import launched
+
+        if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
+            remedy = "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command"
+            _end(130, ["stopped"], remedy)
         raise
+    except Stopped as stop:
+        _end(stop.exit_code, [str(stop)], stop.remedy)
+    except UserError as error:
+        _end(1, error.problems, error.remedy, again=getattr(error, "again", False))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            _end_with_bug(error)
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "make room or choose another folder, and run the command again"
+        _end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
+    except Exception as error:
+        _end_with_bug(error)
+
+
+def _end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False) -> NoReturn:
+    from llmkit.ends import end
+
+    end(code, problems, remedy, again=again)
+
+
+def _end_with_bug(error: Exception) -> NoReturn:
+    from llmkit.ends import end_with_bug
+
+    end_with_bug(error)

@@ -32,6 +32,13 @@ Recipe = Annotated[
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.", show_default="runs/NAME")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
+AutoBatch = Annotated[
+    bool,
+    typer.Option(
+        "--auto-batch",
+        help="Where memory runs out, halve the micro-batch and double the accumulation, which is the same run.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Check everything, try a few steps, say what the run would take, and stop."),
@@ -44,4 +51,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")]
 TaskName = Annotated[
     str | None, typer.Option("--task", help="A task: see `llmkit tasks`.", autocompletion=complete_task)
+]
+Data = Annotated[str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")]
+Split = Annotated[str, typer.Option("--split", help="Which split of the data.")]
+DataOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="How data is read: `data.label_column=stars`."),
 ]

@@ -18,8 +18,9 @@ from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import describe, positions_of
 from llmkit.processes import start_group
+from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
-from llmkit.task_models import trained
+from llmkit.task_models import check_labels, trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction, Task
 from llmkit.tasks.loading import load_examples
@@ -34,11 +35,11 @@ class Settings:
     threshold: float | None
 
 
-def settings_of(model: str, task: str | None, data: str | None) -> Settings:
+def settings_of(model: str, task: str | None, data: str | None, overrides: Sequence[str] = ()) -> Settings:
     """The task, data and null threshold for a run or checkpoint: the run's own, where it has any.
 
-    `data` names other data than the run's: a Hub id, folder or file. Raises UserError where the model says
-    nothing of a task or data and none is given.
+    `data` names other data than the run's: a Hub id, folder or file. `overrides` say how it is read. Raises UserError
+    where the model says nothing of a task or data and none is given.
     """
     recipe: dict[str, Any] = {}
     threshold = None
@@ -58,7 +59,7 @@ def settings_of(model: str, task: str | None, data: str | None) -> Settings:
             f"{model} was fine-tuned for {recipe['task']}, whose answers are of another kind than those of {name}",
             remedy="leave --task out",
         )
-    section = data_section(model, chosen, own, data)
+    section = _overridden(data_section(model, chosen, own, data), overrides)
     return Settings(chosen, section, threshold if task in (None, recipe.get("task")) else None)
 
 
@@ -76,18 +77,29 @@ def data_section(model: str, task: Task[Any], own: dict[str, Any], data: str | N
         if "doc_stride" in kind.model_fields:
             options["doc_stride"] = positions // 3
     try:
-        return kind(**options, **(data_origin(data) if data is not None else {}))
+        return kind(**options, **(data_origin(data, task) if data is not None else {}))
     except ValidationError as error:
         raise UserError(
             f"{model}: the data section of its recipe is not valid: {error.errors()[0]['msg']}", remedy="correct it"
         ) from None
 
 
-def data_origin(data: str) -> dict[str, Any]:
+def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
     """A file stands for every split; anything else is a folder, a Hub id or `demo`."""
     if Path(data).is_file():
         return {"train": data, "validation": data, "test": data}
-    return {"path": data}
+    return {"path": data, "name": task.hub_name if data == task.hub_id else None}
+
+
+def _overridden(data: DataSection, overrides: Sequence[str]) -> DataSection:
+    for override in overrides:
+        if not override.startswith("data."):
+            raise UserError(
+                f"override {override}: what is evaluated on is all there is to override here",
+                remedy="give keys of data, for instance data.label_column=stars",
+            )
+    keys = [override.removeprefix("data.") for override in overrides]
+    return recipe_from(type(data), data.model_dump(exclude_none=True), keys)
 
 
 def check(model: str, settings: Settings, split: str, output: Path | None) -> None:
@@ -96,6 +108,8 @@ def check(model: str, settings: Settings, split: str, output: Path | None) -> No
     quiet()
     _, codec = trained(model, settings.task)
     examples = load_examples(settings.task, settings.data, [split])[split]
+    if settings.task.head == "label" and len(codec.labels) > 1:  # one output is a number
+        check_labels(model, codec, examples)
     features_of(settings.task, examples, codec, settings.data, training=False)
 
 
@@ -119,10 +133,12 @@ def evaluate_model(model: str, settings: Settings, split: str, output: Path | No
     return scores
 
 
-def evaluate_predictions(file: Path, task: Task[Any], data: str, split: str) -> dict[str, Any]:
+def evaluate_predictions(
+    file: Path, task: Task[Any], data: str, split: str, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Scores of a predictions file: ours (JSON lines) or the official one (`{id: text}`)."""
     quiet()
-    section = data_class(task.head)(**data_origin(data))
+    section = _overridden(data_class(task.head)(**data_origin(data, task)), overrides)
     examples = load_examples(task, section, [split])[split]
     predictions = read_predictions(file)
     known = set(examples["id"])

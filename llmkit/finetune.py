@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
 from llmkit.batching import Collator, EpochBatches, Features
-from llmkit.console import is_main, say
+from llmkit.console import is_main, say, warn
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.evaluate import show
@@ -21,7 +24,8 @@ from llmkit.features import examples_fingerprint, features_of
 from llmkit.finetune_recipe import FinetuneRecipe, TextTrainSection
 from llmkit.heads import HEADS, loss_of_tokens
 from llmkit.inference import TaskEvaluation
-from llmkit.machine import environment, quiet
+from llmkit.machine import choose, environment, quiet
+from llmkit.model_card import write_card
 from llmkit.models import describe
 from llmkit.pace import Pace
 from llmkit.recipe_reading import dump
@@ -30,8 +34,10 @@ from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open
 from llmkit.task_models import codec_to_train, model_to_train
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Codec, Prediction, Task
+from llmkit.tasks.labels import shares, strangers
 from llmkit.tasks.loading import load_examples
-from llmkit.training import Trainer, save_model, training_arguments
+from llmkit.training import Trainer, save_model
+from llmkit.training_arguments import training_arguments
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -47,6 +53,7 @@ class Prepared:
     recipe: FinetuneRecipe
     run: RunDir
     resume: bool
+    auto_batch: bool
     task: Task[Any]
     codec: Codec
     model: PreTrainedModel
@@ -55,19 +62,19 @@ class Prepared:
     validation: Dataset
 
 
-def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False) -> Prepared:
+def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Prepared:
     """Load and check the model and the data. Raises UserError; writes nothing but the cache."""
     quiet()
     run = open_run(output or Path("runs") / recipe.name, resume=resume)
     if resume:
-        check_same_recipe(run, recipe)
+        recipe = check_same_recipe(run, recipe)
     task = task_named(recipe.task)
     examples = load_examples(task, recipe.data, ["train", "validation"])
     codec = codec_to_train(recipe, task, examples["train"])
     model = model_to_train(recipe, task, codec)
     train = features_of(task, examples["train"], codec, recipe.data, training=True)
     validation = features_of(task, examples["validation"], codec, recipe.data, training=False)
-    prepared = Prepared(recipe, run, resume, task, codec, model, examples, train, validation)
+    prepared = Prepared(recipe, run, resume, auto_batch, task, codec, model, examples, train, validation)
     if resume:
         check_same_data(run, data_of(prepared))
     return prepared
@@ -75,12 +82,21 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
 
 def introduce(prepared: Prepared) -> None:
     """Say what is about to be trained, on what."""
+    say(f"computing on {choose(prepared.recipe.train.bf16).why}")
     say(f"model: {describe(prepared.model)}")
     for name, features in (("train", prepared.train), ("validation", prepared.validation)):
         mean = float(np.mean(features["length"]))
         examples = f"{len(prepared.examples[name]):,} examples"
         inputs = f"{len(features):,} windows" if prepared.task.head == "span" else "inputs"
         say(f"{name}: {examples}, {inputs} of {mean:.0f} tokens on average")
+        cut = sum(features["cut"]) if "cut" in features.column_names else 0
+        if cut:
+            say(f"{name}: {cut:,} of them are longer than data.max_length {prepared.recipe.data.max_length}, and cut")
+    train, validation = prepared.examples["train"], prepared.examples["validation"]
+    if prepared.task.head == "label" and len(prepared.codec.labels) > 1:
+        say(shares(train))
+        if unknown := strangers(validation, train["label"][:], "the training examples never show"):
+            warn(f"validation: {unknown}")
 
 
 def finetune(prepared: Prepared) -> RunDir:
@@ -88,10 +104,14 @@ def finetune(prepared: Prepared) -> RunDir:
     run = prepared.run
     with hold(run):
         introduce(prepared)
+        if prepared.auto_batch:
+            prepared = fitted_to_memory(prepared)
         trainer, best = trainer_for(prepared, run)
         if is_main():
-            start(run, dump(prepared.recipe), environment(data_of(prepared)))
-        trainer.go(run, resume=prepared.resume)
+            start(run, dump(prepared.recipe), environment(data_of(prepared), sizes_of(prepared)))
+        with smaller_next_time(run, prepared.recipe) if prepared.auto_batch else nullcontext():
+            noted = pieces_of(prepared.recipe) if prepared.auto_batch else {}
+            trainer.go(run, resume=prepared.resume, noted=noted)
         # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
         if best.score != trainer.state.best_metric:
             best.assess(prepared.model)
@@ -99,7 +119,15 @@ def finetune(prepared: Prepared) -> RunDir:
         if is_main():
             run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
             run.write_json("metrics.json", best.scores)
+            write_card(run)
     return run
+
+
+def fitted_to_memory(prepared: Prepared) -> Prepared:
+    """The same run, in pieces that fit into memory."""
+    trial = replace(prepared, model=deepcopy(prepared.model))
+    longest = np.argsort(-np.asarray(prepared.train["length"]), kind="stable").tolist()
+    return replace(prepared, recipe=fitted(prepared.recipe, lambda run: trainer_for(trial, run)[0], longest))
 
 
 def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
@@ -155,6 +183,8 @@ def evaluation_of(prepared: Prepared, features: Dataset, arguments: TrainingArgu
 def dry_run(prepared: Prepared) -> None:
     """Say what the run would be, and what it would take: a few of its steps are tried."""
     introduce(prepared)
+    if prepared.auto_batch:
+        prepared = fitted_to_memory(prepared)
     validation = prepared.validation
     lengths = np.asarray(validation["length"])
     some = np.unique(np.linspace(0, len(lengths) - 1, TRIED_WINDOWS).astype(int))
@@ -185,6 +215,11 @@ def finish_line(run: RunDir) -> None:
 def data_of(prepared: Prepared) -> dict[str, str]:
     """Fingerprints of the data that the run is trained and evaluated on."""
     return {name: examples_fingerprint(examples) for name, examples in prepared.examples.items()}
+
+
+def sizes_of(prepared: Prepared) -> dict[str, dict[str, int]]:
+    """How much data that is."""
+    return {name: {"examples": len(examples)} for name, examples in prepared.examples.items()}
 
 
 class Best:

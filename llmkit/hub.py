@@ -23,11 +23,17 @@ from llmkit.files import write_whole
 Kind = Literal["dataset", "model"]
 
 TIMEOUT = 10.0  # seconds to wait for the Hub's first answer
+_commits: dict[Kind, dict[str, str | None]] = {"dataset": {}, "model": {}}
 
 
 def endpoint() -> str:
     """The Hub's address: $HF_ENDPOINT or the public one."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def commits() -> dict[Kind, dict[str, str | None]]:
+    """The repositories that this process asked for so far, each with its commit, or None where that is not known."""
+    return {kind: dict(found) for kind, found in _commits.items()}
 
 
 @cache
@@ -37,6 +43,12 @@ def commit_of(kind: Kind, name: str, revision: str | None = None) -> str | None:
     Where the Hub does not answer, the commit that it named when it last did, or None; from then on the
     libraries look into their cache alone. Raises UserError for a repository or revision that is not there.
     """
+    commit = _commit_of(kind, name, revision)
+    _commits[kind][name] = commit
+    return commit
+
+
+def _commit_of(kind: Kind, name: str, revision: str | None) -> str | None:
     from huggingface_hub import HfApi, constants, errors
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # its own alias
 

@@ -18,6 +18,7 @@ from llmkit.batching import Collator
 from llmkit.console import Progress, count, duration
 from llmkit.finetune_recipe import DataSection, Head
 from llmkit.heads import HEADS
+from llmkit.out_of_memory import evaluating
 from llmkit.processes import from_first, sharded, world_size
 from llmkit.tasks.base import Codec, Outputs, Prediction, Task
 
@@ -60,7 +61,11 @@ def outputs_of(
         rows = inputs[numbers]
         columns = list(rows)
         batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with (
+            evaluating(*batch["input_ids"].shape),
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+        ):
             found = HEADS[head].outputs(
                 model, {name: tensor.to(device) for name, tensor in batch.items()}, lengths[numbers].tolist()
             )

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from llmkit.hub import commits
 from llmkit.processes import world_size
 
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "evaluate", "numpy", "pyarrow")
@@ -97,14 +98,17 @@ def versions() -> dict[str, str]:
     }
 
 
-def environment(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What env.json says of a run: command line, versions, hardware, processes, fingerprints of its data."""
+def environment(data: Mapping[str, Any], sizes: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """What env.json says of a run: command line, versions, hardware, processes, fingerprints and sizes of its data,
+    and at which commits the Hub's repositories stood that it asked for."""
     return {
         "command": sys.argv,
         "versions": versions(),
         "hardware": hardware(),
         "processes": world_size(),
         "data": dict(data),
+        "sizes": {split: dict(size) for split, size in sizes.items()},
+        "hub": commits(),
     }
 
 

@@ -107,8 +107,8 @@ def model_for_task(recipe: FinetuneRecipe, head: Head, codec: Codec) -> PreTrain
         set_attention_dropout(config, section)
         _set_labels(config, codec.labels)
         model, info = load(kind.auto, path, config=config, ignore_mismatched_sizes=bool(codec.labels))
-        if fresh := _fresh(info):
-            say(f"{name} has no {kind.noun} head yet: {', '.join(fresh)} starts from random weights")
+        if fresh := _fresh(info, pooler=head == "label"):
+            say(f"{name} has no such {kind.noun} head yet: {', '.join(fresh)} starts from random weights")
     check_length(max_length, positions, name)
     return model
 
@@ -126,6 +126,8 @@ def _set_labels(config: Any, labels: tuple[str, ...]) -> None:
     if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: number for number, label in enumerate(labels)}
+        # With one output others would take it for a share, and a checkpoint may say so of the head it had.
+        config.problem_type = "regression" if len(labels) == 1 else None
 
 
 def set_attention_dropout(config: Any, section: FinetuneModelSection) -> None:
@@ -149,7 +151,7 @@ def trained_model(name: str, head: Head) -> PreTrainedModel:
         raise wrong
     model: PreTrainedModel
     model, info = load(HEADS[head].auto, path)
-    if _fresh(info):
+    if _fresh(info, pooler=head == "label"):
         raise wrong
     return model
 
@@ -222,6 +224,8 @@ def load(kind: Any, path: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     return model, info
 
 
-def _fresh(info: dict[str, Any]) -> list[str]:
-    """Top-level modules that the checkpoint did not hold, a pooler that is not used aside."""
-    return sorted({name.split(".")[0] for name in info["missing_keys"] if "pooler" not in name})
+def _fresh(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
+    """Modules that the checkpoint did not hold, or in another size. Few heads use the pooler."""
+    names = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
+    modules = {"pooler" if ".pooler." in name else name.split(".")[0] for name in names}
+    return sorted(modules if pooler else modules - {"pooler"})

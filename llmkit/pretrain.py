@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
 from llmkit.batching import EpochBatches, MaskedBlocks, collate_blocks
 from llmkit.console import count, is_main, result, say
 from llmkit.corpus.masking import Vocabulary
@@ -21,8 +24,10 @@ from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
-from llmkit.machine import environment, quiet
+from llmkit.machine import choose, environment, quiet
+from llmkit.model_card import write_card
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
+from llmkit.out_of_memory import evaluating
 from llmkit.pace import Pace
 from llmkit.packed_attention import choose_attention
 from llmkit.processes import from_first, sharded
@@ -30,8 +35,10 @@ from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
 from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
+from llmkit.tokenize import prepare as prepare_corpus
 from llmkit.tokenize import tokenize
-from llmkit.training import Trainer, save_model, training_arguments
+from llmkit.training import Trainer, save_model
+from llmkit.training_arguments import training_arguments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -48,6 +55,7 @@ class Prepared:
     recipe: PretrainRecipe
     run: RunDir
     resume: bool
+    auto_batch: bool
     corpus: Path
     tokenizer: PreTrainedTokenizerFast
     model: BertForMaskedLM
@@ -55,14 +63,14 @@ class Prepared:
     held_out: PackedBlocks
 
 
-def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False) -> Prepared:
+def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Prepared:
     """Tokenize what is not tokenized yet, load and check the rest. Raises UserError; writes only the cache."""
     from transformers import set_seed
 
     quiet()
     run = open_run(output or Path("runs") / recipe.name, resume=resume)
     if resume:
-        check_same_recipe(run, recipe)
+        recipe = check_same_recipe(run, recipe)
     corpus = corpus_folder(recipe.corpus)
     if resume:
         check_same_data(run, data_of(corpus))
@@ -72,12 +80,13 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
     held_out = PackedBlocks(TokenShards(corpus, "validation"), size)
     set_seed(recipe.train.seed)
     model = model_for_pretraining(recipe.model, tokenizer, size)
-    return Prepared(recipe, run, resume, corpus, tokenizer, model, train, held_out)
+    return Prepared(recipe, run, resume, auto_batch, corpus, tokenizer, model, train, held_out)
 
 
 def introduce(prepared: Prepared) -> None:
     """Say what is about to be trained, on what."""
     train, size = prepared.train, prepared.recipe.corpus.block_size
+    say(f"computing on {choose(prepared.recipe.train.bf16).why}")
     say(f"model: {describe(prepared.model)}")
     say(
         f"corpus: {count(train.tokens)} tokens in {len(train):,} blocks of {size}, "
@@ -88,7 +97,7 @@ def introduce(prepared: Prepared) -> None:
 def corpus_folder(section: CorpusSection) -> Path:
     """The token shards of a recipe, made now where it names sources."""
     if section.sources is not None:
-        return tokenize(section.sources, section.tokenizer, None)
+        return tokenize(prepare_corpus(section.sources, section.tokenizer, None))
     assert section.path is not None
     read_manifest(Path(section.path))
     return Path(section.path)
@@ -99,17 +108,29 @@ def pretrain(prepared: Prepared) -> RunDir:
     run = prepared.run
     with hold(run):
         introduce(prepared)
+        if prepared.auto_batch:
+            prepared = fitted_to_memory(prepared)
         trainer, held_out = trainer_for(prepared, run)
         if is_main():
-            start(run, dump(prepared.recipe), environment(data_of(prepared.corpus)))
-        trainer.go(run, resume=prepared.resume)
+            start(run, dump(prepared.recipe), environment(data_of(prepared.corpus), sizes_of(prepared.corpus)))
+        with smaller_next_time(run, prepared.recipe) if prepared.auto_batch else nullcontext():
+            noted = pieces_of(prepared.recipe) if prepared.auto_batch else {}
+            trainer.go(run, resume=prepared.resume, noted=noted)
         # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
         best = trainer.state.best_global_step
         scores = held_out.latest.get(best or -1) or held_out(prepared.model)
         save_model(trainer, run)
         if is_main():
             run.write_json("metrics.json", {**scores, "step": best, "steps": trainer.state.global_step})
+            write_card(run)
     return run
+
+
+def fitted_to_memory(prepared: Prepared) -> Prepared:
+    """The same run, in pieces that fit into memory."""
+    trial = replace(prepared, model=deepcopy(prepared.model))
+    blocks = range(len(prepared.train))
+    return replace(prepared, recipe=fitted(prepared.recipe, lambda run: trainer_for(trial, run)[0], blocks))
 
 
 def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, HeldOut]:
@@ -148,6 +169,8 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, HeldOut]:
 def dry_run(prepared: Prepared) -> None:
     """Say what the run would be, and what it would take: a few of its steps are tried."""
     introduce(prepared)
+    if prepared.auto_batch:
+        prepared = fitted_to_memory(prepared)
     size = prepared.recipe.corpus.block_size
     with TemporaryDirectory() as folder:
         trainer, held_out = trainer_for(prepared, RunDir(Path(folder)))
@@ -206,7 +229,11 @@ class HeldOut:
 
         def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[float, int]:
             batch = collate_blocks([self._blocks[int(number)] for number in numbers])
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+            with (
+                evaluating(*batch["input_ids"].shape),
+                torch.inference_mode(),
+                torch.autocast(device.type, torch.bfloat16, enabled=self._bf16),
+            ):
                 out = model(**{name: tensor.to(device) for name, tensor in batch.items()}, num_items_in_batch=1)
             return float(out.loss), len(batch["labels"])
 
@@ -221,3 +248,9 @@ class HeldOut:
 def data_of(corpus: Path) -> dict[str, Any]:
     """What the corpus is known by."""
     return {"corpus": read_manifest(corpus)["key"]}
+
+
+def sizes_of(corpus: Path) -> dict[str, dict[str, int]]:
+    """How much text it holds."""
+    totals: dict[str, dict[str, int]] = read_manifest(corpus)["totals"]
+    return totals

@@ -1,21 +1,25 @@
-"""Several processes: start them, find out about them, and refuse to run alone where more were asked for."""
+"""Several processes: find out about them, agree with them, and refuse to run alone where more were asked for."""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from threading import Event
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from llmkit.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-SAVING = 120  # seconds until a process that was told to stop is killed
+# Set where a signal asked this process to stop at the next good moment.
+told_to_stop = Event()
+
+
+class Interrupted(Exception):
+    """Shared work was left before its end, on all processes at once: one of them was told to stop."""
 
 
 def launched() -> bool:
@@ -58,55 +62,26 @@ def default_processes() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def relaunch(count: int, arguments: Sequence[str]) -> int:
-    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher; returns the exit code.
-
-    Ctrl-C and SIGTERM are passed on to the processes, which have SAVING seconds to save.
-    """
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    # The processes say what happened; the launcher would say it again, in its own words.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=count,
-        run_id=uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        monitor_interval=0.1,
-        shutdown_timeout=SAVING,
-    )
-    try:
-        elastic_launch(config, sys.executable)("-m", "llmkit", *arguments)
-    except SignalException as stopped:
-        return 128 + stopped.sigval
-    except ChildFailedError as failed:
-        code = int(failed.get_first_failure()[1].exitcode)
-        return code if code > 0 else 128 - code
-    return 0
-
-
 def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
     """`work` on every item, each whole on one process; the first process gets all results, in order.
 
     An item is computed alike however many processes there are. A process with nothing left to do repeats its
-    last item for nothing, since a sharded model needs all processes in every forward pass.
+    last item for nothing, since a sharded model needs all processes in every forward pass. Raises Interrupted
+    between two items, on all processes, where one of them is told to stop.
     """
     import torch.distributed as dist
 
-    if not dist.is_initialized():
-        return [work(item) for item in items]
-    size, me = dist.get_world_size(), dist.get_rank()
+    together = dist.is_initialized()
+    size, me = (dist.get_world_size(), dist.get_rank()) if together else (1, 0)
     mine: list[R] = []
     for start in range(0, len(items), size):
+        if anyone(told_to_stop.is_set()):
+            raise Interrupted
         result = work(items[min(start + me, len(items) - 1)])
         if start + me < len(items):
             mine.append(result)
+    if not together:
+        return mine
     gathered: list[Any] | None = [None] * size if me == 0 else None
     dist.gather_object(mine, gathered)
     if gathered is None:

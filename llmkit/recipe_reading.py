@@ -36,6 +36,7 @@ DISPLACES: dict[Key, tuple[Key, ...]] = {
     ("model", "config"): (("model", "pretrained"),),
     ("model", "tokenizer"): (("model", "vocab_size"),),
     ("model", "vocab_size"): (("model", "tokenizer"),),
+    ("task",): (("data", "path"), ("data", "name"), ("data", "revision"), *_FILES),
 }
 
 
@@ -153,9 +154,18 @@ def dump(recipe: Section) -> str:
 
 
 def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Mapping[str, TaskFacts], title: str) -> R:
+    was = str(draft.values.get("task"))
     _apply(draft, overrides)
-    task = draft.values.get("task")
-    if kind is FinetuneRecipe and isinstance(task, str) and task in tasks:
+    task = str(draft.values.get("task"))
+    if task != was and task in tasks and was in tasks:
+        if tasks[task].head != tasks[was].head:
+            raise UserError(
+                f"{draft.place(('task',))}: the recipe is for {was}, whose answers are of another kind",
+                remedy=f"name a recipe for {task}, or none: llmkit finetune --task {task}",
+            )
+        if not draft.place(("name",)).startswith("override "):
+            draft.values["name"] = task.replace("/", "-")
+    if kind is FinetuneRecipe and task in tasks:
         kind = cast(type[R], RECIPES[tasks[task].head])
         _own_data(draft.values, tasks[task])
     try:
@@ -241,7 +251,9 @@ def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
             draft.problems.append(f"{place}: the value is not valid YAML; quote it")
             continue
         given.add(key[:2])
-        for other in DISPLACES.get(key[:2], ()):
+        # Another task has other data; the same one said again has the same.
+        same = key == ("task",) and value == draft.values.get("task")
+        for other in () if same else DISPLACES.get(key[:2], ()):
             if other not in {*given, key[:2]}:
                 _remove(draft.values, other)
         parent = draft.values

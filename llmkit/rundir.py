@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from filelock import FileLock, Timeout
@@ -27,12 +27,14 @@ from pydantic import ValidationError
 
 from llmkit.errors import UserError, differences
 from llmkit.files import to_json, to_json_lines, write_whole
+from llmkit.finetune_recipe import FinetuneRecipe
 from llmkit.processes import rank
-from llmkit.recipe import Section
+from llmkit.recipe import PretrainRecipe, TrainSection
 from llmkit.recipe_reading import dump
 
 LOCK = ".lock"
 FOREIGN = "give the folder of a run, as llmkit wrote it"
+Recipe = TypeVar("Recipe", PretrainRecipe, FinetuneRecipe)
 
 
 @dataclass(frozen=True)
@@ -131,19 +133,38 @@ def open_run(path: Path, *, resume: bool) -> RunDir:
     return run
 
 
-def check_same_recipe(run: RunDir, recipe: Section) -> None:
-    """Raises UserError where the run to resume was told something else.
+def check_same_recipe(run: RunDir, recipe: Recipe) -> Recipe:
+    """The recipe to resume a run with: the given one, in the smaller pieces of a batch that it or the run's own says.
 
-    A key that the llmkit which started it did not know yet counts as its default.
+    Raises UserError where the run was told something else. A key that the llmkit which started it did not know yet
+    counts as its default.
     """
     before = run.recipe()
     with suppress(ValidationError):  # one that is not valid any more differs as it stands
-        before = yaml.safe_load(dump(type(recipe).model_validate(before)))
+        started = type(recipe).model_validate(before)
+        recipe = recipe.model_copy(update={"train": _smaller(recipe.train, started.train)})
+        before = yaml.safe_load(dump(started.model_copy(update={"train": _smaller(started.train, recipe.train)})))
     if told := differences(before, yaml.safe_load(dump(recipe))):
         raise UserError(
             f"{run.path} was started with another recipe: {'; '.join(told)}",
             remedy=f"resume it with its own: -r {run.path / 'recipe.yaml'}",
         )
+    return recipe
+
+
+def _smaller(train: TrainSection, other: TrainSection) -> TrainSection:
+    """`train`, in the pieces of `other` where these are smaller."""
+    update: dict[str, int] = {}
+    if other.per_device_eval_batch_size < train.per_device_eval_batch_size:
+        update["per_device_eval_batch_size"] = other.per_device_eval_batch_size
+    if (
+        other.per_device_train_batch_size < train.per_device_train_batch_size
+        and other.per_device_train_batch_size * other.gradient_accumulation_steps
+        == train.per_device_train_batch_size * train.gradient_accumulation_steps
+    ):
+        update["per_device_train_batch_size"] = other.per_device_train_batch_size
+        update["gradient_accumulation_steps"] = other.gradient_accumulation_steps
+    return train.model_copy(update=update)
 
 
 @contextmanager

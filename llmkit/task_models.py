@@ -7,12 +7,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from llmkit.console import warn
 from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint
 from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
 from llmkit.errors import UserError
 from llmkit.finetune_recipe import FinetuneRecipe, TextRecipe
 from llmkit.models import labels_of, model_for_task, trained_model
 from llmkit.tasks.base import Codec, Task
+from llmkit.tasks.labels import SHOWN, numbered, strangers
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,14 +47,39 @@ def trained(name: str, task: Task[Any]) -> tuple[PreTrainedModel, Codec]:
     if task.head == "span":
         return model, Codec(tokenizer)
     labels, known = labels_of(model), task.labels(None)
-    # Checkpoints of others often number their labels, in the order of the data set.
-    if known and all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
-        if len(labels) != len(known):
-            raise UserError(
-                f"{name} has {len(labels)} labels, {task.name} has {len(known)}", remedy="name another task with --task"
-            )
-        labels = known
-    return model, Codec(tokenizer, labels=labels)
+    if known and len(labels) != len(known):
+        raise UserError(
+            f"{name} has {_counted(labels)}, {task.name} {_counted(known)}", remedy="name another task with --task"
+        )
+    return model, Codec(tokenizer, labels=_named_as(known, labels))
+
+
+def _named_as(known: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels of a checkpoint by the names that its task has for them.
+
+    Checkpoints of others often number their labels, in the order of the data set, or write them otherwise.
+    """
+    if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
+        return known or tuple(label.removeprefix("LABEL_") for label in labels)
+    written = {label.lower(): label for label in known}
+    return tuple(written.get(label.lower(), label) for label in labels)
+
+
+def check_labels(name: str, codec: Codec, examples: Dataset) -> None:
+    """Say how many examples have a label that a model does not know; raises UserError where all of them have."""
+    if not set(codec.labels) & set(examples["label"][:]):
+        raise UserError(
+            f"{name} knows none of the labels of the data: it has {_counted(codec.labels)}, "
+            f"the data {_counted(numbered(examples['label']))}",
+            remedy="name other data, or what its labels mean: id2label in its config.json",
+        )
+    if unknown := strangers(examples, codec.labels, f"{name} does not know"):
+        warn(unknown)
+
+
+def _counted(labels: tuple[str, ...]) -> str:
+    shown = ", ".join(labels[:SHOWN]) + (", …" if len(labels) > SHOWN else "")
+    return f"{len(labels)} label{'s' if len(labels) != 1 else ''} ({shown})"
 
 
 def model_fingerprint(model: PreTrainedModel, codec: Codec) -> str:

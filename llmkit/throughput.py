@@ -51,7 +51,7 @@ class Work:
         outputs = batch * written if written else tokens if targets is None else targets
         # Each token of a decoder attends to what is written, and to what was read.
         attended = encoder * tokens * length + decoder * batch * written * (written + length)
-        return 3.0 * (2 * (self._reading * tokens + self._writing * outputs) + 4 * attended)
+        return 3.0 * float(2 * (self._reading * tokens + self._writing * outputs) + 4 * attended)
 
 
 def peak(device: torch.device, *, bf16: bool) -> float | None:

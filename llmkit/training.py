@@ -1,12 +1,11 @@
-"""Recipe → transformers' Trainer: its arguments, our batches, our evaluation, what it says on the way."""
+"""transformers' Trainer with our batches, our evaluation, our checkpoints, and what it says on the way."""
 
 from __future__ import annotations
 
-import errno
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,72 +19,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallba
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.batching import EpochBatches, Features, MaskedBlocks
-from llmkit.checkpoints import newest, prune, seal
+from llmkit.checkpoints import evaluation_due, newest, prune, seal
 from llmkit.console import is_main, say
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER
 from llmkit.errors import Stopped, UserError
-from llmkit.machine import choose, keep_memory, quiet
+from llmkit.files import UNWRITABLE
+from llmkit.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.pace import NEVER, Pace
-from llmkit.processes import from_first, world_size
-from llmkit.recipe import TrainSection
+from llmkit.processes import Interrupted, from_first
 from llmkit.report import Report
 from llmkit.rundir import RunDir
 from llmkit.stopping import StopOnSignal
 
 NAMED = 8  # examples, in an error
 Assess = Callable[[PreTrainedModel], dict[str, float]]
-
-
-def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_is_better: bool) -> TrainingArguments:
-    """The Trainer's arguments. With several processes this starts the process group: data comes before it.
-
-    Raises UserError where the processes that a launcher promised do not find each other.
-    """
-    keep_memory()
-    quiet()
-    choice = choose(train.bf16)
-    say(f"computing on {choice.why}")
-    arguments = TrainingArguments(
-        output_dir=str(run.checkpoints),
-        use_cpu=not torch.cuda.is_available(),
-        bf16=choice.bf16,
-        torch_compile=train.torch_compile,
-        num_train_epochs=train.num_train_epochs or 1,
-        max_steps=train.max_steps or (NEVER if train.time_budget else -1),
-        per_device_train_batch_size=train.per_device_train_batch_size,
-        per_device_eval_batch_size=train.per_device_eval_batch_size,
-        gradient_accumulation_steps=train.gradient_accumulation_steps,
-        learning_rate=train.learning_rate,
-        weight_decay=train.weight_decay,
-        adam_beta1=train.adam_beta1,
-        adam_beta2=train.adam_beta2,
-        adam_epsilon=train.adam_epsilon,
-        max_grad_norm=train.max_grad_norm,
-        seed=train.seed,
-        dataloader_num_workers=train.dataloader_num_workers,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        eval_strategy="steps",
-        eval_steps=NEVER,
-        save_strategy="steps",
-        save_steps=NEVER,
-        logging_steps=NEVER,
-        logging_nan_inf_filter=False,
-        load_best_model_at_end=True,
-        metric_for_best_model=metric,
-        greater_is_better=higher_is_better,
-        remove_unused_columns=False,
-        ddp_find_unused_parameters=False,
-        disable_tqdm=True,
-        report_to="none",
-        log_level="error",
-        log_level_replica="error",
-    )
-    if arguments.world_size != world_size():
-        raise UserError(
-            f"{world_size()} processes were started and {arguments.world_size} found each other",
-            remedy="start them with -n, torchrun or accelerate launch, and look for an earlier error above",
-        )
-    return arguments
 
 
 class Trainer(transformers.Trainer):
@@ -128,23 +75,56 @@ class Trainer(transformers.Trainer):
         # Old checkpoints go when the new one is known to be whole; the Trainer's own pruning is too early.
         self._keep, self.args.save_total_limit = keep, None
         self._first_bad: torch.Tensor | None = None
+        self._stop = StopOnSignal()
+        self._go_on = ""  # how to, once there is a run to go on with
+        self._rows, self._shape = 1, (0, 0)  # of the examples of this step on this process, and of the micro-batch
 
-    def go(self, run: RunDir, *, resume: bool) -> None:
+    def go(self, run: RunDir, *, resume: bool, noted: Mapping[str, int]) -> None:
         """Train to the end, from the start or from the last whole checkpoint; then the best one's weights are loaded.
 
-        Raises Stopped where a signal ended it before.
+        `noted` is the first thing to log. Raises Stopped where a signal ended it before, and OutOfMemory.
         """
         checkpoint = newest(run.checkpoints) if resume else None
+        step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
         if is_main() and resume:
-            run.trim_log(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+            run.trim_log(step)
+        if is_main() and noted:
+            run.log({"step": step, **noted})
         if checkpoint is not None:
             self._pace.resume(checkpoint)
+            self.args.eval_on_start = evaluation_due(checkpoint)
             say(f"resuming from {checkpoint}")
-        stop = StopOnSignal()
-        self.add_callback(stop)
-        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-        if stop.stopped_by is not None:
-            raise Stopped(stop.stopped_by, f"stopped after step {self.state.global_step:,}, which is saved", run.path)
+        self._go_on = f", and go on with --resume -o {run.path}"
+        self.add_callback(self._stop)
+        try:
+            self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        except Interrupted:  # in the evaluation that was due at the start, which still is
+            self._stop.stop(self.control, evaluation_due=True)
+        if self._stop.stopped_by is not None:
+            where = f"stopped {'in the evaluation ' if self._stop.evaluation_due else ''}after step"
+            raise Stopped(self._stop.stopped_by, f"{where} {self.state.global_step:,}, which is saved", run.path)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's own. Raises OutOfMemory, with what makes the same step in less memory."""
+        try:
+            return super().train(*args, **kwargs)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            rows, length = self._shape
+            raise OutOfMemory(
+                f"at step {self.state.global_step + 1:,}, on a micro-batch of {rows} × {length} tokens",
+                error,
+                smaller_pieces(self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps),
+                self._go_on,
+            ) from error
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """An epoch; nothing where a run goes on that had made its last step, which the Trainer looks at too late."""
+        if self._pace.share >= 1:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches in our order, shared out among processes by accelerate."""
@@ -170,7 +150,28 @@ class Trainer(transformers.Trainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One micro-batch; its tokens are counted, padding apart."""
         self._report.see(inputs)
+        rows, length = inputs["input_ids"].shape
+        self._shape = (rows, length)
         return super().training_step(model, inputs, num_items_in_batch)
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """The micro-batches of a step."""
+        batches, targets = super().get_batch_samples(*args, **kwargs)
+        self._rows = sum(len(batch["input_ids"]) for batch in batches)
+        return batches, targets
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss, in which every example of a step weighs the same.
+
+        Where it isn't divided by the step's targets it is a micro-batch's mean, and at the end of an epoch one may
+        be smaller than the others.
+        """
+        loss: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if num_items_in_batch is None:
+            loss = loss * (len(inputs["input_ids"]) * self.current_gradient_accumulation_steps / self._rows)
+        return loss
 
     def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, *args: Any, **kwargs: Any) -> None:
         """After a step: see that its numbers are numbers, before anything of it is reported or saved.
@@ -185,7 +186,17 @@ class Trainer(transformers.Trainer):
         due = self.control.should_log or self.control.should_evaluate or self.control.should_save
         if due and self._first_bad is not None and self._first_bad < NEVER:
             raise self._bad_numbers(int(self._first_bad))
-        super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **kwargs)
+        try:
+            super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **kwargs)
+        except (Interrupted, OutOfMemory) as error:
+            # In the evaluation. What was trained until now is kept where all processes know of it.
+            if isinstance(error, OutOfMemory) and self.args.world_size > 1:
+                raise
+            self._stop.stop(self.control, evaluation_due=True)
+            self._save_checkpoint(self.network, None)
+            self.control.should_save = False
+            if isinstance(error, OutOfMemory):
+                raise
 
     def _bad_numbers(self, step: int) -> UserError:
         names = self.names_of(step)
@@ -212,7 +223,7 @@ class Trainer(transformers.Trainer):
             super()._save_checkpoint(model, trial)
             from_first(True if is_main() else None)  # all have written
             if is_main():
-                seal(checkpoint, self._pace.seconds())
+                seal(checkpoint, self._pace.seconds(), evaluation_due=self._stop.evaluation_due)
                 best = self.state.best_model_checkpoint
                 prune(folder, self._keep, Path(best) if best else None)
             from_first(True if is_main() else None)
@@ -225,10 +236,23 @@ class Trainer(transformers.Trainer):
                 remedy="make room, and go on from the checkpoint before it with --resume",
             ) from error
 
+    def _evaluate(self, trial: Any, ignored: Any, skip_scheduler: bool = False) -> dict[str, float]:
+        """As the Trainer does; but of an evaluation at the start, which was due to the checkpoint that the run goes on
+        from, it does not ask whether that is the best."""
+        scores = super()._evaluate(trial, ignored, skip_scheduler)
+        if self.args.eval_on_start and skip_scheduler and self._determine_best_metric(scores, trial):
+            self.state.best_model_checkpoint = f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
+        return scores
+
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Scores of the model as it is now."""
         began = time.monotonic()
-        scores = {f"{metric_key_prefix}_{name}": value for name, value in self._assess(self.network).items()}
+        try:
+            assessed = self._assess(self.network)
+        except OutOfMemory as error:
+            error.remedy += self._go_on
+            raise
+        scores = {f"{metric_key_prefix}_{name}": value for name, value in assessed.items()}
         self.log({**scores, f"{metric_key_prefix}_runtime": time.monotonic() - began})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
@@ -255,7 +279,7 @@ class OrderByEpoch(TrainerCallback):
 def _is_about_writing(error: Exception) -> bool:
     """Whether an error of the libraries that write checkpoints means a full or read-only disk: each has its own."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+        return error.errno in UNWRITABLE
     told = ("PytorchStreamWriter", "inline_container", "file write failed", "os error", "I/O error")
     return any(words in str(error) for words in told)
 

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 # The first example may wait for imports, and every one for other tests: time says nothing here.
 settings.register_profile("llmkit", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=8000)
 settings.load_profile("llmkit")
 
 # Before any library reads them.

@@ -7,6 +7,12 @@
 
 `HF_ENDPOINT` is read when huggingface_hub is imported, so the code under test runs in a subprocess. It meets
 the real huggingface_hub, datasets and transformers, and repositories laid out as the real ones, tiny.
+
+It takes uploads too (standin_hub_writes.py), from users who have a token:
+
+    with StandInHub(tokens={"hf_jane": "jane"}) as hub:
+        subprocess.run([...], env=hub.environ(hf_home=tmp_path) | {"HF_TOKEN": "hf_jane"})
+        assert hub.files("jane/model")
 """
 
 import hashlib
@@ -29,6 +35,7 @@ from urllib.parse import parse_qs, unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from standin_hub_writes import Answer, Refused, Storage, Users, committed, preupload, validate_card
 
 RepoKind = Literal["datasets", "models"]
 Files = Mapping[str, bytes]
@@ -43,6 +50,7 @@ PARQUET_BRANCH = "refs/convert/parquet"
 @dataclass
 class _Repo:
     gated: bool
+    owner: str | None = None  # who alone sees a private repository
     branches: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     def resolve(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
@@ -66,17 +74,29 @@ class StandInHub:
     """Serves registered repositories on `http://127.0.0.1:PORT` from `__enter__` to `__exit__`.
 
     `requests` lists what was asked for, in order, as "METHOD /path?query", still percent-encoded.
-    A private repository needs no support of its own: to a stranger the Hub answers as if it did not exist.
+    `tokens` names the users: token → name. A stranger may read, without a token or with "hf_stranger".
+    A request that matches `fault` gets no answer but this: a status, or for None a connection that breaks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Mapping[str, str] | None = None) -> None:
         self.requests: list[str] = []
+        self.fault: tuple[str, HTTPStatus | None] = ("(?!)", None)  # matches nothing
         self._repos: dict[tuple[RepoKind, str], _Repo] = {}
         hub = self
 
         class Handler(_HubRequest):
             repos = hub._repos
             requests = hub.requests
+            users = Users({"hf_stranger": "stranger", **(tokens or {})})
+            storage = Storage()
+
+            @property
+            def fault(self) -> tuple[str, HTTPStatus | None]:
+                return hub.fault
+
+            @property
+            def endpoint(self) -> str:
+                return hub.endpoint
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -97,6 +117,10 @@ class StandInHub:
         repo = self._repos.setdefault((kind, repo_id), _Repo(gated))
         repo.branches[revision] = dict(files)
         return _commit_hash(files)
+
+    def files(self, repo_id: str) -> dict[str, bytes]:
+        """What a model's main branch holds now."""
+        return dict(self._repos["models", repo_id].branches["main"])
 
     def environ(self, hf_home: Path) -> dict[str, str]:
         """The environment for a subprocess whose Hub is this one and whose caches are under `hf_home`."""
@@ -167,6 +191,10 @@ class _Server(ThreadingHTTPServer):
 class _HubRequest(BaseHTTPRequestHandler):
     repos: dict[tuple[RepoKind, str], _Repo]
     requests: list[str]
+    users: Users
+    storage: Storage
+    fault: tuple[str, HTTPStatus | None]
+    endpoint: str
 
     protocol_version = "HTTP/1.1"  # keep-alive, as the Hub does
     wbufsize = -1  # headers and body in one packet: apart they cost 40 ms of delayed acknowledgement
@@ -180,23 +208,92 @@ class _HubRequest(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._route()
 
+    def do_PUT(self) -> None:
+        self._route()
+
     def _route(self) -> None:
         self.requests.append(f"{self.command} {self.path}")
         path, _, query = self.path.partition("?")
         # Split before unquoting: a revision is one segment ("refs%2Fconvert%2Fparquet").
         segments = [unquote(segment) for segment in path.strip("/").split("/")]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        body = self._body()
+        pattern, status = self.fault
+        if re.match(pattern, self.requests[-1]):
+            if status is None:
+                self.close_connection = True
+            else:
+                self._send_error(status, None, "Something is wrong here")
+            return
+        try:
+            self.user = self.users.of(self.headers.get("Authorization"))
+            answer = self._write(segments, body)
+        except Refused as refused:
+            self._send_error(refused.status, None, refused.message)
+            return
+        if answer is not None:
+            self._send_json(answer[1], answer[0])
+            return
         match segments:
             case ["api", "whoami-v2"]:
                 self._send_error(HTTPStatus.UNAUTHORIZED, None, "Invalid username or password.")
             case ["api", ("datasets" | "models") as kind, owner, name, *rest]:
-                self._api(kind, f"{owner}/{name}", rest, parse_qs(query) | parse_qs(body))
+                self._api(kind, f"{owner}/{name}", rest, parse_qs(query) | parse_qs(body.decode()))
             case ["datasets", owner, name, "resolve", revision, *rest]:
                 self._resolve("datasets", f"{owner}/{name}", revision, "/".join(rest))
             case [owner, name, "resolve", revision, *rest]:
                 self._resolve("models", f"{owner}/{name}", revision, "/".join(rest))
             case _:
                 self._send_error(HTTPStatus.NOT_FOUND, None, "Sorry, we can't find the page you are looking for.")
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _write(self, segments: list[str], body: bytes) -> Answer | None:
+        """The answer to a request that writes, or prepares it; None for any other. Raises Refused."""
+        match [self.command, *segments]:
+            case ["POST", "api", "validate-yaml"]:
+                return validate_card(json.loads(body))
+            case ["POST", "api", "repos", "create"]:
+                return self._create(json.loads(body))
+            case ["PUT", "storage", oid]:  # the address itself is the permission
+                return self.storage.put(oid, body)
+            case ["POST", owner, git, "info", "lfs", *rest] if git.endswith(".git"):
+                self.users.check_may_write(self.headers.get("Authorization"), owner)
+                if rest == ["verify"]:
+                    return self.storage.verify(json.loads(body))
+                return self.storage.batch(self.endpoint, f"{owner}/{git.removesuffix('.git')}", json.loads(body))
+            case ["POST", "api", "models", owner, name, ("preupload" | "commit") as what, revision]:
+                self.users.check_may_write(self.headers.get("Authorization"), owner)
+                repo = self.repos.get(("models", f"{owner}/{name}"))
+                if repo is None or revision not in repo.branches:
+                    raise Refused(HTTPStatus.NOT_FOUND, "Repository not found")
+                if what == "preupload":
+                    return preupload(repo.branches[revision], json.loads(body), _blob_hash)
+                repo.branches[revision] = committed(repo.branches[revision], body.decode().splitlines(), self.storage)
+                commit = _commit_hash(repo.branches[revision])
+                url = f"{self.endpoint}/{owner}/{name}/commit/{commit}"
+                return HTTPStatus.OK, {"success": True, "commitOid": commit, "commitUrl": url}
+            case _:
+                return None
+
+    def _create(self, asked: Mapping[str, Any]) -> Answer:
+        owner = asked["organization"] or self.user
+        self.users.check_may_write(self.headers.get("Authorization"), owner)
+        repo_id = f"{owner}/{asked['name']}"
+        url = {"url": f"{self.endpoint}/{repo_id}"}
+        if ("models", repo_id) in self.repos:
+            return HTTPStatus.CONFLICT, {"error": "You already created this model repo", **url}
+        repo = _Repo(gated=False, owner=owner if asked.get("visibility") == "private" else None)
+        repo.branches["main"] = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
+        self.repos["models", repo_id] = repo
+        return HTTPStatus.OK, url
 
     def _api(self, kind: RepoKind, repo_id: str, rest: list[str], fields: dict[str, list[str]]) -> None:
         match rest:  # the description and the file list of a gated repository are public, its files are not
@@ -234,7 +331,7 @@ class _HubRequest(BaseHTTPRequestHandler):
     def _find(self, kind: RepoKind, repo_id: str, revision: str) -> tuple[_Repo, str, dict[str, bytes]] | None:
         """The repository, commit hash and files of a revision, or None after an error has been sent."""
         repo = self.repos.get((kind, repo_id))
-        if repo is None:
+        if repo is None or repo.owner not in (None, self.user):
             if "Authorization" in self.headers:
                 self._send_error(HTTPStatus.NOT_FOUND, "RepoNotFound", "Repository not found")
             else:  # the Hub does not tell a stranger whether a repository is missing or private
@@ -265,8 +362,8 @@ class _HubRequest(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
             self._send(HTTPStatus.PARTIAL_CONTENT, content[start:stop], headers)
 
-    def _send_json(self, answer: object) -> None:
-        self._send(HTTPStatus.OK, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+    def _send_json(self, answer: object, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def _send_error(self, status: HTTPStatus, code: str | None, message: str, commit: str | None = None) -> None:
         headers = {"Content-Type": "application/json", "X-Error-Message": message}
@@ -295,7 +392,7 @@ def _repo_info(repo_id: str, repo: _Repo, commit: str, files: Files) -> dict[str
         "author": repo_id.split("/")[0],
         "sha": commit,
         "lastModified": "2024-01-04T09:00:00.000Z",
-        "private": False,
+        "private": repo.owner is not None,
         "gated": "auto" if repo.gated else False,
         "disabled": False,
         "downloads": 0,
@@ -405,6 +502,71 @@ SQUAD_V2_VALIDATION: Sequence[Row] = [
     _question("5ad3d560604f3c001a3ff2cb", "Lighthouse", _TOWER, "Who tore the tower down?", []),
 ]
 
+# Of each configuration of GLUE: its columns of text, the names of its labels by number (none for STS-B, whose labels
+# are numbers), and three rows of text with their labels. MNLI has two validation and two test splits.
+_ENTAILS = ("entailment", "not_entailment")
+_PAIRS: Sequence[tuple[str, str]] = [
+    ("The ship sank at noon.", "A ship went down."),
+    ("Tides turn twice a day.", "The sea never moves."),
+    ("The keeper lit the lamp.", "It was dark."),
+]
+GLUE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Sequence[tuple[Any, ...]]]] = {
+    "cola": (
+        ("sentence",),
+        ("unacceptable", "acceptable"),
+        [("The ship sails.", 1), ("Ship the sails the.", 0), ("The harbor is calm.", 1)],
+    ),
+    "sst2": (
+        ("sentence",),
+        ("negative", "positive"),
+        [("a calm and stirring film", 1), ("dull as ditchwater", 0), ("it sails along", 1)],
+    ),
+    "mrpc": (
+        ("sentence1", "sentence2"),
+        ("not_equivalent", "equivalent"),
+        [(*pair, label) for pair, label in zip(_PAIRS, (1, 0, 0), strict=True)],
+    ),
+    "qqp": (
+        ("question1", "question2"),
+        ("not_duplicate", "duplicate"),
+        [("What causes tides?", "Why are there tides?", 1), ("What is a harbor?", "", 0), ("Who lit it?", "When?", 0)],
+    ),
+    "stsb": (
+        ("sentence1", "sentence2"),
+        (),
+        [(*pair, label) for pair, label in zip(_PAIRS, (3.8, 0.0, 1.25), strict=True)],
+    ),
+    "mnli": (
+        ("premise", "hypothesis"),
+        ("entailment", "neutral", "contradiction"),
+        [(*pair, label) for pair, label in zip(_PAIRS, (0, 2, 1), strict=True)],
+    ),
+    "qnli": (
+        ("question", "sentence"),
+        _ENTAILS,
+        [("When did it sink?", "It sank at noon.", 0), ("Who lit it?", "It was dark.", 1), ("Why?", "Tides.", 1)],
+    ),
+    "rte": (
+        ("sentence1", "sentence2"),
+        _ENTAILS,
+        [(*pair, label) for pair, label in zip(_PAIRS, (0, 1, 1), strict=True)],
+    ),
+    "wnli": (
+        ("sentence1", "sentence2"),
+        _ENTAILS[::-1],
+        [(*pair, label) for pair, label in zip(_PAIRS, (1, 0, 0), strict=True)],
+    ),
+}
+
+
+def glue_rows(config: str, *, secret: bool = False) -> list[Row]:
+    """The three rows of a configuration, as the real repository has them; labels of its test splits are secret."""
+    columns, _, rows = GLUE[config]
+    return [
+        {**dict(zip(columns, row, strict=False)), "label": type(row[-1])(-1) if secret else row[-1], "idx": number}
+        for number, row in enumerate(rows)
+    ]
+
 
 def parquet(rows: Sequence[Row], schema: pa.Schema) -> bytes:
     """The rows as one parquet file."""
@@ -501,6 +663,26 @@ def _add_squad(hub: StandInHub, repo_id: str, config: str, train: Sequence[Row],
     for split, rows in splits.items():
         files |= parquet_shards(rows, SQUAD_SCHEMA, f"{config}/{split}", 1)
     return hub.add_dataset(repo_id, files)
+
+
+def add_glue(hub: StandInHub) -> str:
+    """nyu-mll/glue: a configuration a task, and in its card what its labels are called."""
+    infos, configs, files = [], [], {}
+    for name, (columns, names, _) in GLUE.items():
+        kinds = ["validation_matched", "validation_mismatched", "test_matched", "test_mismatched"]
+        splits = ["train", *(kinds if name == "mnli" else ["validation", "test"])]
+        rows = {split: glue_rows(name, secret=split.startswith("test")) for split in splits}
+        label = {"class_label": {"names": {str(n): label for n, label in enumerate(names)}}} if names else "float32"
+        features: list[dict[str, object]] = [{"name": column, "dtype": "string"} for column in columns]
+        features += [{"name": "label", "dtype": label}, {"name": "idx", "dtype": "int32"}]
+        infos.append(_info(name, features, rows))
+        configs.append(_config(name, splits))
+        schema = pa.schema(
+            {column: STRING for column in columns} | {"label": pa.int64() if names else pa.float32(), "idx": pa.int32()}
+        )
+        for split in splits:
+            files |= parquet_shards(rows[split], schema, f"{name}/{split}", 1)
+    return hub.add_dataset("nyu-mll/glue", {"README.md": _readme("GLUE", dataset_info=infos, configs=configs), **files})
 
 
 def add_bert(hub: StandInHub, repo_id: str = "google-bert/bert-base-uncased") -> str:

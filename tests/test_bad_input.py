@@ -77,6 +77,10 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows("null_score.jsonl", {"id": "q1", "text": "", "null_score": "x"})
     rows("list.jsonl", "[1]")
     rows("numbers.jsonl", {"text": 3})
+    rows("labels.jsonl", {"text": "tom", "label": "a"}, {"text": "reed", "label": "b"})
+    rows("one-label.jsonl", {"text": "tom", "label": "a"}, {"text": "reed", "label": "a"})
+    rows("shares.jsonl", {"text": "tom", "label": 0.5})
+    rows("secret.jsonl", {"text": "tom", "label": -1}, {"text": "reed", "label": -1})
     rows("half.jsonl", '{"text": "\\ud83d"}')
     changes: dict[str, dict[str, Any]] = {
         "no-question": {"question": None},
@@ -107,6 +111,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_bytes(b"good\n\xff\xfe")
     (folder / "empty.txt").touch()
     (folder / "table.csv").write_text("text\nx\n")
+    (folder / "ragged.csv").write_text("text,label\ntom,a\nreed\n")
     (folder / "odd.parquet").write_text("not parquet")
     pq.write_table(pa.table({"body": ["x"]}), folder / "column.parquet")
     pq.write_table(pa.table({"text": [1, 2]}), folder / "numbers.parquet")
@@ -156,6 +161,7 @@ TRAIN = ["pretrain", "-r", "tiny/pretrain"]
 SCORE = ["eval", "answerer", "--task", "squad", "--data"]
 ASK = ["ask", "answerer", "-q"]
 PREDICT = ["predict", "answerer", "--task", "squad", "-o", "p.jsonl"]
+LABEL = ["finetune", "-r", "tiny/classification", "model.pretrained=encoder", "data.validation=labels.jsonl"]
 
 CASES: dict[str, tuple[list[str], list[str]]] = {
     "unknown key": (["finetune", "-r", "typo.yaml"], ["typo.yaml:7: train.learning_rat: unknown key (did you mean learning_rate?)"]),
@@ -166,7 +172,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "broken recipe": (["finetune", "-r", "yaml.yaml"], ["yaml.yaml:3: not valid YAML"]),
     "wrong task": (["finetune", "-r", "task.yaml"], ["task.yaml:2: task: unknown task (did you mean squad?)"]),
     "wrong task option": (["finetune", "--task", "squat"], ["unknown task 'squat' (did you mean squad?)"]),
-    "task of another recipe": ([*TUNE, "--task", "squad_v2"], ["the recipe is for squad"]),
+    "task of another recipe": ([*TUNE, "--task", "classification"], ["override task=classification: the recipe is for squad", "Name a recipe for classification, or none: llmkit finetune --task classification"]),
+    "task of another kind": ([*TUNE, "task=glue/cola"], ["override task=glue/cola: the recipe is for squad"]),
     "no task": (["finetune"], ["neither a task nor a recipe is given"]),
     "no recipe": (["pretrain", "-r", "bert-minni"], ["no recipe named 'bert-minni' (did you mean bert-mini?)"]),
     "no recipe file": (["pretrain", "-r", "mine.yaml"], ["no recipe file mine.yaml"]),
@@ -267,6 +274,16 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "unanswerable": "no answer; for questions without an answer use the task squad_v2",
         }.items()
     },
+    # Labels.
+    "no files of one's own": (["finetune", "--task", "classification", "model.pretrained=encoder"], ["data.train: no such file: train.csv"]),
+    "one label": ([*LABEL, "data.train=one-label.jsonl"], ["every one of the 2 training examples has the label 'a'", "data.label_column"]),
+    "column of labels": ([*LABEL, "data.train=labels.jsonl", "data.label_column=lable"], ["labels.jsonl:1: no 'lable' (did you mean label?); data.label_column names another column"]),
+    "column of texts": ([*LABEL, "data.train=table.csv"], ["table.csv:2: no 'label'; data.label_column names another column: there are text"]),
+    "fields of a row": ([*LABEL, "data.train=ragged.csv"], ["ragged.csv:3: another number of fields than the first line has names"]),
+    "share as label": ([*LABEL, "data.train=shares.jsonl"], ["shares.jsonl:1: 'label' is neither text nor a whole number: 0.5"]),
+    "secret labels": ([*LABEL, "--task", "glue/sst2", "data.train=secret.jsonl", "data.text_column=text"], ["no sentence of the train split has a label, so there is nothing to learn or to score: secret.jsonl:1: 'label' is -1"]),
+    "label of another task": ([*LABEL, "--task", "glue/sst2", "data.train=labels.jsonl", "data.text_column=text"], ["labels.jsonl:1: 'label' is 'a'; labels are negative, positive, or their numbers 0 to 1"]),
+    "key of eval": ([*SCORE, "good.jsonl", "train.seed=1"], ["override train.seed=1: what is evaluated on is all there is to override here", "data.label_column=stars"]),
     "row of another kind": ([*TUNE, "data.train=list.jsonl"], ["list.jsonl:1: expected an object"]),
     "no data": ([*TUNE, "data.train=no-data.json"], ["no-data.json: neither a list of rows"]),
     "no paragraphs": ([*TUNE, "data.train=no-paragraphs.json"], ["no-paragraphs.json: data[0]: expected an object with a list named 'paragraphs'"]),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -201,14 +202,16 @@ def reading(*inputs: str) -> Codec:
     return Codec(SimpleNamespace(pad_token_id=0, model_input_names=inputs))  # type: ignore[arg-type]
 
 
-def test_collator_pads_and_masks() -> None:
+def test_collator_pads_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [
         {"input_ids": [2, 7, 3], "token_type_ids": [0, 0, 1], "length": 3, "start_positions": 1, "end_positions": 1},
         {"input_ids": [2] * 9, "token_type_ids": [1] * 9, "length": 9, "start_positions": 0, "end_positions": 0},
     ]
     batch = Collator(reading("input_ids", "token_type_ids"))(rows)
-    assert batch["input_ids"].shape == (2, 16), "padded to a multiple of 8"
+    assert batch["input_ids"].shape == (2, 9)
     assert batch["attention_mask"].sum(dim=1).tolist() == [3, 9]
-    assert batch["input_ids"][0].tolist() == [2, 7, 3] + [0] * 13
+    assert batch["input_ids"][0].tolist() == [2, 7, 3] + [0] * 6
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Collator(reading("input_ids"))(rows)["input_ids"].shape == (2, 16), "padded to a multiple of 8 on a GPU"
     assert batch["start_positions"].tolist() == [1, 0]
     assert "token_type_ids" not in Collator(reading("input_ids"))(rows)

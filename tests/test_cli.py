@@ -26,6 +26,7 @@ COMMANDS = [
     "finetune",
     "eval",
     "ask",
+    "push",
     "tasks",
     "doctor",
     "recipes list",

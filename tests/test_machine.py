@@ -56,7 +56,7 @@ def test_the_allocator_is_left_alone_where_it_is_not_glibc(monkeypatch: pytest.M
 def test_what_a_run_writes_down_of_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["llmkit", "pretrain"])
     monkeypatch.setenv("WORLD_SIZE", "2")
-    found = json.loads(json.dumps(environment({"train": "abc"})))
+    found = json.loads(json.dumps(environment({"train": "abc"}, {"train": {"examples": 3}})))
     assert found["command"] == ["llmkit", "pretrain"]
     assert found["processes"] == 2
     assert found["data"] == {"train": "abc"}

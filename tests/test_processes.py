@@ -17,13 +17,13 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from torch.distributed.launcher.api import LaunchConfig
 
 from llmkit.errors import UserError
+from llmkit.launch import relaunch
 from llmkit.processes import (
     check_launch,
     default_processes,
     from_first,
     launched,
     rank,
-    relaunch,
     sharded,
     start_group,
     world_size,

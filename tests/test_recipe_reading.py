@@ -363,6 +363,30 @@ class TestDisplacing:
         data = read_recipe(FinetuneRecipe, str(finetune_file), tasks=TASKS).data
         assert (data.path, data.max_length) == ("rajpurkar/squad", 128)
 
+    def test_a_task_takes_the_place_of_the_files_own_with_its_data_and_name(self, finetune_file: Path) -> None:
+        recipe = read_recipe(FinetuneRecipe, str(finetune_file), ["task=squad_v2"], tasks=TASKS)
+        assert (recipe.task, recipe.name) == ("squad_v2", "squad_v2")
+        assert (recipe.data.path, recipe.data.max_length) == ("rajpurkar/squad_v2", 128)
+        overrides = ["task=squad_v2", "data.validation=b.json", "data.train=a.json", "name=mine"]
+        for order in (overrides, overrides[::-1]):
+            recipe = read_recipe(FinetuneRecipe, str(finetune_file), order, tasks=TASKS)
+            assert (recipe.name, recipe.data.path, recipe.data.train) == ("mine", None, "a.json")
+
+    def test_the_files_own_task_said_again_changes_nothing(self, finetune_file: Path) -> None:
+        same = read_recipe(FinetuneRecipe, str(finetune_file), ["task=squad"], tasks=TASKS)
+        assert same == read_recipe(FinetuneRecipe, str(finetune_file), tasks=TASKS)
+
+    @pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("glue/")])
+    def test_one_recipe_serves_all_of_glue(self, name: str) -> None:
+        recipe = read_recipe(FinetuneRecipe, TASKS[name].recipe, [f"task={name}"], tasks=TASKS)
+        assert recipe.name == name.replace("/", "-")
+        assert (recipe.data.path, recipe.data.name) == ("nyu-mll/glue", name.removeprefix("glue/"))
+
+    def test_a_task_of_another_kind_is_refused(self, finetune_file: Path) -> None:
+        with pytest.raises(UserError, match="override task=glue/cola: the recipe is for squad") as caught:
+            read_recipe(FinetuneRecipe, str(finetune_file), ["task=glue/cola"], tasks=TASKS)
+        assert "--task glue/cola" in caught.value.remedy
+
     def test_two_alternatives_on_one_command_line_are_refused(self, pretrain_file: Path) -> None:
         told = problems(PretrainRecipe, pretrain_file, "train.max_steps=5", "train.time_budget=5s")
         assert any("give exactly one of" in one for one in told)
@@ -469,7 +493,9 @@ class TestFinding:
     def test_a_shipped_recipe_is_complete(self, name: str) -> None:
         path = locate(name)
         recipe = read_recipe(kind_of(path), name, tasks=TASKS)
-        assert recipe.name in (name, name.replace("/", "-").replace("_", "-"))
+        # One that serves several tasks is named after the one that it holds, as it is with another in its place.
+        named = getattr(recipe, "task", "").replace("/", "-")
+        assert recipe.name in (name, name.replace("/", "-").replace("_", "-"), named)
         told = summary(path)
         assert 10 < len(told) < 130
         assert "\n" not in told

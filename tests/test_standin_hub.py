@@ -1,5 +1,6 @@
 """The stand-in Hub behaves as huggingface_hub, datasets and transformers expect of the real one."""
 
+import hashlib
 import http.client
 import json
 import socket
@@ -328,6 +329,102 @@ def test_requests_are_recorded_in_order(letters: StandInHub) -> None:
     ask(letters, LETTERS, method="HEAD")
     ask(letters, "/api/models/nobody/nothing?a=b")
     assert letters.requests == [f"HEAD {LETTERS}", "GET /api/models/nobody/nothing?a=b"]
+
+
+# What it takes. The rest of it is tested by what pushes to it.
+
+JANE = {"Authorization": "Bearer hf_jane"}
+
+
+@pytest.fixture
+def janes() -> Iterator[StandInHub]:
+    with StandInHub(tokens={"hf_jane": "jane"}) as hub:
+        hub.add_model("jane/model", {"a.txt": b"a"})
+        hub.add_model("acme/model", {})
+        yield hub
+
+
+def tell(
+    hub: StandInHub, path: str, *body: object, method: str = "POST", headers: dict[str, str] = JANE
+) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection(hub.endpoint.removeprefix("http://"), timeout=5)
+    lines = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in body]
+    connection.request(method, path, body=b"\n".join(lines), headers=headers)
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    connection.close()
+    return response.status, answer
+
+
+HEADER = {"key": "header", "value": {"summary": "a change", "description": ""}}
+COMMITS: dict[str, tuple[dict[str, Any], int]] = {
+    "a file": ({"key": "file", "value": {"path": "b.txt", "content": "Yg==", "encoding": "base64"}}, 200),
+    "a file less": ({"key": "deletedFile", "value": {"path": "a.txt"}}, 200),
+    "a file that is not there": ({"key": "deletedFile", "value": {"path": "b.txt"}}, 404),
+    "a large file that never came": ({"key": "lfsFile", "value": {"path": "b", "oid": "00", "size": 1}}, 400),
+    "something else": ({"key": "rename", "value": {}}, 400),
+}
+
+
+@pytest.mark.parametrize("name", COMMITS)
+def test_commits(name: str, janes: StandInHub) -> None:
+    operation, expected = COMMITS[name]
+    status, answer = tell(janes, "/api/models/jane/model/commit/main", HEADER, operation)
+    assert status == expected
+    files = {"a file": {"a.txt": b"a", "b.txt": b"b"}, "a file less": {}}.get(name, {"a.txt": b"a"})
+    assert janes.files("jane/model") == files
+    if status == 200:
+        _, body, _ = ask(janes, "/api/models/jane/model")
+        assert json.loads(body)["sha"] == answer["commitOid"]
+
+
+def test_large_files_are_what_their_names_say(janes: StandInHub) -> None:
+    right, wrong = hashlib.sha256(b"large").hexdigest(), hashlib.sha256(b"small").hexdigest()
+    assert tell(janes, f"/storage/{wrong}", b"large", method="PUT")[0] == 400
+    verify = "/jane/model.git/info/lfs/verify"
+    assert tell(janes, verify, {"oid": right, "size": 5})[0] == 404
+    assert tell(janes, f"/storage/{right}", b"large", method="PUT")[0] == 200
+    assert tell(janes, verify, {"oid": right, "size": 5})[0] == 200
+    wanted = {"objects": [{"oid": right, "size": 5}, {"oid": wrong, "size": 5}]}
+    _, answer = tell(janes, "/jane/model.git/info/lfs/objects/batch", wanted)
+    assert ["actions" in found for found in answer["objects"]] == [False, True]
+
+
+WRITES = ("/api/models/{}/preupload/main", "/api/models/{}/commit/main", "/{}.git/info/lfs/objects/batch")
+
+
+@pytest.mark.parametrize("path", WRITES)
+def test_who_may_write(path: str, janes: StandInHub) -> None:
+    own, foreign = path.format("jane/model"), path.format("acme/model")
+    assert tell(janes, own, {}, headers={})[0] == 401
+    assert tell(janes, own, {}, headers={"Authorization": "Bearer hf_nobody"})[0] == 401
+    assert tell(janes, own, {}, headers={"Authorization": "Bearer hf_stranger"})[0] == 403
+    assert tell(janes, foreign, {})[0] == 403
+
+
+def test_repositories_are_made_once(janes: StandInHub) -> None:
+    create = "/api/repos/create"
+    assert tell(janes, create, {"name": "new", "organization": None}) == (200, {"url": f"{janes.endpoint}/jane/new"})
+    assert tell(janes, create, {"name": "new", "organization": "jane"})[0] == 409
+    assert tell(janes, create, {"name": "new", "organization": "acme"})[0] == 403
+    tell(janes, create, {"name": "own", "organization": "jane", "visibility": "private"})
+    assert ask(janes, "/api/models/jane/own")[0] == 401
+    assert ask(janes, "/api/models/jane/own", headers={"Authorization": "Bearer hf_stranger"})[0] == 404
+    assert ask(janes, "/api/models/jane/own", headers=JANE)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("card", "errors"),
+    [
+        ("---\nlanguage: en\n---\n# A\n", 0),
+        ("---\nlanguage: 3\n---\n# A\n", 1),
+        ("---\na: [\n---\n# A\n", 1),
+        ("---\nmodel-index:\n- results: [{task: {type: x}, dataset: {name: y}, metrics: [{type: f1}]}]\n---\n", 3),
+    ],
+)
+def test_heads_of_cards(card: str, errors: int, janes: StandInHub) -> None:
+    status, answer = tell(janes, "/api/validate-yaml", {"content": card, "repoType": "model"})
+    assert (status, len(answer["errors"])) == (400 if errors else 200, errors)
 
 
 def test_a_hub_that_went_away_answers_nobody() -> None:

@@ -7,8 +7,9 @@ with the corpus.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from glob import glob
 from itertools import islice
 from pathlib import Path
@@ -25,9 +26,10 @@ WIKIPEDIA: dict[str, str | None] = {"path": "wikimedia/wikipedia", "name": "2023
 # The repository's own revision is a loading script, which datasets no longer runs; the Hub keeps a
 # conversion to parquet beside it.
 BOOKCORPUS: dict[str, str | None] = {"path": "bookcorpus/bookcorpus", "name": None, "revision": "refs/convert/parquet"}
-# A row of BookCorpus is one sentence, and nothing says where a book ends. Neighbouring sentences are joined
-# into documents of about 7,000 tokens: a sentence alone would give the model no context to predict from.
+# A row of BookCorpus is one sentence, and nothing says where a book ends. Neighbouring sentences of a file are
+# joined into documents of about 7,000 tokens: a sentence alone would give the model no context to predict from.
 BOOKCORPUS_SENTENCES = 512
+PART_BYTES = 2**24  # small files are read together, until they are this much
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -43,17 +45,31 @@ class OpenSource:
     size: int | None
     files: tuple[Path, ...] = ()
 
-    def documents(self) -> Iterator[str]:
-        """The documents, in an order that is always the same. Raises UserError at the first bad one."""
+    def parts(self) -> list[Callable[[], Iterator[str]]]:
+        """The documents in parts that are read by themselves: files. They are always the same, in the same order.
+
+        Raises UserError for a data set that cannot be read, and while a part is read at its first bad document.
+        """
         if self.spec.path == "demo":
             from llmkit.demo.data import documents
 
-            yield from documents()
-        elif self.files:
-            for file in self.files:
-                yield from _read(file, self.spec)
-        else:
-            yield from _hub_documents(self.content, self.spec)
+            return [documents]
+        if not self.files:
+            return _hub_parts(self.content, self.spec)
+        groups: list[list[Path]] = []
+        size = PART_BYTES
+        for file in self.files:
+            if size >= PART_BYTES:
+                groups.append([])
+                size = 0
+            groups[-1].append(file)
+            size += file.stat().st_size
+        return [partial(_read_all, group, self.spec) for group in groups]
+
+    def documents(self) -> Iterator[str]:
+        """The documents of all parts."""
+        for part in self.parts():
+            yield from part()
 
 
 def open_source(spec: Source) -> OpenSource:
@@ -68,7 +84,10 @@ def open_source(spec: Source) -> OpenSource:
             "name": spec.name or defaults["name"],
             "revision": spec.revision or defaults.get("revision"),
         }
-        return _on_the_hub(spec, where)
+        opened = _on_the_hub(spec, where)
+        if spec.path == "bookcorpus":
+            opened.content["sentences"] = BOOKCORPUS_SENTENCES
+        return opened
     files = _local_files(spec)
     if files:
         kinds = {file.suffix for file in files}
@@ -120,7 +139,7 @@ def _on_the_hub(spec: Source, where: dict[str, Any]) -> OpenSource:
     return OpenSource(spec, {**where, "split": spec.split, "text_column": spec.text_column, "commit": commit}, None)
 
 
-def _hub_documents(where: dict[str, Any], spec: Source) -> Iterator[str]:
+def _hub_parts(where: dict[str, Any], spec: Source) -> list[Callable[[], Iterator[str]]]:
     from datasets import load_dataset
 
     with reading_from_the_hub("dataset", where["path"], where["revision"]):
@@ -133,21 +152,30 @@ def _hub_documents(where: dict[str, Any], spec: Source) -> Iterator[str]:
                 f"{where['path']}: {' '.join(str(error).splitlines()[:2])}",
                 remedy=f"choose with -c {spec.path},name=…,split=…",
             ) from error
-        if rows.column_names and spec.text_column not in rows.column_names:
-            raise UserError(
-                f"{where['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
-                remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
-            )
+    if rows.column_names and spec.text_column not in rows.column_names:
+        raise UserError(
+            f"{where['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
+            remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
+        )
+    files = rows.num_shards
+    return [partial(_hub_documents, rows.shard(files, number), where, spec) for number in range(files)]
+
+
+def _hub_documents(rows: Iterable[dict[str, Any]], where: dict[str, Any], spec: Source) -> Iterator[str]:
+    with reading_from_the_hub("dataset", where["path"], where["revision"]):
         texts: Iterator[str] = (_text(row[spec.text_column], where["path"], spec.text_column) for row in rows)
-        if spec.path == "bookcorpus":
-            texts = _joined(texts, BOOKCORPUS_SENTENCES)
-        yield from texts
+        yield from _joined(texts, BOOKCORPUS_SENTENCES) if spec.path == "bookcorpus" else texts
 
 
 def _joined(sentences: Iterable[str], size: int) -> Iterator[str]:
     sentences = iter(sentences)
     while group := list(islice(sentences, size)):
         yield " ".join(group)
+
+
+def _read_all(files: Iterable[Path], spec: Source) -> Iterator[str]:
+    for file in files:
+        yield from _read(file, spec)
 
 
 def _read(file: Path, spec: Source) -> Iterator[str]:

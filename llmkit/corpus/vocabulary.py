@@ -51,13 +51,16 @@ def train_tokenizer(
 
     The same documents give the same vocabulary. The library alone does not promise that: it numbers the
     pieces that continue a word in the order of a hash table, and breaks ties between merges by number. So
-    the alphabet is counted first, and handed over in order.
+    the alphabet is counted first, and handed over in order. Raises UserError where there is no text, and where
+    the vocabulary cannot hold the alphabet.
     """
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertTokenizer
 
     wordpiece = BertWordPieceTokenizer(lowercase=lowercase)
     alphabet = _alphabet(_first(documents(), TRAINING_BYTES), wordpiece.normalizer)
+    if not alphabet:
+        raise no_text()
     continuing = [f"##{c}" for c in alphabet if len(wordpiece.pre_tokenizer.pre_tokenize_str(f"a{c}")) == 1]
     wordpiece.train_from_iterator(
         _first(documents(), TRAINING_BYTES),
@@ -142,6 +145,11 @@ def check_for_pretraining(tokenizer: Any, name: str) -> None:
     missing = [n for n in ("mask_token", "cls_token", "sep_token", "pad_token") if getattr(tokenizer, n) is None]
     if missing:
         raise UserError(f"the tokenizer of {name} has no {', '.join(missing)}", remedy="use one of a BERT-like model")
+
+
+def no_text() -> UserError:
+    """The message for a corpus of empty documents."""
+    return UserError("the corpus holds no text", remedy="check the files and text_column")
 
 
 def _first(documents: Iterator[str], size: int) -> Iterator[str]:

@@ -28,6 +28,10 @@ class BadRow(Exception):
     """A row is no example; the message says why."""
 
 
+class NoLabel(BadRow):
+    """A row lacks what is to be predicted, and nothing else. Where all do, that is said of the split."""
+
+
 @dataclass(frozen=True)
 class Codec:
     """What a model reads and writes with: its tokenizer, that of its targets, and its labels by number.

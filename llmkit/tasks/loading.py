@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError, did_you_mean
-from llmkit.tasks.base import BadRow, Placed, Task
+from llmkit.tasks.base import BadRow, NoLabel, Placed, Task
 from llmkit.tasks.reading import DEMO, rows_of
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
 
     found = {}
     for split in splits:
-        # A file or a folder's file that is named stands for all parts of its split.
-        parts = task.splits(split) if data.path is not None else (split,)
+        # A file that is named stands for all parts of its split.
+        parts = (split,) if data.path is None or Path(data.path).is_file() else task.splits(split)
         loaded = [
             examples_of(
                 task,
@@ -40,9 +41,16 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
             for part in parts
         ]
         if len(parts) > 1:
-            loaded = [rows.add_column("part", [part] * len(rows)) for rows, part in zip(loaded, parts, strict=True)]
+            loaded = [_as_part(rows, part) for rows, part in zip(loaded, parts, strict=True)]
         found[split] = concatenate_datasets(loaded)
     return DatasetDict(found)
+
+
+def _as_part(examples: Dataset, part: str) -> Dataset:
+    """Examples that say what part they are of; their ids, which each part counts anew, do too."""
+    ids = [f"{part}-{example_id}" for example_id in examples["id"]]
+    kind = examples.features["id"]
+    return examples.remove_columns("id").add_column("id", ids, feature=kind).add_column("part", [part] * len(examples))
 
 
 def expanded(task: Task[Any], rows: Iterable[Placed]) -> Iterator[Placed]:
@@ -68,7 +76,8 @@ def examples_of(
     ambiguous: list[bool] = []
     places: dict[str, str] = {}
     problems: list[str] = []
-    for number, (place, row) in enumerate(rows, start=first):
+    read = without_label = 0
+    for read, (place, row) in enumerate(rows, start=1):
         try:
             if isinstance(row, BadRow):
                 problems.append(str(row))  # which names its place inside the row
@@ -76,9 +85,10 @@ def examples_of(
             if not isinstance(row, Mapping):
                 raise BadRow("expected an object")
             example = task.example(row, data, labelled=labelled)
-            example_id = id_of(row, number)
+            example_id = id_of(row, first + read - 1)
         except BadRow as problem:
             problems.append(f"{place}: {problem}")
+            without_label += isinstance(problem, NoLabel)
             continue
         if example_id in places:
             problems.append(f"{place}: id {example_id!r} is taken by {places[example_id]}")
@@ -88,6 +98,11 @@ def examples_of(
             columns[name].append(value)
         if place == DEMO:
             ambiguous.append(row["second_candidate"])
+    if without_label and without_label == read:
+        raise UserError(
+            f"no {task.item} of {where} has a label, so there is nothing to learn or to score: {problems[0]}",
+            remedy="name another split or file; `llmkit predict` labels it",
+        )
     if problems:
         more = len(problems) - SHOWN
         shown = problems[:SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])

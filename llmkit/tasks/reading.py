@@ -56,7 +56,7 @@ def split_file(data: DataSection, split: str, part: str) -> Path | None:
         if data.path.endswith(tuple(FORMATS)) or data.path.startswith((".", "/", "~")):
             raise UserError(f"data.path: no such file or folder: {data.path}", remedy="check the path")
         return None
-    spellings = _SPELLINGS[split] if part == split else (part,)
+    spellings = tuple(spelling + part.removeprefix(split) for spelling in _SPELLINGS[split])
     found = sorted(file for file in folder.iterdir() if file.suffix in FORMATS and file.name.startswith(spellings))
     if len(found) != 1:
         what = f"{len(found)} files: {', '.join(f.name for f in found)}" if found else "no file"

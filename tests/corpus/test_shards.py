@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pyarrow as pa
 import pytest
 from transformers import BertTokenizer
 
-from llmkit.corpus import shards
+from llmkit.corpus import chunks, encoding, shards
+from llmkit.corpus.chunks import write_chunks
+from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
-from llmkit.corpus.shards import TokenShards, read_manifest, write_manifest, write_shards
+from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import OpenSource
 from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.errors import UserError
@@ -30,8 +33,8 @@ class Texts(OpenSource):
     def __init__(self, texts: Sequence[str], weight: float = 1.0) -> None:
         super().__init__(Source(path="memory", weight=weight), {"texts": list(texts)}, None)
 
-    def documents(self) -> Iterator[str]:
-        yield from self.content["texts"]
+    def parts(self) -> list[Callable[[], Iterator[str]]]:
+        return [lambda: iter(self.content["texts"])]
 
 
 def nothing(counts: Mapping[str, int]) -> None:
@@ -39,9 +42,12 @@ def nothing(counts: Mapping[str, int]) -> None:
 
 
 def make(folder: Path, tokenizer: Any, *sources: Texts, report: Callable[[Mapping[str, int]], None] = nothing) -> Path:
-    folder.mkdir(exist_ok=True)
-    records = write_shards(folder, tokenizer, sources, report)
-    write_manifest(folder, tokenizer, records, {"key": {}, "sources": [source.spec.model_dump() for source in sources]})
+    work = folder.with_name(f"{folder.name} begun")
+    work.mkdir(exist_ok=True)
+    write_chunks(work, Encoder(tokenizer), sources, report, lambda: False)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    write_shards(folder, tokenizer, work, {"key": {}, "sources": [source.spec.model_dump() for source in sources]})
     return folder
 
 
@@ -111,12 +117,23 @@ def test_every_source_holds_out_its_own_documents(tokenizer: Any, tmp_path: Path
     assert 0 <= len(stream) - blocks.tokens < 10, "at most the last, unfilled block is left out"
 
 
-def test_a_kill_at_any_write_changes_nothing(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks, shards and batches of a few documents, and documents that come in pieces of a few words."""
+    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 40)
     monkeypatch.setattr(shards, "SHARD_TOKENS", 40)
-    monkeypatch.setattr(shards, "BATCH_CHARACTERS", 60)
-    sources = [Texts(["the ship sails", "", "old town"] * 9), Texts(["   "]), Texts(["towns"] * 25)]
+    monkeypatch.setattr(encoding, "BATCH_CHARACTERS", 60)
+    monkeypatch.setattr(encoding, "PIECE_CHARACTERS", 12)
+
+
+SOURCES = [["the ship sails", "", "old town"] * 9, ["   "], ["towns"] * 25]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_kill_at_any_write_changes_nothing(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [Texts(texts) for texts in SOURCES]
     whole = content(make(tmp_path / "whole", tokenizer, *sources))
-    write, writes = shards.write_whole, 0
+    write, writes = chunks.write_whole, 0
 
     def counted(path: Path, data: str | bytes) -> None:
         nonlocal writes
@@ -125,23 +142,25 @@ def test_a_kill_at_any_write_changes_nothing(tokenizer: Any, tmp_path: Path, mon
             raise KeyboardInterrupt
         write(path, data)
 
+    monkeypatch.setattr(chunks, "write_whole", counted)
     monkeypatch.setattr(shards, "write_whole", counted)
     stop = -1
     assert content(make(tmp_path / "counted", tokenizer, *sources)) == whole
-    assert writes > 15, "the corpus takes several shards"
+    assert writes > 20, "the corpus takes several chunks and shards"
     for stop in range(1, writes + 1):
         folder = tmp_path / f"killed at {stop}"
         writes = 0
         with pytest.raises(KeyboardInterrupt):
             make(folder, tokenizer, *sources)
         assert not (folder / "manifest.json").exists()
+        made = {file: file.stat().st_mtime_ns for file in tmp_path.glob(f"{folder.name} begun/*.arrow")}
         stop = -1
         assert content(make(folder, tokenizer, *sources)) == whole
+        assert {file: file.stat().st_mtime_ns for file in made} == made, "what was made is not made again"
 
 
-def test_the_report_counts_up_to_the_whole(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "SHARD_TOKENS", 40)
-    monkeypatch.setattr(shards, "BATCH_CHARACTERS", 60)
+@pytest.mark.usefixtures("small")
+def test_the_report_counts_up_to_the_whole(tokenizer: Any, tmp_path: Path) -> None:
     seen: list[dict[str, int]] = []
     texts = ["the ship sails", "", "old town"] * 9
     folder = make(tmp_path / "c", tokenizer, Texts(texts), Texts(["é"]), report=lambda counts: seen.append({**counts}))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmkit import tokenize as story
-from llmkit.corpus import shards
+from llmkit.corpus import chunks, encoding, shards
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -24,12 +24,13 @@ def content(folder: Path) -> dict[str, bytes]:
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A source of 90 documents, in several shards."""
     monkeypatch.setattr(shards, "SHARD_TOKENS", 200)
-    monkeypatch.setattr(shards, "BATCH_CHARACTERS", 500)
+    monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 700)
+    monkeypatch.setattr(encoding, "BATCH_CHARACTERS", 500)
     (tmp_path / "a.txt").write_text("\n\n".join(f"The ship {n} sails to town {n}." for n in range(90)))
     return "a.txt,documents=blank_line"
 
 
-def killed(*_: Any) -> None:
+def killed(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
@@ -47,17 +48,15 @@ def test_a_killed_command_goes_on(
 ) -> None:
     llmkit("tokenize", "-c", corpus, SMALL, "-o", "whole")
     command = ("tokenize", "-c", corpus, SMALL, "-o", "shards")
-    with monkeypatch.context() as patch:
-        patch.setattr(story, "save_tokenizer", killed)
-        assert llmkit(*command)[0] == 130
-    with monkeypatch.context() as patch:
-        patch.setattr(story, "write_manifest", killed)
-        assert llmkit(*command)[0] == 130
+    for module, name in ((story, "train_tokenizer"), (chunks, "_write_chunk"), (story, "write_shards")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, killed)
+            assert llmkit(*command)[0] == 130
     assert not (tmp_path / "shards").exists()
     with monkeypatch.context() as patch:
         # What was done is not done again.
         patch.setattr(story, "train_tokenizer", None)
-        patch.setattr(shards, "_write", None)
+        patch.setattr(chunks, "_write_chunk", None)
         code, out, err = llmkit(*command)
     assert code == 0, err
     assert out.strip() == "shards"
@@ -72,7 +71,7 @@ def test_what_was_begun_with_other_text_is_not_mixed_in(
     code, _, err = llmkit("tokenize", "-c", corpus, "-c", "b.jsonl", SMALL, "-o", "shards")
     assert (code, "b.jsonl:2" in err) == (1, True)
     with monkeypatch.context() as patch:
-        patch.setattr(story, "write_manifest", killed)
+        patch.setattr(story, "write_shards", killed)
         assert llmkit("tokenize", "-c", corpus, "tokenizer.vocab_size=110", "-o", "shards")[0] == 130
     (tmp_path / "b.jsonl").write_text('{"text": "a town"}\n{"text": "another town"}\n')
     command = ("tokenize", "-c", corpus, "-c", "b.jsonl", SMALL)

@@ -16,7 +16,7 @@ import pytest
 from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
 
 from llmkit.checkpoints import newest
-from llmkit.processes import relaunch
+from llmkit.launch import relaunch
 
 
 @pytest.fixture(scope="module")

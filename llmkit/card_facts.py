@@ -1,0 +1,165 @@
+"""What a finished run knows of itself and of the run that it started from, fit to be published."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import UserError
+from llmkit.rundir import RunDir
+from llmkit.shareable import shareable
+from llmkit.tasks import task_named
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run wrote down. `log` has a line per report, oldest first.
+
+    `base` is what the run knows that it started from; None where that was no run, or is gone.
+    """
+
+    recipe: dict[str, Any]
+    environment: dict[str, Any]
+    scores: dict[str, Any]
+    log: list[dict[str, Any]]
+    config: dict[str, Any]
+    model: Path
+    null_threshold: float | None
+    base: Facts | None
+
+    @property
+    def task(self) -> str | None:
+        """The task that the model was fine-tuned for; None where it was pretrained."""
+        return self.recipe.get("task")
+
+    @property
+    def head(self) -> str:
+        """The head of the model."""
+        return task_named(self.task).head if self.task else "masked"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The recipe's section of data; empty where a model was pretrained."""
+        section: dict[str, Any] = self.recipe.get("data", {})
+        return section
+
+    @property
+    def data_on_hub(self) -> str | None:
+        """The data set of a fine-tuning run, where it is one of the Hub."""
+        path = self.data.get("path")
+        return path if path in self.environment["hub"]["dataset"] else None
+
+    @property
+    def corpus(self) -> list[dict[str, Any]]:
+        """What a pretraining run read, a source each."""
+        sources: list[dict[str, Any]] = self.environment["data"].get("corpus", {}).get("sources", [])
+        return sources
+
+    @property
+    def start(self) -> str | None:
+        """The checkpoint that the run started from; None for random weights."""
+        name: str | None = self.recipe["model"].get("pretrained")
+        return name
+
+    @property
+    def start_on_hub(self) -> str | None:
+        """The same, where it is one of the Hub."""
+        return self.start if self.start in self.environment["hub"]["model"] else None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the demo's data are in it."""
+        return self.data.get("path") == "demo" or any("demo" in source for source in self.corpus)
+
+    @property
+    def languages(self) -> set[str | None]:
+        """Languages of all data; None among them stands for one that is not known.
+
+        The demo is English, and Wikipedia's configurations name theirs.
+        """
+        known = {_language(source) for source in self.corpus}
+        if self.task:
+            known.add("en" if self.data.get("path") == "demo" else None)
+        return known | (self.base.languages if self.base else {None} if self.start else set())
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets of the Hub that the model was trained on, the latest first."""
+        own = [source["path"] for source in self.corpus if "commit" in source]
+        own += [self.data_on_hub] if self.data_on_hub else []
+        return list(dict.fromkeys(own + (self.base.datasets if self.base else [])))
+
+    @property
+    def positions(self) -> int | None:
+        """The longest input of the model, in tokens; None where it has no limit."""
+        config = self.config.get("encoder", self.config)
+        positions: int | None = config.get("max_position_embeddings")
+        return positions
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the model's weights."""
+        from safetensors import safe_open
+
+        total = 0
+        for file in self.model.glob("model*.safetensors"):
+            with safe_open(file, "np") as weights:
+                names = list(weights.keys())
+                total += sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+        return total
+
+    def selection(self) -> tuple[str, int]:
+        """The score that picked the checkpoint, and how many evaluations it was picked from."""
+        metric = task_named(self.task).metric if self.task else "loss"
+        return metric, sum(f"eval_{metric}" in line for line in self.log)
+
+
+def _language(source: dict[str, Any]) -> str | None:
+    if "demo" in source:
+        return "en"
+    if source.get("path") == "wikimedia/wikipedia":  # its configurations are DATE.LANGUAGE
+        return str(source["name"]).rpartition(".")[2]
+    return None
+
+
+def facts_of(run: RunDir) -> Facts:
+    """What a finished run wrote down. Raises UserError where a file of it is damaged."""
+
+    def read(name: str) -> str:
+        return (run.path / name).read_text(encoding="utf-8")
+
+    try:
+        environment = json.loads(read("env.json"))
+        for key in ("command", "versions", "hardware", "processes", "data", "sizes", "hub"):
+            environment[key]
+        recipe = run.recipe()
+        return Facts(
+            shareable(recipe),
+            shareable(environment),
+            json.loads(read("metrics.json")),
+            [json.loads(line) for line in read("log.jsonl").splitlines()],
+            json.loads(read("model/config.json")),
+            run.model,
+            run.null_threshold(),
+            _base(recipe["model"].get("pretrained")),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f"{run.path} is not as llmkit wrote it: {what}", remedy="restore the file, or run the recipe again"
+        ) from None
+
+
+def _base(name: str | None) -> Facts | None:
+    if name is None:
+        return None
+    path = Path(name)
+    base = RunDir(path.parent if path.name == "model" else path)
+    if base.finished:
+        with suppress(UserError):  # of another version, or damaged since: the card says that it does not know
+            return facts_of(base)
+    return None

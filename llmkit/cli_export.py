@@ -1,0 +1,44 @@
+"""The command that takes a model out of llmkit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmkit.cli_options import AsJson, Data, Model, Split, TaskName
+
+
+def export(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for model.onnx, the tokenizer's files and config.json.")
+    ],
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Also model_int8.onnx: a quarter of the size, for a little of the score."),
+    ] = False,
+    task: TaskName = None,
+    data: Data = None,
+    split: Split = "validation",
+    examples: Annotated[
+        int, typer.Option("--examples", min=1, help="Check on the first so many examples of the data.")
+    ] = 500,
+    as_json: AsJson = False,
+) -> None:
+    """A run or checkpoint → ONNX, checked: logits, scores, size and speed beside PyTorch's, on the same examples.
+
+    What differs from PyTorch by more than 0.0001 in any logit is not kept. Needs `pip install 'llmkit[export]'`.
+
+    \b
+    Examples:
+      llmkit export runs/tiny-squad -o exported/tiny-squad
+      llmkit export runs/tiny-squad -o exported/tiny-squad-int8 --int8 --examples 200
+    """
+    from llmkit import export as story
+    from llmkit.console import print_json
+
+    subject = story.prepare(model, output, task=task, data=data, split=split, examples=examples)
+    report = story.export(subject, output, int8=int8)
+    print_json(report.as_json()) if as_json else story.show(report)

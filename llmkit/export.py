@@ -1,0 +1,239 @@
+"""`llmkit export`: a run or checkpoint in; an ONNX model out that was held against it on validation data."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from llmkit.cache import built_once
+from llmkit.console import say, table, warn
+from llmkit.errors import UserError
+from llmkit.evaluate import Settings, check_output, settings_of
+from llmkit.features import features_of
+from llmkit.inference import BATCH_SIZE, TaskEvaluation
+from llmkit.machine import keep_memory, quiet
+from llmkit.models import config_of, describe
+from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
+from llmkit.rundir import resolve_model
+from llmkit.task_models import trained
+from llmkit.tasks.base import Codec, Outputs
+from llmkit.tasks.loading import load_examples
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+TOLERANCE = 1e-4  # of a logit in float32: several times what another order of additions makes of it
+POINT = 1.0  # of score; where int8 loses more, it is said
+SINGLES = 50  # windows that go through a model one at a time, to see how long one takes
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to export, and the examples to check it on."""
+
+    model: PreTrainedModel
+    codec: Codec
+    settings: Settings
+    split: str
+    examples: Dataset
+    features: Dataset
+
+    def check(self, features: Dataset, batch_size: int) -> Check:
+        """An evaluation on `features`, in float32."""
+        task, data = self.settings.task, self.settings.data
+        return Check(task, self.examples, features, self.codec, data, batch_size=batch_size, bf16=False)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One form of the model: size, speed, scores, and the largest difference of a logit from PyTorch's.
+
+    `examples_per_second` is that of batches, `milliseconds` what one window alone takes.
+    """
+
+    name: str
+    megabytes: float
+    examples_per_second: float
+    milliseconds: float
+    largest_difference: float | None
+    scores: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written and how it did; the first of `models` is PyTorch's."""
+
+    folder: Path
+    subject: Subject
+    models: Sequence[Measured]
+
+    def lost(self, measured: Measured) -> dict[str, float]:
+        """How many points of each headline score are gone."""
+        before = self.models[0].scores
+        return {name: before[name] - measured.scores[name] for name in self.subject.settings.task.headline}
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "folder": str(self.folder),
+            "task": self.subject.settings.task.name,
+            "split": self.subject.split,
+            "examples": len(self.subject.examples),
+            "threads": torch.get_num_threads(),
+            "tolerance": TOLERANCE,
+            "models": [{**asdict(measured), "lost": self.lost(measured)} for measured in self.models],
+        }
+
+
+class Check(TaskEvaluation):
+    """An evaluation that keeps what a model said, and how long that took."""
+
+    said: list[Outputs]
+    seconds: float
+
+    def outputs(self, model: PreTrainedModel) -> list[Outputs] | None:
+        """See TaskEvaluation."""
+        began = time.perf_counter()
+        outputs = super().outputs(model)
+        self.seconds = time.perf_counter() - began
+        assert outputs is not None, "exporting is for one process"
+        self.said = outputs
+        return outputs
+
+
+def prepare(model: str, output: Path, *, task: str | None, data: str | None, split: str, examples: int) -> Subject:
+    """The model and the first `examples` of its data, or of other data. Raises UserError; writes only the cache."""
+    check_packages()
+    check_output(output)
+    quiet()
+    if config_of(resolve_model(model)).is_encoder_decoder:
+        raise UserError(f"{model} writes text: it is an encoder-decoder", remedy="export an encoder: another model")
+    settings = settings_of(model, task, data)
+    loaded, codec = trained(model, settings.task)
+    check_size(loaded)
+    every = load_examples(settings.task, settings.data, [split])[split]
+    some = every.select(range(min(examples, len(every))))
+    features = features_of(settings.task, some, codec, settings.data, training=False)
+    part = f"the first {len(some):,} of {len(every):,}" if len(some) < len(every) else f"all {len(every):,}"
+    say(f"{describe(loaded)}; to be checked on {part} {settings.task.item}s of {split}")
+    return Subject(loaded, codec, settings, split, some, features)
+
+
+def export(subject: Subject, output: Path, *, int8: bool) -> Report:
+    """Write a folder with model.onnx, with `int8` model_int8.onnx too, the tokenizer's files and config.json.
+
+    Raises UserError, and leaves nothing, where a logit of model.onnx differs from PyTorch's by more than TOLERANCE.
+    """
+    keep_memory()
+    models: list[Measured] = []
+
+    def build(aside: Path) -> None:
+        shutil.rmtree(aside)  # what an export that was killed left there
+        aside.mkdir()
+        try:
+            models.extend(_write_and_measure(subject, aside, int8=int8))
+        except BaseException:  # hides nothing: what did not pass must not lie around, whatever it was
+            shutil.rmtree(aside)
+            raise
+
+    built_once(output, build, is_whole=_in_use)
+    return Report(output, subject, models)
+
+
+def show(report: Report) -> None:
+    """The forms of the model beside each other, on stdout."""
+    task, headline = report.subject.settings.task, report.subject.settings.task.headline
+    rows = []
+    for measured in report.models:
+        difference, lost = measured.largest_difference, report.lost(measured)
+        scores = [f"{measured.scores[name]:.2f}" for name in headline]
+        if difference is not None:
+            # Adding 0 to what is rounded makes 0 of -0.
+            changes = [round(-lost[name], 2) + 0 for name in headline]
+            scores = [f"{score} ({change:+.2f})" for score, change in zip(scores, changes, strict=True)]
+        rows.append(
+            [
+                measured.name,
+                f"{measured.megabytes:.1f}",
+                f"{measured.examples_per_second:.1f}",
+                f"{measured.milliseconds:.0f}",
+                f"{difference:.1g}" if difference is not None else "",
+                *scores,
+            ]
+        )
+    table(
+        ["model", ">MB", f">{task.item}s/s", ">ms for one", ">logits differ by", *(f">{name}" for name in headline)],
+        rows,
+        title=f"{report.folder}, {len(report.subject.examples):,} {task.item}s, {torch.get_num_threads()} CPU threads",
+    )
+    for measured in report.models:
+        if (lost := report.lost(measured))[task.metric] > POINT:
+            warn(f"{measured.name} loses {lost[task.metric]:.1f} points of {task.metric}")
+    say(
+        f'run it: onnxruntime.InferenceSession("{report.folder / "model.onnx"}") takes what '
+        f'AutoTokenizer.from_pretrained("{report.folder}") gives'
+    )
+
+
+def largest_difference(expected: Sequence[Outputs], said: Sequence[Outputs]) -> tuple[float, int, str]:
+    """The largest difference of an output, the number of its feature and its name; infinite where one is NaN."""
+    return max(
+        (float(np.nan_to_num(np.abs(before[name] - after[name]), nan=math.inf).max()), number, name)
+        for number, (before, after) in enumerate(zip(expected, said, strict=True))
+        for name in before
+    )
+
+
+def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Measured]:
+    subject.codec.tokenizer.save_pretrained(folder)
+    subject.model.config.save_pretrained(folder)
+    say("writing model.onnx")
+    write_onnx(subject.model, subject.codec.tokenizer, folder / "model.onnx")
+    pytorch, expected = _measure(subject, subject.model, "PyTorch", size_of(subject.model))
+    models = [pytorch, _compare(subject, folder / "model.onnx", expected, TOLERANCE)]
+    if int8:
+        quantize(folder / "model.onnx", folder / "model_int8.onnx")
+        # What it may differ by is a question of scores; it must only be a number.
+        models.append(_compare(subject, folder / "model_int8.onnx", expected, math.inf))
+    return models
+
+
+def _compare(subject: Subject, file: Path, expected: Sequence[Outputs], limit: float) -> Measured:
+    """Measure an ONNX file. Raises UserError where an output differs from what was expected by more than `limit`."""
+    # An evaluation asks no more of a model than an OnnxModel has.
+    model = cast("PreTrainedModel", OnnxModel(file))
+    measured, said = _measure(subject, model, file.name, file.stat().st_size)
+    difference, feature, output = largest_difference(expected, said)
+    if difference > limit or math.isinf(difference):
+        example = subject.examples["id"][subject.features["example"][feature]]
+        raise UserError(
+            f"{file.name} differs from PyTorch by {difference:.2g} in {output} of {example}; {limit:g} is allowed",
+            remedy="nothing was kept; report it, with what llmkit doctor prints",
+        )
+    return replace(measured, largest_difference=difference)
+
+
+def _measure(subject: Subject, model: PreTrainedModel, name: str, size: int) -> tuple[Measured, list[Outputs]]:
+    say(f"scoring {name}")
+    some = np.unique(np.linspace(0, len(subject.features) - 1, SINGLES).astype(int))
+    singles = subject.check(subject.features.select(some), 1)
+    singles.outputs(model)  # before the batches: the first time is slower
+    check = subject.check(subject.features, BATCH_SIZE)
+    scores = check(model, subject.settings.threshold)
+    rate, milliseconds = len(subject.examples) / check.seconds, 1000 * singles.seconds / len(some)
+    return Measured(name, size / 1e6, rate, milliseconds, None, scores), check.said
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether there is nothing to do, which there always is. Raises UserError where the folder is in use by now."""
+    check_output(folder)
+    return False

@@ -1,0 +1,101 @@
+"""Start the processes of a run, pass signals on to them, and say how they ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from llmkit import ends
+from llmkit.console import say
+
+SAVING = 120  # seconds until a process that was told to stop is killed
+
+
+def relaunch(count: int, arguments: Sequence[str], *, on_signal: str = "") -> int:
+    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher, and tell how they ended.
+
+    Returns the exit code. Ctrl-C and SIGTERM are passed on to the processes, which have SAVING seconds to save;
+    `on_signal` is what to say then. Where one process fails, the others are ended.
+    """
+    for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # of torch and of tokenizers
+        os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // count)))
+    # The processes say what happened; the launcher would say it again, in its own words.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    code, again = _launch(count, arguments, on_signal)
+    while again:
+        code, again = _launch(count, [*arguments, "--resume"], on_signal)
+    return code
+
+
+def restart(arguments: Sequence[str]) -> None:
+    """Put `llmkit ARGUMENTS --resume` in the place of this process, whose memory is given back."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "llmkit", *arguments, "--resume"])
+
+
+def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, bool]:
+    """The exit code, and whether the processes ask to be started again."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    exit_codes: dict[int, int] = {}
+    stopped = 0
+    with TemporaryDirectory(prefix="llmkit-") as name:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id=uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            monitor_interval=0.1,
+            shutdown_timeout=SAVING,
+            signals_to_handle="SIGHUP,SIGQUIT",  # the others are ours
+            logs_specs=DefaultLogsSpecs(log_dir=name),
+        )
+        os.environ[ends.FOLDER] = name
+        try:
+            with _signals(on_signal):
+                elastic_launch(config, sys.executable)("-m", "llmkit", *arguments)
+        except SignalException as signalled:
+            stopped = 128 + signalled.sigval
+        except ChildFailedError as failed:
+            exit_codes = {rank: int(failure.exitcode) for rank, failure in failed.failures.items()}
+        finally:
+            del os.environ[ends.FOLDER]
+        found = ends.read(Path(name))
+    if not exit_codes and not found:
+        return stopped, False
+    told = ends.tell(found, exit_codes, count, arguments[0] if arguments else "")
+    return stopped or told, not stopped and any(end.again for end in found)
+
+
+@contextmanager
+def _signals(on_signal: str) -> Iterator[None]:
+    """Raise what the elastic launcher passes on to its processes, and say that it was heard."""
+    from torch.distributed.elastic.multiprocessing import SignalException
+
+    def receive(number: int, frame: object) -> None:
+        if on_signal:
+            say(f"{signal.Signals(number).name}: {on_signal}")
+        raise SignalException(f"received signal {number}", signal.Signals(number))
+
+    before: dict[signal.Signals, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

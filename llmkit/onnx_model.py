@@ -1,0 +1,125 @@
+"""A model as ONNX: written, quantized, and run by onnxruntime as if it were one of transformers'.
+
+The packages for it come with `llmkit[export]`, so they are imported inside functions.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from llmkit.errors import UserError
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+LARGEST = 2_000_000_000  # bytes of weights; an ONNX file is a protobuf, which ends at 2 GiB with the graph in it
+
+
+class OnnxModel:
+    """An ONNX file in a session of onnxruntime, with what an evaluation asks of a model of transformers.
+
+    It computes on the CPU, on as many threads as torch does.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, file: Path) -> None:
+        from onnxruntime import InferenceSession, SessionOptions
+
+        options = SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self._session = InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def eval(self) -> OnnxModel:
+        """As it is: a graph has no other mode."""
+        return self
+
+    def __call__(self, **batch: Tensor) -> dict[str, Tensor]:
+        arrays = self._session.run(self._outputs, {name: tensor.numpy() for name, tensor in batch.items()})
+        return {name: torch.from_numpy(array) for name, array in zip(self._outputs, arrays, strict=True)}
+
+
+def check_packages() -> None:
+    """Raises UserError where a package is missing that exporting needs."""
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise UserError(
+            f"exporting needs packages that are not installed: {', '.join(missing)}",
+            remedy="install them: pip install 'llmkit[export]'",
+        )
+
+
+def size_of(model: PreTrainedModel) -> int:
+    """Bytes of a model's weights."""
+    return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def check_size(model: PreTrainedModel) -> None:
+    """Raises UserError where the weights do not fit into an ONNX file."""
+    if (size := size_of(model)) > LARGEST:
+        raise UserError(
+            f"{size / 1e9:.1f} GB of weights do not fit into an ONNX file, which holds 2", remedy="use a smaller model"
+        )
+
+
+def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
+    """Write the model, for batches of any size and length. It takes what the tokenizer gives, under the same names.
+
+    Its outputs have the names and the order that they have in transformers.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    model.eval()
+    inputs = dict(tokenizer(["one"] * 2, ["two"] * 2, return_tensors="pt"))
+    with torch.inference_mode():
+        outputs = list(model(**inputs))
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
+    # Attention as plain products and a softmax. torch's fused one becomes a longer graph, which looks for NaN in every
+    # score and takes up to a seventh longer in onnxruntime.
+    attention = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        with _quietly():
+            program = torch.onnx.export(
+                model,
+                kwargs=inputs,
+                input_names=list(inputs),
+                output_names=outputs,
+                dynamic_shapes=dict.fromkeys(inputs, sizes),
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            # Every node carries the lines of Python it came from, with the paths that they have on this machine.
+            ClearMetadataAndDocStringPass()(program.model)
+            program.save(file, external_data=False)
+    finally:
+        model.set_attn_implementation(attention)
+
+
+def quantize(file: Path, output: Path) -> None:
+    """Write an ONNX model with weights of 8 bits, whose products are of integers: inputs are scaled as they come."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quietly():
+        quantize_dynamic(file, output, weight_type=QuantType.QUInt8, per_channel=True)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the exporters' notes off the screen: on torchvision, on steps that change nothing, on their own future."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,64 @@
+"""Recipe → the arguments of transformers' Trainer."""
+
+from __future__ import annotations
+
+import torch
+from transformers import TrainingArguments
+
+from llmkit.errors import UserError
+from llmkit.machine import choose, keep_memory, quiet
+from llmkit.pace import NEVER
+from llmkit.processes import world_size
+from llmkit.recipe import TrainSection
+from llmkit.rundir import RunDir
+
+
+def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_is_better: bool) -> TrainingArguments:
+    """The Trainer's arguments. With several processes this starts the process group: data comes before it.
+
+    Raises UserError where the processes that a launcher promised do not find each other.
+    """
+    keep_memory()
+    quiet()
+    choice = choose(train.bf16)
+    arguments = TrainingArguments(
+        output_dir=str(run.checkpoints),
+        use_cpu=not torch.cuda.is_available(),
+        bf16=choice.bf16,
+        torch_compile=train.torch_compile,
+        num_train_epochs=train.num_train_epochs or 1,
+        max_steps=train.max_steps or (NEVER if train.time_budget else -1),
+        per_device_train_batch_size=train.per_device_train_batch_size,
+        per_device_eval_batch_size=train.per_device_eval_batch_size,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        learning_rate=train.learning_rate,
+        weight_decay=train.weight_decay,
+        adam_beta1=train.adam_beta1,
+        adam_beta2=train.adam_beta2,
+        adam_epsilon=train.adam_epsilon,
+        max_grad_norm=train.max_grad_norm,
+        seed=train.seed,
+        dataloader_num_workers=train.dataloader_num_workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        eval_strategy="steps",
+        eval_steps=NEVER,
+        save_strategy="steps",
+        save_steps=NEVER,
+        logging_steps=NEVER,
+        logging_nan_inf_filter=False,
+        load_best_model_at_end=True,
+        metric_for_best_model=metric,
+        greater_is_better=higher_is_better,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        report_to="none",
+        log_level="error",
+        log_level_replica="error",
+    )
+    if arguments.world_size != world_size():
+        raise UserError(
+            f"{world_size()} processes were started and {arguments.world_size} found each other",
+            remedy="start them with -n, torchrun or accelerate launch, and look for an earlier error above",
+        )
+    return arguments

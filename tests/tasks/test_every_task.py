@@ -1,0 +1,51 @@
+"""The contract of all tasks: gold answers, as a model's outputs, decoded and scored, are worth 100."""
+
+from __future__ import annotations
+
+import pytest
+from every import codec_of, fixture, oracle, section
+
+from llmkit.errors import UserError
+from llmkit.recipe_reading import shipped_recipes
+from llmkit.tasks import TASKS
+from llmkit.tasks.loading import load_examples
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_contract(name: str) -> None:
+    task = TASKS[name]
+    data = section(task, fixture(name))
+    examples = load_examples(task, data, ["validation"])["validation"]
+    assert len(examples) == 3
+    codec = codec_of(task, examples)
+    features, outputs = oracle(task, examples, codec, data)
+    predictions = task.decode(outputs, features, examples, codec, data)
+    assert [prediction.id for prediction in predictions] == examples["id"][:]
+    scores = task.score(predictions, examples, data)
+    assert {score: scores[score] for score in task.headline} == pytest.approx(dict.fromkeys(task.headline, 100.0))
+    assert task.metric in scores
+    assert scores["total"] == 3
+    assert task.score(predictions[1:], examples, data)[task.metric] < 100.0, "what is not predicted is not right"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_rows_without_answers_are_refused_and_named(name: str) -> None:
+    """As gold; as questions to answer they are fine."""
+    from llmkit.tasks.loading import examples_of
+
+    task = TASKS[name]
+    data = section(task, fixture(name))
+    gold = load_examples(task, data, ["train"])["train"]
+    with pytest.raises(UserError, match=r"place 0: "):
+        examples_of(task, [("place 0", {"id": "x"})], data, "train", labelled=True)
+    assert len(gold) == 3
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_the_command_line_says_of_a_task(name: str) -> None:
+    task = TASKS[name]
+    assert task.name == name
+    assert task.recipe in shipped_recipes()
+    assert task.metric in task.headline
+    assert task.title[0].isupper()
+    assert not task.title.endswith(".")

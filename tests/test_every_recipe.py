@@ -1,0 +1,84 @@
+"""Every recipe that comes along: resolved, its model built, two steps trained, evaluated; on a model of a few
+thousand weights, and three rows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import BertConfig, BertForMaskedLM
+
+sys.path.insert(0, str(Path(__file__).parent / "tasks"))
+from every import fixture, letters
+
+from llmkit.recipe import PretrainRecipe
+from llmkit.recipe_reading import kind_of, read_recipe, shipped_recipes
+from llmkit.tasks import TASKS
+
+Command = Callable[..., tuple[int, str, str]]
+
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+LENGTHS = {
+    "span": ["data.max_length=64", "data.doc_stride=16"],
+    "label": ["data.max_length=64"],
+    "tags": ["data.max_length=64"],
+    "text": [
+        "data.max_length=64",
+        "data.max_target_length=16",
+        "generation.num_beams=1",
+        "generation.length_penalty=1.0",
+    ],
+}
+STEPS = ["train.max_steps=2", "train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1"]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    tokenizer = letters()
+    BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **SHAPE)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def overrides(recipe: Any, encoder: Path) -> list[str]:
+    """What makes a recipe small, and takes the place of what it would download."""
+    shape = [f"model.config.{name}={value}" for name, value in SHAPE.items()]
+    if isinstance(recipe, PretrainRecipe):
+        model = shape if recipe.model.config is not None else [f"model.pretrained={encoder}"]
+        text = ["corpus.sources=['words.txt,documents=blank_line']", f"corpus.tokenizer={{path: {encoder}}}"]
+        return [*STEPS, *model, *text, "corpus.block_size=32"]
+    task = TASKS[recipe.task]
+    if recipe.model.config is None:
+        model = [f"model.pretrained={encoder}"]
+    elif task.head == "text":
+        model = [*shape, "model.vocab_size=300"]
+    else:
+        model = [*shape, f"model.tokenizer={encoder}"]
+    if getattr(recipe.model, "decoder_vocab_size", None) is not None:
+        model += ["model.decoder_vocab_size=300"]
+    files = [f"data.{split}={fixture(task.name)}" for split in ("train", "validation")]
+    return [*STEPS, *model, *files, *LENGTHS[task.head]]
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_recipe(name: str, encoder: Path, llmkit: Command, tmp_path: Path) -> None:
+    kind = kind_of(shipped_recipes()[name])
+    recipe: Any = read_recipe(kind, name, tasks=TASKS)
+    documents = [f"the old ship {n} sails to the town with salt and tea, and it rains on day {n}." for n in range(60)]
+    (tmp_path / "words.txt").write_text("\n\n".join(documents))
+    command = "pretrain" if kind is PretrainRecipe else "finetune"
+    code, _, err = llmkit(command, "-r", name, *overrides(recipe, encoder), "-o", "run")
+    assert code == 0, err
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    if command == "pretrain":
+        assert scores["perplexity"] > 1
+        return
+    assert TASKS[recipe.task].metric in scores
+    code, out, err = llmkit("eval", "run", "--json")
+    assert code == 0, err
+    assert json.loads(out) == scores

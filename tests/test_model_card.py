@@ -1,0 +1,294 @@
+"""The model card: what it says is what the run wrote down, and what it shows works when pasted."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from small_runs import finetuned, pretrained, questions
+from standin_hub_writes import validate_card
+from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
+
+from llmkit.card_facts import Facts, facts_of
+from llmkit.card_usage import HEADS, NAME
+from llmkit.model_card import card_of
+from llmkit.rundir import RunDir
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cards")
+    pretrained(folder)
+    # Paths of the machine go into the recipe and the command line; they may not come out in the card.
+    finetuned(folder, "squad", f"data.validation={folder / 'squad.jsonl'}", "train.eval_steps=1")
+    finetuned(folder, "squad_v2", f"model.pretrained={folder / 'runs' / 'bert' / 'model'}")
+    return folder
+
+
+def card(run: Path) -> str:
+    return (run / "model" / "README.md").read_text(encoding="utf-8")
+
+
+def code(text: str, language: str) -> str:
+    """What stands in the card's first block of code in a language, as somebody pastes it."""
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def pasted(python: str, model: Path, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
+    """The names that the code leaves, and what it prints."""
+    names: dict[str, Any] = {}
+    capsys.readouterr()
+    exec(python.replace(NAME, str(model)), names)
+    return names, capsys.readouterr().out
+
+
+RUNS = ("bert", "squad", "squad_v2")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_head_of_the_card_is_what_the_hub_reads(name: str, folder: Path) -> None:
+    run = folder / "runs" / name
+    status, answer = validate_card({"content": card(run)})
+    assert (status, answer["errors"], answer["warnings"]) == (200, [], [])
+    data = ModelCard(card(run)).data
+    assert data.library_name == "transformers"
+    assert data.pipeline_tag == ("fill-mask" if name == "bert" else "question-answering")
+    assert (data.model_name, data.language, data.base_model, data.datasets) == (name, None, None, None)
+    scores = json.loads((run / "metrics.json").read_text())
+    shown = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert set(shown) == ({"loss", "perplexity"} if name == "bert" else {"exact_match", "f1"})
+    for metric, value in shown.items():
+        assert value == pytest.approx(scores[metric], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_it_says_what_the_run_wrote_down(name: str, folder: Path) -> None:
+    run, text = folder / "runs" / name, card(folder / "runs" / name)
+    scores = json.loads((run / "metrics.json").read_text())
+    for metric in ("loss", "perplexity") if name == "bert" else ("exact_match", "f1"):
+        ends = scores.get(f"{metric}_interval")
+        interval = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
+        assert f"\n| {metric} | {scores[metric]:.2f} | {interval} |\n" in text
+    environment = json.loads((run / "env.json").read_text())
+    if name != "bert":
+        for split in ("train", "validation"):
+            assert f"\n| {split} | 24 | `{environment['data'][split]}` |\n" in text
+        assert "trained on the very examples that its scores are of" in text
+        assert "from bert, of which below" in text
+    assert "| train | 955 | " in text  # documents of the corpus, that of the checkpoint before too
+    assert f"transformers {environment['versions']['transformers']}" in text
+    assert "3 steps of 16 " in text
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    stated = yaml.safe_load(code(text, "yaml"))
+    assert stated["train"] == recipe["train"]
+    assert "language of all of its data" in text
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_it_tells_nothing_of_the_authors_machine(name: str, folder: Path) -> None:
+    text = card(folder / "runs" / name)
+    assert str(folder) not in text
+    assert str(Path.home()) + "/" not in text
+    if name != "bert":
+        assert "…/" in code(text.partition("## Training")[2], "sh")
+        assert "are cut to `…/` and their last part" in text
+
+
+def test_the_answers_of_the_pasted_code_are_llmkits(
+    folder: Path, llmkit: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("squad", "squad_v2"):
+        run = folder / "runs" / name
+        names, printed = pasted(code(card(run), "python"), run / "model", capsys)
+        assert printed
+        for row in questions()[:3]:
+            code_, out, err = llmkit("ask", str(run), "-q", row["question"], "-c", row["context"], "--json")
+            assert code_ == 0, err
+            text, logit = names["answer"](row["question"], row["context"])
+            answered = json.loads(out)
+            assert text == answered["text"]
+            if text:
+                assert logit == pytest.approx(answered["candidates"][0]["score"], abs=1e-4)
+
+
+def test_pasted_code_abstains_where_llmkit_does(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = questions()[0]
+    answers = set()
+    for threshold in (-1e9, 1e9):
+        facts = facts_of(RunDir(folder / "runs" / "squad_v2"))
+        facts = Facts(**{**vars(facts), "null_threshold": threshold})
+        names, _ = pasted(HEADS["span"][1](facts), facts.model, capsys)
+        answers.add(names["answer"](row["question"], row["context"])[0] == "")
+    assert answers == {True, False}
+
+
+def test_the_pasted_commands_work(folder: Path, llmkit: Command, tmp_path: Path) -> None:
+    for name in RUNS:
+        lines = code(card(folder / "runs" / name), "sh").splitlines()
+        assert lines
+        for line in lines:
+            words = line.replace(NAME, str(folder / "runs" / name / "model"))
+            data = folder / f"{'squad' if name == 'bert' else name}.jsonl"
+            words = words.replace("FILE", str(data))
+            if name == "bert":
+                words += f" data.train={data} data.validation={data} train.max_steps=1 -o {tmp_path / 'tuned'}"
+            done, out, err = llmkit(*shlex.split(words)[1:])
+            assert done == 0, err
+            assert out
+
+
+def test_a_pretrained_model_fills_in_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = folder / "runs" / "bert"
+    _, printed = pasted(code(card(run), "python"), run / "model", capsys)
+    assert len(printed.splitlines()) == 5
+
+
+SHAPE: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.mark.parametrize(("head", "labels"), [("label", 3), ("label", 1), ("tags", 3), ("text", 0), ("text", 1)])
+def test_code_for_the_other_heads(head: str, labels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from transformers import EncoderDecoderConfig, EncoderDecoderModel
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz."]
+    tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
+    config = BertConfig(vocab_size=len(pieces), **SHAPE)
+    if head == "text":
+        both = EncoderDecoderConfig.from_encoder_decoder_configs(
+            config, BertConfig(vocab_size=len(pieces), is_decoder=True, add_cross_attention=True, **SHAPE)
+        )
+        model: Any = EncoderDecoderModel(config=both)
+        model.generation_config.update(decoder_start_token_id=2, pad_token_id=0, eos_token_id=3)
+        if labels:
+            tokenizer.save_pretrained(tmp_path / "decoder_tokenizer")
+    else:
+        kind = BertForSequenceClassification if head == "label" else BertForTokenClassification
+        model = kind(BertConfig(vocab_size=len(pieces), num_labels=labels, **SHAPE))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    facts = Facts(
+        recipe={"task": "x", "data": {"max_length": 32, "max_target_length": 8}, "model": {}},
+        environment={},
+        scores={},
+        log=[],
+        config=json.loads((tmp_path / "config.json").read_text()),
+        model=tmp_path,
+        null_threshold=None,
+        base=None,
+    )
+    python = HEADS[head][1](facts)
+    assert ("decoder_tokenizer" in python) == (head == "text" and labels == 1)
+    names, printed = pasted(python, tmp_path, capsys)
+    assert printed
+    if head == "label" and labels == 1:  # a number, no probability
+        inputs = names["classify"].tokenizer("A text.", return_tensors="pt")
+        assert names["classify"]("A text.", function_to_apply="none")[0]["score"] == pytest.approx(
+            names["classify"].model(**inputs).logits[0, 0].item(), abs=1e-5
+        )
+        assert 'function_to_apply="none"' in python
+
+
+def with_facts(run: Path, to: Path, **changes: Callable[[Any], Any]) -> RunDir:
+    """A copy of a run in which files say something else."""
+    shutil.copytree(run, to)
+    for name, change in changes.items():
+        file = to / {"recipe": "recipe.yaml"}.get(name, f"{name}.json")
+        text = file.read_text()
+        value = yaml.safe_load(text)
+        change(value)
+        file.write_text(json.dumps(value))
+    return RunDir(to)
+
+
+def test_what_came_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:
+    commit = "a" * 40
+    bert, squad = "google-bert/bert-base-uncased", "rajpurkar/squad"
+
+    def recipe(value: Any) -> None:
+        value["model"]["pretrained"] = bert
+        value["data"] = {"path": squad, "name": "plain_text", "max_length": 64, "max_answer_length": 30}
+
+    def environment(value: Any) -> None:
+        value["hub"] = {"model": {bert: commit}, "dataset": {squad: commit, "other/squad": None}}
+
+    run = with_facts(folder / "runs" / "squad", tmp_path / "run", recipe=recipe, env=environment)
+    text = card_of(run)
+    data = ModelCard(text).data
+    assert (data.base_model, data.datasets) == (bert, [squad])
+    assert {result.dataset_type for result in data.eval_results} == {squad}
+    assert {result.dataset_revision for result in data.eval_results} == {commit}
+    assert {result.dataset_config for result in data.eval_results} == {"plain_text"}
+    assert f"from [{bert}](https://huggingface.co/{bert}) at commit `aaaaaaaaaa`." in text
+    assert f"[{squad}](https://huggingface.co/datasets/{squad}) at commit `aaaaaaaaaa`" in text
+    assert f"--data {squad}\n" in text
+
+
+def test_a_corpus_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:
+    wikipedia = {
+        "path": "wikimedia/wikipedia",
+        "name": "20231101.de",
+        "split": "train",
+        "commit": "b" * 40,
+        "weight": 2.0,
+    }
+
+    def environment(value: Any) -> None:
+        value["data"]["corpus"]["sources"] = [wikipedia]
+
+    run = with_facts(folder / "runs" / "bert", tmp_path / "run", env=environment)
+    text = card_of(run)
+    data = ModelCard(text).data
+    assert (data.language, data.datasets) == ("de", ["wikimedia/wikipedia"])
+    assert "configuration `20231101.de`, split `train`, commit `bbbbbbbbbb`, weight 2" in text
+    assert "language of all of its data" not in text
+
+
+def test_limits_follow_from_the_run(folder: Path, tmp_path: Path) -> None:
+    def recipe(value: Any) -> None:
+        value["data"] = {"path": "demo", "max_length": 64, "max_answer_length": 30}
+        value["model"] = {"config": {}}
+
+    def environment(value: Any) -> None:
+        value["data"]["train"] = "other"
+
+    def scores(value: Any) -> None:
+        value["f1_interval"] = None
+
+    run = with_facts(folder / "runs" / "squad", tmp_path / "run", recipe=recipe, env=environment, metrics=scores)
+    text = card_of(run)
+    limits = text.partition("## Known limits")[2]
+    assert ModelCard(text).data.language == "en"
+    assert "synthetic" in limits
+    assert "random weights" in limits
+    assert "has no interval where all examples are of one group" in limits
+    assert "very examples" not in limits
+    assert "best `f1` of 3 evaluations" in limits
+    assert "takes 128 at most" in limits
+    assert "Before that" not in text
+
+
+def test_a_start_that_is_gone_is_named_as_unknown(folder: Path, tmp_path: Path) -> None:
+    def recipe(value: Any) -> None:
+        value["model"]["pretrained"] = "/home/jane/gone"
+
+    text = card_of(with_facts(folder / "runs" / "squad", tmp_path / "run", recipe=recipe))
+    assert "from a checkpoint on the author's disk, `…/gone`" in text
+    assert "was trained on is not recorded here" in text
