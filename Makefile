@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AUDIT := $(VENV)/audit
 # Packages come from the index alone; the Hub is never asked.
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 WORKERS ?= 2
@@ -42,9 +43,11 @@ check: install  ## Lint, format, types, generated documents
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 
-check-security: install  ## Known vulnerabilities of the pinned dependencies; asks the network
-	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+# The tool has an environment of its own, where it cannot change what was tested. --strict: a package of which the index
+# knows nothing was not looked up, and is an error.
+check-security:  ## Known vulnerabilities of the pinned dependencies; asks pypi.org
+	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet pip-audit; }
+	$(AUDIT)/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip --requirement constraints.txt
 
 style: install  ## Put the code into shape
 	$(BIN)/ruff check --fix .

@@ -36,7 +36,7 @@ override takes the place of what the file says of its alternatives: `train.time_
 `corpus.path=DIR` that of `sources`, `model.pretrained=RUN` that of `config`, `data.train=FILE` that of `data.path`."""
 OUTCOME = """\
 Results go to stdout, talk and progress to stderr. Exit codes: 0, 1 for what you can fix, 2 for a wrong command line,
-130 after Ctrl-C. A bug shows its traceback."""
+130 after Ctrl-C, 143 after SIGTERM, 137 where a process was killed. A bug shows its traceback."""
 FINETUNE = "`llmkit finetune -r NAME_OR_PATH`, or `--task` alone: `llmkit tasks` says which task is of which kind"
 KINDS: dict[type[Section], tuple[str, str]] = {
     PretrainRecipe: ("Pretraining", "`llmkit pretrain -r NAME_OR_PATH`"),

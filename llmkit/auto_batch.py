@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 from accelerate.utils.memory import clear_device_cache
+from torch.nn.parallel import DistributedDataParallel
 
 from llmkit.console import say
+from llmkit.machine import give_memory_back
 from llmkit.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.processes import anyone
 from llmkit.recipe import TrainSection
@@ -28,8 +30,8 @@ from llmkit.training import Trainer
 def fitted(recipe: Recipe, trainer_for: Callable[[RunDir], Trainer], longest: Sequence[int]) -> Recipe:
     """The recipe, in pieces that fit. Raises OutOfMemory where a micro-batch of one does not.
 
-    `trainer_for` makes a trainer on a copy of the model: steps are tried with it, over the `longest` items, by
-    number, of which there are as many as the recipe's batches hold, or all.
+    `trainer_for` makes a trainer on a copy of the model, with which steps are tried. `longest` are the numbers of all
+    items, the longest first.
     """
     with TemporaryDirectory() as folder:
         train = _fitted(recipe.train, trainer_for(RunDir(Path(folder))), longest)
@@ -64,6 +66,8 @@ def smaller_next_time(run: RunDir, recipe: Recipe) -> Iterator[None]:
 def _fitted(train: TrainSection, trainer: Trainer, longest: Sequence[int]) -> TrainSection:
     model: Any
     model, _ = trainer._prepare_for_training(1, trainer.get_train_dataloader(), None)  # type: ignore[no-untyped-call]
+    if isinstance(model, DistributedDataParallel):  # whose passes start with a collective, and whose buffers it holds
+        model = trainer.network
     asked = train
     while not _fits(_steps, trainer, longest, train.per_device_train_batch_size, model):
         smaller = smaller_pieces(train.per_device_train_batch_size, train.gradient_accumulation_steps)
@@ -91,11 +95,17 @@ def _fits(attempt: Callable[..., None], trainer: Trainer, longest: Sequence[int]
             raise
         full = True
     clear_device_cache(garbage_collection=True)
+    give_memory_back()
     return not anyone(full)
 
 
 def _batch(trainer: Trainer, longest: Sequence[int], size: int) -> dict[str, torch.Tensor]:
-    """The micro-batch that takes the most memory: of the longest items, each as often as it takes to fill it."""
+    """The micro-batch that takes the most memory: of the longest items.
+
+    Where there are too few of them, one process has a smaller micro-batch; of several each gets a full one.
+    """
+    if trainer.args.world_size == 1:
+        size = min(size, len(longest))
     items = [trainer.data[int(longest[number % len(longest)])] for number in range(size)]
     batch: dict[str, torch.Tensor] = trainer.data_collator(items)
     return batch
@@ -104,16 +114,14 @@ def _batch(trainer: Trainer, longest: Sequence[int], size: int) -> dict[str, tor
 def _steps(trainer: Trainer, batch: dict[str, torch.Tensor], model: Any) -> None:
     """A step, and the gradient of another, beside which the optimizer has its moments and the first its gradient.
 
-    Gradients stay on each process: where one has no room, the others do not wait for it.
+    Processes ask each other for nothing once a step has begun: one that has no room would leave the others waiting.
     """
+    assert trainer.optimizer is not None
     trainer.current_gradient_accumulation_steps = 1
-    with trainer.accelerator.no_sync(model):
-        for optimizing in (True, False):
-            batches, targets = trainer.get_batch_samples(iter([dict(batch)]), 1, trainer.args.device)
-            trainer.training_step(model, batches[0], targets)
-            if optimizing:
-                assert trainer.optimizer is not None
-                trainer.optimizer.step()
+    _, targets = trainer.get_batch_samples(iter([batch]), 1, trainer.args.device)
+    trainer.training_step(model, dict(batch), targets)
+    trainer.optimizer.step()
+    trainer.training_step(model, dict(batch), targets)
     model.zero_grad()
 
 

@@ -8,7 +8,6 @@ exists: nobody can time out.)
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from filelock import FileLock
 
 from llmkit.console import say
 from llmkit.errors import UserError, differences
-from llmkit.files import UNWRITABLE
+from llmkit.files import is_about_writing
 
 
 def cache_folder() -> Path:
@@ -114,11 +113,16 @@ def writing(folder: Path) -> Iterator[None]:
     """Raises UserError where what is done inside fails because the folder, or what is near it, cannot be written."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in UNWRITABLE and error.errno not in (errno.EEXIST, errno.ENOTDIR):
+    except Exception as error:  # hides nothing: what is not about writing goes on as it is
+        place, why = folder, str(error)
+        if isinstance(error, OSError):
+            place, why = error.filename or folder, error.strerror or why
+        if isinstance(error, UserError) or not (
+            is_about_writing(error) or isinstance(error, FileExistsError | NotADirectoryError)
+        ):
             raise
         raise UserError(
-            f"cannot write {error.filename or folder}: {error.strerror}",
+            f"cannot write {place}: {why}",
             remedy="make room, or choose another folder with -o, or another cache with the environment variable "
             "LLMKIT_CACHE, and run the command again",
         ) from None

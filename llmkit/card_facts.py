@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,8 +127,11 @@ def _language(source: dict[str, Any]) -> str | None:
     return None
 
 
-def facts_of(run: RunDir) -> Facts:
-    """What a finished run wrote down. Raises UserError where a file of it is damaged."""
+def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
+    """What a finished run wrote down, or one that is about to write its `scores`, which end it.
+
+    Raises UserError where a file of it is damaged.
+    """
 
     def read(name: str) -> str:
         return (run.path / name).read_text(encoding="utf-8")
@@ -137,17 +141,19 @@ def facts_of(run: RunDir) -> Facts:
         for key in ("command", "versions", "hardware", "processes", "data", "sizes", "hub"):
             environment[key]
         recipe = run.recipe()
+        metrics = json.loads(read("metrics.json")) if scores is None else dict(scores)
+        tuned = metrics.get("tuned")
         return Facts(
             shareable(recipe),
             shareable(environment),
-            json.loads(read("metrics.json")),
+            metrics,
             [json.loads(line) for line in read("log.jsonl").splitlines()],
             json.loads(read("model/config.json")),
             run.model,
-            run.null_threshold(),
+            float(tuned["null_threshold"]) if tuned else None,
             _base(recipe["model"].get("pretrained")),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(
             f"{run.path} is not as llmkit wrote it: {what}", remedy="restore the file, or run the recipe again"

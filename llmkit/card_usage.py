@@ -5,12 +5,18 @@ Each text is pasted as it is by somebody who has only that: it must work.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable
+from typing import Any
+
+import yaml
 
 from llmkit.card_facts import Facts
+from llmkit.corpus.vocabulary import DECODER_TOKENIZER
+from llmkit.tasks import task_named
 
 NAME = "NAMESPACE/NAME"  # what a card calls its repository until it is pushed, when that has a name
-DECODER_TOKENIZER = "decoder_tokenizer"  # folder of what a model writes with, where that is a vocabulary of its own
 
 
 def _spans(facts: Facts) -> str:
@@ -90,7 +96,7 @@ for found in fill(f"The {{fill.tokenizer.mask_token}} is old."):
     print(round(found["score"], 3), found["sequence"])'''
 
 
-# What the Hub calls what a model of a head does, and the lines of Python that make it do that.
+# What the Hub calls what models of a head do, and the lines of Python that make them do that.
 HEADS: dict[str, tuple[str, Callable[[Facts], str]]] = {
     "span": ("question-answering", _spans),
     "label": ("text-classification", _labels),
@@ -100,6 +106,12 @@ HEADS: dict[str, tuple[str, Callable[[Facts], str]]] = {
 }
 
 
+def pipeline_tag(facts: Facts) -> str:
+    """What the Hub calls what the model does."""
+    kind = task_named(facts.task).title.partition(":")[0].lower() if facts.task else ""
+    return kind if kind in ("translation", "summarization") else HEADS[facts.head][0]
+
+
 def commands(facts: Facts) -> str:
     """The lines of a shell that use the model with llmkit."""
     if not facts.task:
@@ -107,7 +119,17 @@ def commands(facts: Facts) -> str:
         fits = facts.positions is None or facts.positions >= 384
         windows = "" if fits else f" data.max_length={facts.positions} data.doc_stride={(facts.positions or 0) // 3}"
         return f"llmkit finetune --task squad model.pretrained={NAME}{windows}"
-    lines = [f"llmkit eval {NAME} --task {facts.task} --data {facts.data_on_hub or 'FILE'}"]
+    # All of how data was read: with it, the same data give the scores of the card.
+    skipped = {"path", "train", "validation", "test"} | (set() if facts.data_on_hub else {"name", "revision"})
+    options = [_override(f"data.{key}", value) for key, value in facts.data.items() if key not in skipped]
+    score = ["llmkit", "eval", NAME, "--task", facts.task, "--data", facts.data_on_hub or "FILE", *options]
+    lines = [shlex.join(score)]
     if facts.head == "span" and facts.null_threshold is None:  # `ask` does not learn from a repository when to abstain
         lines.append(f'llmkit ask {NAME} -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."')
     return "\n".join(lines)
+
+
+def _override(key: str, value: Any) -> str:
+    """A key and its value as a command takes them: what YAML would not read as this text, it is shown as text."""
+    plain = not isinstance(value, str) or yaml.safe_load(value) == value
+    return f"{key}={value if plain else json.dumps(value)}"

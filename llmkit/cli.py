@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from llmkit.cli_checks import doctor, tasks, verify
 from llmkit.cli_export import export
-from llmkit.cli_launch import Ended, go
 from llmkit.cli_options import (
     AsJson,
     AutoBatch,
+    BatchSize,
+    Data,
+    DataOverrides,
     DryRun,
     Output,
     Overrides,
     Processes,
     Recipe,
     Resume,
+    Split,
     TaskName,
 )
 from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
-from llmkit.cli_use import ask, evaluate, predict
-from llmkit.errors import Stopped, UserError
-from llmkit.files import UNWRITABLE
+from llmkit.cli_use import ask, predict
+from llmkit.errors import UserError
 
 app = typer.Typer(
     name="llmkit",
@@ -115,7 +115,7 @@ def tokenize(
     def run() -> None:
         result(str(story.tokenize(prepared)))
 
-    run() if prepared.is_made else go(processes, run, one_a_gpu=False)
+    run() if prepared.is_made else _go(processes, run, one_a_gpu=False)
 
 
 @app.command()
@@ -144,7 +144,7 @@ def pretrain(
     prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    go(processes, lambda: story.finish_line(story.pretrain(prepared)), on_signal=HEARD)
+    _go(processes, lambda: story.finish_line(story.pretrain(prepared)), on_signal=HEARD)
 
 
 @app.command()
@@ -183,10 +183,68 @@ def finetune(
     prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return story.dry_run(prepared)
-    go(processes, lambda: story.finish_line(story.finetune(prepared)), on_signal=HEARD)
+    _go(processes, lambda: story.finish_line(story.finetune(prepared)), on_signal=HEARD)
 
 
-app.command(name="eval")(evaluate)
+@app.command(name="eval")
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
+    ] = None,
+    overrides: DataOverrides = None,
+    task: TaskName = None,
+    data: Data = None,
+    split: Split = "validation",
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Score this file in place of a model: `{id: text}`, or predictions.jsonl."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for metrics.json and predictions.jsonl.")
+    ] = None,
+    batch_size: BatchSize = 32,
+    processes: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """A run, checkpoint or predictions file → scores with intervals.
+
+    \b
+    Examples:
+      llmkit eval runs/tiny-squad
+      llmkit eval --predictions FILE --data FILE --task squad
+    """
+    from llmkit import evaluate as story
+    from llmkit.console import print_json
+    from llmkit.tasks import task_named
+
+    how = list(overrides or ())
+    if model is not None and model.startswith("data."):  # beside --predictions there is no model before it
+        how.insert(0, model)
+        model = None
+    if (model is None) == (predictions is None):
+        raise UserError("one thing is scored at a time", remedy="give a run or model, or --predictions FILE")
+    if predictions is not None:
+        if task is None or data is None:
+            raise UserError(
+                "a predictions file says neither its task nor its data", remedy="give both: --task squad --data FILE"
+            )
+        if output is not None:
+            raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
+        scores = story.evaluate_predictions(predictions, task_named(task), data, split, how)
+        print_json(scores) if as_json else story.show(task_named(task), scores, str(predictions))
+        return
+    assert model is not None
+    name = model
+    settings = story.settings_of(name, task, data, how)
+    story.check(name, settings, split, output)
+
+    def run() -> None:
+        scores = story.evaluate_model(name, settings, split, output, batch_size)
+        print_json(scores) if as_json else story.show(settings.task, scores, name)
+
+    _go(processes, run)
+
+
 for command in (predict, ask, export, push, verify, tasks, doctor):
     app.command()(command)
 
@@ -208,40 +266,26 @@ def _root(
     pass
 
 
+def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
+    """Run in this process, or in several; everything was prepared and checked by now."""
+    from llmkit.launch import run_in
+
+    run_in(processes, run, on_signal=on_signal, one_a_gpu=one_a_gpu)
+
+
 def main() -> None:
     """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
     try:
         app()
-    except Ended as ended:
-        sys.exit(ended.exit_code)
     except SystemExit as stop:
         from llmkit.processes import launched
 
         if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
-            remedy = "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command"
-            _end(130, ["stopped"], remedy)
+            from llmkit.ends import end
+
+            end(130, ["stopped"], "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command")
         raise
-    except Stopped as stop:
-        _end(stop.exit_code, [str(stop)], stop.remedy)
-    except UserError as error:
-        _end(1, error.problems, error.remedy, again=getattr(error, "again", False))
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            _end_with_bug(error)
-        place = f"{error.filename}: " if error.filename else ""
-        remedy = "make room or choose another folder, and run the command again"
-        _end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
     except Exception as error:
-        _end_with_bug(error)
+        from llmkit.ends import end_for
 
-
-def _end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False) -> NoReturn:
-    from llmkit.ends import end
-
-    end(code, problems, remedy, again=again)
-
-
-def _end_with_bug(error: Exception) -> NoReturn:
-    from llmkit.ends import end_with_bug
-
-    end_with_bug(error)
+        end_for(error)

@@ -36,7 +36,7 @@ AutoBatch = Annotated[
     bool,
     typer.Option(
         "--auto-batch",
-        help="Where memory runs out, halve the micro-batch and double the accumulation, which is the same run.",
+        help="Where memory runs out, halve the micro-batch and double the accumulation, which keeps the batch.",
     ),
 ]
 DryRun = Annotated[
@@ -47,6 +47,7 @@ Processes = Annotated[
     int | None,
     typer.Option("-n", "--processes", min=1, help="Processes.", show_default="one a GPU, or one"),
 ]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Inputs a batch: fewer of them take less memory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")]
 TaskName = Annotated[

@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from llmkit.console import fail, say
-from llmkit.files import write_whole
+from llmkit.console import fail, say, warn
+from llmkit.errors import Ended, Stopped, UserError
+from llmkit.files import UNWRITABLE, write_whole
+from llmkit.out_of_memory import OutOfMemory
 from llmkit.processes import launched, rank
 
 # The folder to write to: set by our own launcher alone. Under torchrun and accelerate a process prints its error.
@@ -57,8 +59,18 @@ def end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False)
     _leave(code)
 
 
-def end_with_bug(error: Exception) -> NoReturn:
-    """End this process with the traceback of an error that no user can fix."""
+def end_for(error: Exception) -> NoReturn:
+    """End this process for an error: what a user can fix is a message, and anything else raised again."""
+    if isinstance(error, Ended):
+        sys.exit(error.exit_code)
+    if isinstance(error, Stopped):
+        end(error.exit_code, [str(error)], error.remedy)
+    if isinstance(error, UserError):
+        end(1, error.problems, error.remedy, again=isinstance(error, OutOfMemory) and error.again)
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "make room or choose another folder, and run the command again"
+        end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
     trace = "".join(traceback.format_exception(error))
     if not told_by_launcher():
         _note_for_torch(trace)
@@ -87,10 +99,12 @@ def tell(ends: Sequence[End], exit_codes: Mapping[int, int], count: int, command
             first = next(iter(exit_codes.values()))
             return first if first > 0 else 128 - first
         end = ends[0]
-    alike = [other for other in ends if other.problems == end.problems]
-    if end.rank != 0 and len(alike) == 1:
+    shared = any(other.rank != end.rank and not other.echo and other.problems == end.problems for other in ends)
+    if end.rank != 0 and not shared and not end.again:
         say(f"process {end.rank} of {count} failed:")
-    if end.traceback:
+    if end.again:
+        warn(f"{'; '.join(end.problems)}: going on in smaller pieces from the last checkpoint")
+    elif end.traceback:
         sys.stderr.write(end.traceback)
     else:
         fail(end.problems, end.remedy)
@@ -129,8 +143,8 @@ def _tell_killed(number: int, by: signal.Signals, count: int, command: str) -> i
             "eval": "halve --batch-size, or ",
         }.get(
             command,
-            "halve train.per_device_train_batch_size and double train.gradient_accumulation_steps, which is the same "
-            "run, or ",
+            "halve train.per_device_train_batch_size and double train.gradient_accumulation_steps, which keeps the "
+            "batch, or ",
         )
         fail(
             [f"{what}: if nobody did it by hand, the system did, because memory ran out"],

@@ -31,6 +31,14 @@ class Stopped(Exception):
         self.exit_code = 128 + signal
 
 
+class Ended(Exception):
+    """The processes that this one started have ended, and it was said how."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """` (did you mean X?)` for the known name nearest to a mistyped one, or nothing."""
     near = get_close_matches(given, list(known), n=1)

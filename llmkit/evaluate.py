@@ -17,6 +17,7 @@ from llmkit.finetune_recipe import DataSection, data_class
 from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import describe, positions_of
+from llmkit.out_of_memory import OutOfMemory
 from llmkit.processes import start_group
 from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
@@ -113,7 +114,9 @@ def check(model: str, settings: Settings, split: str, output: Path | None) -> No
     features_of(settings.task, examples, codec, settings.data, training=False)
 
 
-def evaluate_model(model: str, settings: Settings, split: str, output: Path | None) -> dict[str, Any]:
+def evaluate_model(
+    model: str, settings: Settings, split: str, output: Path | None, batch_size: int = BATCH_SIZE
+) -> dict[str, Any]:
     """Scores of a run or checkpoint. With `output`, also metrics.json and predictions.jsonl in that folder."""
     check_output(output)
     quiet()
@@ -125,9 +128,14 @@ def evaluate_model(model: str, settings: Settings, split: str, output: Path | No
     choice = choose("auto")
     say(f"{describe(loaded)} on {len(examples):,} examples; {choice.why}")
     evaluation = TaskEvaluation(
-        settings.task, examples, features, codec, settings.data, batch_size=BATCH_SIZE, bf16=choice.bf16
+        settings.task, examples, features, codec, settings.data, batch_size=batch_size, bf16=choice.bf16
     )
-    scores = evaluation(loaded.to(device), settings.threshold)
+    try:
+        scores = evaluation(loaded.to(device), settings.threshold)
+    except OutOfMemory as error:
+        if error.smaller:
+            error.remedy = f"give --batch-size {max(1, batch_size // 2)}"
+        raise
     if output is not None and is_main():
         _write(output, scores, evaluation.predictions)
     return scores
@@ -216,7 +224,12 @@ def _write(output: Path, scores: dict[str, Any], predictions: Sequence[Predictio
         folder.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in predictions))
         folder.write_json("metrics.json", scores)
     except OSError as error:
-        raise UserError(f"cannot write to {output}: {error.strerror}", remedy="choose another folder with -o") from None
+        if output.is_dir():
+            (output / "predictions.jsonl").unlink(missing_ok=True)  # so that the same command can be given again
+        raise UserError(
+            f"cannot write to {output}: {error.strerror}",
+            remedy="make room, or choose another folder with -o, and run the command again",
+        ) from None
 
 
 def _prediction(place: str, row: Any) -> Prediction:

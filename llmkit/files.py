@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 from llmkit.errors import UserError
 
@@ -64,7 +66,7 @@ def parse_json(text: str, path: Path, line: int | None = None) -> Any:
 
 def write_whole(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader sees all of it or nothing: write aside, fsync, rename."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    aside = path.with_name(f".{path.name}.{uuid4().hex}.partial")  # processes on two machines may have the same number
     try:
         with aside.open("wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -74,6 +76,27 @@ def write_whole(path: Path, data: str | bytes) -> None:
     except BaseException:  # hides nothing: whatever it is, Ctrl-C too, what was begun goes, and it goes on
         aside.unlink(missing_ok=True)
         raise
+
+
+def is_about_writing(error: Exception) -> bool:
+    """Whether an error of a library that writes files means a full or read-only disk: each says it in its own way."""
+    if isinstance(error, OSError):
+        return error.errno in UNWRITABLE
+    # torch raises RuntimeError, safetensors its own error, tokenizers a bare Exception.
+    told = ("PytorchStreamWriter", "inline_container", "iostream error", "file write failed", "os error", "I/O error")
+    return any(words in str(error) for words in told)
+
+
+@contextmanager
+def libraries_writing(what: str, folder: Path, *, remedy: str) -> Iterator[None]:
+    """Inside, libraries write `folder`. Raises UserError where they cannot, and removes what they began."""
+    try:
+        yield
+    except Exception as error:  # hides nothing: what is not about writing goes on as it is
+        if not is_about_writing(error):
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(f"{what} cannot be written: {error}", remedy=remedy) from error
 
 
 def to_json_lines(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -89,7 +89,7 @@ def introduce(prepared: Prepared) -> None:
         examples = f"{len(prepared.examples[name]):,} examples"
         inputs = f"{len(features):,} windows" if prepared.task.head == "span" else "inputs"
         say(f"{name}: {examples}, {inputs} of {mean:.0f} tokens on average")
-        cut = sum(features["cut"]) if "cut" in features.column_names else 0
+        cut = sum(features["cut"][:]) if "cut" in features.column_names else 0
         if cut:
             say(f"{name}: {cut:,} of them are longer than data.max_length {prepared.recipe.data.max_length}, and cut")
     train, validation = prepared.examples["train"], prepared.examples["validation"]
@@ -113,13 +113,14 @@ def finetune(prepared: Prepared) -> RunDir:
             noted = pieces_of(prepared.recipe) if prepared.auto_batch else {}
             trainer.go(run, resume=prepared.resume, noted=noted)
         # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
-        if best.score != trainer.state.best_metric:
-            best.assess(prepared.model)
+        # (By step: two may have the same score, and different predictions.)
+        if best.step != trainer.state.best_global_step:
+            best.score_again(trainer.state.best_global_step, prepared.model)
         save_model(trainer, run, prepared.codec.own_target_tokenizer)
         if is_main():
             run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
+            write_card(run, best.scores)
             run.write_json("metrics.json", best.scores)
-            write_card(run)
     return run
 
 
@@ -149,7 +150,7 @@ def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
         data=Features(prepared.train, prepared.examples["train"]["id"]),
         batches=batches,
         collate=Collator(codec),
-        assess=best.assess,
+        assess=lambda model: best.assess(trainer.state.global_step, model),
         pace=pace,
         report=Report(run, pace, "finetune", prepared.model, arguments),
         keep=recipe.train.save_total_limit,
@@ -227,14 +228,18 @@ class Best:
 
     def __init__(self, evaluation: TaskEvaluation, task: Task[Any]) -> None:
         self._evaluation, self._task = evaluation, task
-        self.score: float | None = None
+        self.step: int | None = None
         self.scores: dict[str, Any] = {}
         self.predictions: Sequence[Prediction] = ()
 
-    def assess(self, model: PreTrainedModel) -> dict[str, float]:
-        """Score a model; returns the scores worth a line."""
+    def assess(self, step: int, model: PreTrainedModel) -> dict[str, float]:
+        """Score a model as it is at a step; returns the scores worth a line."""
         scores = self._evaluation(model)
-        score = float(scores[self._task.metric])
-        if self.score is None or score > self.score:
-            self.score, self.scores, self.predictions = score, scores, self._evaluation.predictions
+        if self.step is None or scores[self._task.metric] > self.scores[self._task.metric]:
+            self.step, self.scores, self.predictions = step, scores, self._evaluation.predictions
         return {name: scores[name] for name in self._task.headline}
+
+    def score_again(self, step: int | None, model: PreTrainedModel) -> None:
+        """Remember a model in place of others: the best, as a run that was resumed knows, which was scored before."""
+        self.step, self.scores = step, self._evaluation(model)
+        self.predictions = self._evaluation.predictions

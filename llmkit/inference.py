@@ -133,12 +133,13 @@ class Reader:
     data: DataSection
     threshold: float | None
     bf16: bool
+    batch_size: int = BATCH_SIZE
 
     def __call__(self, examples: Dataset, advance: Advance) -> list[Prediction] | None:
         """One prediction an example; None except on the first process. Raises UserError for what cannot be encoded."""
         features = self.task.encode(examples, self.codec, self.data, training=False)
         outputs = outputs_of(
-            self.model, self.task.head, features, self.codec, BATCH_SIZE, bf16=self.bf16, advance=advance
+            self.model, self.task.head, features, self.codec, self.batch_size, bf16=self.bf16, advance=advance
         )
         if outputs is None:
             return None

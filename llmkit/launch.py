@@ -14,9 +14,33 @@ from typing import Any
 from uuid import uuid4
 
 from llmkit import ends
-from llmkit.console import say
+from llmkit.console import say, warn
+from llmkit.errors import Ended
+from llmkit.out_of_memory import OutOfMemory
+from llmkit.processes import check_launch, default_processes, end_group, launched
 
 SAVING = 120  # seconds until a process that was told to stop is killed
+
+
+def run_in(processes: int | None, run: Callable[[], None], *, on_signal: str, one_a_gpu: bool) -> None:
+    """Run in this process, or this command again in several: as many as told, or else one, or one a GPU.
+
+    Where memory ran out and the run has smaller pieces by now, it goes on in a new process. Raises Ended where the
+    processes have ended.
+    """
+    check_launch(processes)
+    count = processes or (default_processes() if one_a_gpu and not launched() else 1)
+    if count > 1 and not launched():
+        raise Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
+    try:
+        run()
+    except OutOfMemory as error:
+        if not error.again or launched():
+            raise
+        warn(f"{error}: going on in smaller pieces from the last checkpoint")
+    else:
+        return end_group()
+    _restart(sys.argv[1:])  # out of the handler, which holds on to what fills the memory
 
 
 def relaunch(count: int, arguments: Sequence[str], *, on_signal: str = "") -> int:
@@ -35,7 +59,7 @@ def relaunch(count: int, arguments: Sequence[str], *, on_signal: str = "") -> in
     return code
 
 
-def restart(arguments: Sequence[str]) -> None:
+def _restart(arguments: Sequence[str]) -> None:
     """Put `llmkit ARGUMENTS --resume` in the place of this process, whose memory is given back."""
     sys.stdout.flush()
     sys.stderr.flush()

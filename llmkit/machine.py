@@ -53,15 +53,26 @@ def keep_memory() -> None:
     By default it does so for every block of over 32 MB, and a CPU training step takes up to four times as
     long. Does nothing where there is no mallopt.
     """
+    if mallopt := _of_glibc("mallopt"):
+        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_max, 0)
+
+
+def give_memory_back() -> None:
+    """Give the kernel back what nothing uses any more, which `keep_memory` keeps: others than glibc may need it."""
+    if malloc_trim := _of_glibc("malloc_trim"):
+        malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    """A function of glibc's, or None where there is none."""
     if not sys.platform.startswith("linux"):
-        return
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
-        return
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(mmap_max, 0)
+        return None
 
 
 def quiet() -> None:

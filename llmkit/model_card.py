@@ -14,29 +14,31 @@ from typing import Any
 import yaml
 
 from llmkit.card_facts import Facts, facts_of
-from llmkit.card_usage import HEADS, commands
-from llmkit.console import duration
+from llmkit.card_usage import HEADS, commands, pipeline_tag
+from llmkit.console import count, duration
 from llmkit.rundir import RunDir
 from llmkit.shareable import CUT
 from llmkit.tasks import task_named
 
-FILES_NAMED = 5  # local files of a corpus, before "and N more"
+NAMED = 20  # files of a corpus, or labels, before "and N more"
 HUB = "https://huggingface.co"
 DEMO = "llmkit's demo"
 INTERVAL = "_interval"  # what follows the name of a score in that of its interval
 
 
-def write_card(run: RunDir) -> None:
-    """Write the card into the folder of a finished run's model."""
-    run.write_text("model/README.md", card_of(run))
+def write_card(run: RunDir, scores: Mapping[str, Any]) -> None:
+    """Write the card into the folder of a run's model, before its `scores`, which end it."""
+    run.write_text("model/README.md", card_of(run, scores))
 
 
-def card_of(run: RunDir) -> str:
-    """The card of a finished run, with NAMESPACE/NAME where the name of its repository will be.
+def card_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> str:
+    """The card of a finished run, or of one that `scores` are to end.
+
+    NAMESPACE/NAME stands where the name of its repository will be.
 
     Raises UserError where a file of the run is damaged.
     """
-    facts = facts_of(run)
+    facts = facts_of(run, scores)
     parts = [
         f"---\n{_metadata(facts)}\n---",
         f"# {facts.recipe['name']}",
@@ -60,7 +62,7 @@ def _metadata(facts: Facts) -> str:
     """What the Hub reads: YAML."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    tag, _ = HEADS[facts.head]
+    tag = pipeline_tag(facts)
     on = facts.data_on_hub
     shown = task_named(facts.task).headline if facts.task else facts.scores
     results = [
@@ -69,7 +71,7 @@ def _metadata(facts: Facts) -> str:
             dataset_type=on or ("llmkit-demo" if facts.synthetic else "local"),
             dataset_name=on or (DEMO if facts.synthetic else "local files" if facts.task else "held-out text"),
             dataset_config=facts.data.get("name"),
-            dataset_split="validation",
+            dataset_split=" and ".join(task_named(facts.task).splits("validation")) if facts.task else "validation",
             dataset_revision=facts.environment["hub"]["dataset"].get(on),
             metric_type=name,
             metric_name=name,
@@ -94,15 +96,20 @@ def _metadata(facts: Facts) -> str:
 
 def _introduction(facts: Facts) -> Iterator[str]:
     config = facts.config
-    shape = f"{facts.parameters / 1e6:.1f} M parameters"
-    if "num_hidden_layers" in config and "hidden_size" in config:
-        shape = f"{config['num_hidden_layers']} layers of {config['hidden_size']}, {shape}"
+    halves = {"": config, " that read": config.get("encoder", {}), " that write": config.get("decoder", {})}
+    shape = [
+        f"{half['num_hidden_layers']} layer{'s' * (half['num_hidden_layers'] > 1)} of {half['hidden_size']}{does}"
+        for does, half in halves.items()
+        if "num_hidden_layers" in half and "hidden_size" in half
+    ]
     if facts.task:
         yield f"{task_named(facts.task).title}."
     else:
         yield "A masked language model: it fills in words, and is there to be fine-tuned."
-    trained = "fine-tuned" if facts.task else "pretrained"
-    yield f"`{config['architectures'][0]}`, {shape}; {trained} with llmkit from {_start(facts)}."
+    yield (
+        f"`{config['architectures'][0]}`, {', '.join([*shape, f'{count(facts.parameters)} parameters'])}; "
+        f"{'fine-tuned' if facts.task else 'pretrained'} with llmkit from {_start(facts)}."
+    )
 
 
 def _start(facts: Facts) -> str:
@@ -165,6 +172,10 @@ def _data(facts: Facts) -> Iterator[str]:
     rows = ([split, *row, f"`{prints[split]}`"] for split, row in counts.items())
     yield _table(["split", *units, "fingerprint"], rows)
     yield "A fingerprint is a hash of the examples: the same data give the same."
+    labels = list(facts.config.get("id2label", {}).values())
+    if facts.head in ("label", "tags") and len(labels) > 1:  # one alone is a number
+        more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
+        yield f"Labels: {', '.join(f'`{label}`' for label in labels[:NAMED])}{more}."
 
 
 def _source(source: Mapping[str, Any], facts: Facts) -> str:
@@ -176,8 +187,8 @@ def _source(source: Mapping[str, Any], facts: Facts) -> str:
         name, commit = source["path"], source["commit"]
         return f"[{name}]({HUB}/datasets/{name}){config}, split `{source['split']}`, commit `{commit[:10]}`{weight}"
     files = [f"`{name}` (fingerprint `{print}`)" for name, print in source["files"]]
-    more = f" and {len(files) - FILES_NAMED} more" if len(files) > FILES_NAMED else ""
-    return f"local files: {', '.join(files[:FILES_NAMED])}{more}{weight}"
+    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    return f"local files: {', '.join(files[:NAMED])}{more}{weight}"
 
 
 def _training(facts: Facts) -> Iterator[str]:

@@ -8,19 +8,26 @@ from contextlib import contextmanager
 from llmkit.errors import UserError
 
 # Libraries that allocate on their own raise a plain RuntimeError. (torch's allocator on a CPU; CUDA outside of
-# torch's allocator; a C++ library's; cuBLAS.)
-WORDS = ("DefaultCPUAllocator", "out of memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
+# torch's allocator; a C++ library's; cuBLAS; oneDNN, which says no more than that.)
+WORDS = (
+    "DefaultCPUAllocator",
+    "out of memory",
+    "bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "could not create a primitive",
+)
 SHOWN = 160  # characters of the library's own message
 
 
 class OutOfMemory(UserError):
-    """Memory ran out. `smaller` holds keys of `train` that take less of it and make the same run up to rounding;
+    """Memory ran out. `smaller` holds keys of `train` that take less of it and make the same batches;
     none where one example is too much. `again` says that the run's recipe has them by now."""
 
     def __init__(self, where: str, error: BaseException, smaller: Mapping[str, int], go_on: str = "") -> None:
         if smaller:
             overrides = " ".join(f"train.{name}={value}" for name, value in smaller.items())
-            remedy = f"set {overrides}, which changes nothing else, or let --auto-batch find what fits{go_on}"
+            kept = ", which keeps the batch" if "gradient_accumulation_steps" in smaller else ""
+            remedy = f"set {overrides}{kept}, or let --auto-batch find what fits{go_on}"
         else:
             remedy = "shorten the inputs (data.max_length, corpus.block_size), or take a smaller model or more memory"
         super().__init__(f"out of memory {where}{_detail(error)}", remedy=remedy)

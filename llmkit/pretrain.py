@@ -121,8 +121,9 @@ def pretrain(prepared: Prepared) -> RunDir:
         scores = held_out.latest.get(best or -1) or held_out(prepared.model)
         save_model(trainer, run)
         if is_main():
-            run.write_json("metrics.json", {**scores, "step": best, "steps": trainer.state.global_step})
-            write_card(run)
+            ended = {**scores, "step": best, "steps": trainer.state.global_step}
+            write_card(run, ended)
+            run.write_json("metrics.json", ended)
     return run
 
 

@@ -119,7 +119,7 @@ def open_run(path: Path, *, resume: bool) -> RunDir:
     """
     run = RunDir(path)
     if not resume:
-        if path.exists() and (not path.is_dir() or any(file.name != LOCK for file in path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(_holds_something(file) for file in path.iterdir())):
             if run.finished:
                 raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o")
             begun = (path / "recipe.yaml").is_file()
@@ -131,6 +131,11 @@ def open_run(path: Path, *, resume: bool) -> RunDir:
     if run.finished:
         raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o to run it again")
     return run
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether something in a run's folder is of a run that was begun, or not of one at all."""
+    return path.name != LOCK and not (path.is_dir() and not any(path.iterdir()))
 
 
 def check_same_recipe(run: RunDir, recipe: Recipe) -> Recipe:
@@ -199,12 +204,14 @@ def _unwritable(run: RunDir, error: OSError) -> UserError:
 
 
 def start(run: RunDir, recipe_yaml: str, environment: Mapping[str, Any]) -> None:
-    """Make the folder, and write down what the run is told and where it runs."""
+    """Make the folder, and write down where the run runs and, last, what it is told: a run that has that was begun."""
     try:
         run.path.mkdir(parents=True, exist_ok=True)
-        run.write_text("recipe.yaml", recipe_yaml)
         run.write_json("env.json", environment)
+        run.write_text("recipe.yaml", recipe_yaml)
     except OSError as error:
+        if run.path.is_dir() and not (run.path / "recipe.yaml").is_file():
+            (run.path / "env.json").unlink(missing_ok=True)  # the folder is as it was, for the same command again
         raise _unwritable(run, error) from None
 
 

@@ -60,7 +60,7 @@ class StopOnSignal(TrainerCallback):
         if anyone(told_to_stop.is_set()) and not control.should_training_stop:
             self.stop(control, evaluation_due=control.should_evaluate)
 
-    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def leave(self) -> None:
         """Leave signals to whom they were left before."""
         told_to_stop.clear()
         self._restore()

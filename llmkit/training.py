@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
@@ -23,7 +22,7 @@ from llmkit.checkpoints import evaluation_due, newest, prune, seal
 from llmkit.console import is_main, say
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER
 from llmkit.errors import Stopped, UserError
-from llmkit.files import UNWRITABLE
+from llmkit.files import libraries_writing
 from llmkit.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.pace import NEVER, Pace
 from llmkit.processes import Interrupted, from_first
@@ -100,9 +99,12 @@ class Trainer(transformers.Trainer):
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         except Interrupted:  # in the evaluation that was due at the start, which still is
             self._stop.stop(self.control, evaluation_due=True)
+        finally:
+            self._stop.leave()
         if self._stop.stopped_by is not None:
-            where = f"stopped {'in the evaluation ' if self._stop.evaluation_due else ''}after step"
-            raise Stopped(self._stop.stopped_by, f"{where} {self.state.global_step:,}, which is saved", run.path)
+            later = "; its evaluation is made when the run goes on" if self._stop.evaluation_due else ""
+            message = f"stopped after step {self.state.global_step:,}, which is saved{later}"
+            raise Stopped(self._stop.stopped_by, message, run.path)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's own. Raises OutOfMemory, with what makes the same step in less memory."""
@@ -219,7 +221,8 @@ class Trainer(transformers.Trainer):
         """A checkpoint, whole or not at all; older ones go when it is whole."""
         folder = Path(str(self.args.output_dir))
         checkpoint = folder / f"checkpoint-{self.state.global_step}"
-        try:
+        remedy = "make room, and go on from the checkpoint before it with --resume"
+        with libraries_writing(f"checkpoint {checkpoint}", checkpoint, remedy=remedy):
             super()._save_checkpoint(model, trial)
             from_first(True if is_main() else None)  # all have written
             if is_main():
@@ -227,14 +230,6 @@ class Trainer(transformers.Trainer):
                 best = self.state.best_model_checkpoint
                 prune(folder, self._keep, Path(best) if best else None)
             from_first(True if is_main() else None)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            if not _is_about_writing(error):
-                raise
-            shutil.rmtree(checkpoint, ignore_errors=True)
-            raise UserError(
-                f"checkpoint {checkpoint} cannot be written: {error}",
-                remedy="make room, and go on from the checkpoint before it with --resume",
-            ) from error
 
     def _evaluate(self, trial: Any, ignored: Any, skip_scheduler: bool = False) -> dict[str, float]:
         """As the Trainer does; but of an evaluation at the start, which was due to the checkpoint that the run goes on
@@ -276,26 +271,19 @@ class OrderByEpoch(TrainerCallback):
         self._batches.epoch = state.global_step // steps_an_epoch(self._batches, args)
 
 
-def _is_about_writing(error: Exception) -> bool:
-    """Whether an error of the libraries that write checkpoints means a full or read-only disk: each has its own."""
-    if isinstance(error, OSError):
-        return error.errno in UNWRITABLE
-    told = ("PytorchStreamWriter", "inline_container", "file write failed", "os error", "I/O error")
-    return any(words in str(error) for words in told)
-
-
 def save_model(trainer: Trainer, run: RunDir, writer: PreTrainedTokenizerFast | None = None) -> None:
     """The finished model and its tokenizer, and that of what it writes, under run/model, whole or not at all."""
     aside = run.path / ".model.partial"
     if is_main():
         shutil.rmtree(aside, ignore_errors=True)
     from_first(True if is_main() else None)
-    trainer.save_model(str(aside))
+    with libraries_writing(str(run.model), aside, remedy="make room, and go on with --resume"):
+        trainer.save_model(str(aside))
+        if is_main() and writer is not None:
+            writer.save_pretrained(aside / DECODER_TOKENIZER)
     if is_main():
         # Pickled arguments of the Trainer: nothing that loads the model needs them.
         (aside / "training_args.bin").unlink(missing_ok=True)
-        if writer is not None:
-            writer.save_pretrained(aside / DECODER_TOKENIZER)
         shutil.rmtree(run.model, ignore_errors=True)
         aside.rename(run.model)
     from_first(True if is_main() else None)

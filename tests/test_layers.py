@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "llmkit"
 # From the command line down. A module imports from its own row or from one below; the longest prefix counts.
 LAYERS = (
     "__main__",
-    "cli cli_use cli_launch cli_checks cli_recipes cli_options cli_publish cli_export",
+    "cli cli_use cli_checks cli_recipes cli_options cli_publish cli_export",
     "tokenize pretrain finetune evaluate predict ask verify doctor demo.command push export",
     "tasks corpus models task_models encoder_decoder heads packed_attention checkpoints stopping training report "
     "throughput estimate inference features passages batching pace model_card card_usage card_facts "

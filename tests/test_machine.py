@@ -14,7 +14,7 @@ import torch
 import llmkit
 from llmkit import doctor
 from llmkit.cache import cache_folder
-from llmkit.machine import choose, environment, hardware, keep_memory, versions
+from llmkit.machine import choose, environment, give_memory_back, hardware, keep_memory, versions
 
 
 @pytest.mark.parametrize(("avx512", "amx"), [(False, False), (True, False), (False, True)])
@@ -51,6 +51,7 @@ def test_the_allocator_is_left_alone_where_it_is_not_glibc(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "platform", platform_name)
     monkeypatch.setattr("llmkit.machine.ctypes.CDLL", refuse)
     keep_memory()
+    give_memory_back()
 
 
 def test_what_a_run_writes_down_of_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:

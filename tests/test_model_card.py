@@ -18,8 +18,10 @@ from standin_hub_writes import validate_card
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 
 from llmkit.card_facts import Facts, facts_of
-from llmkit.card_usage import HEADS, NAME
+from llmkit.card_usage import HEADS, NAME, commands, pipeline_tag
+from llmkit.finetune_recipe import TextData
 from llmkit.model_card import card_of
+from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
 
 Command = Callable[..., tuple[int, str, str]]
@@ -144,15 +146,69 @@ def test_the_pasted_commands_work(folder: Path, llmkit: Command, tmp_path: Path)
             words = words.replace("FILE", str(data))
             if name == "bert":
                 words += f" data.train={data} data.validation={data} train.max_steps=1 -o {tmp_path / 'tuned'}"
-            done, out, err = llmkit(*shlex.split(words)[1:])
+            evaluates = words.startswith("llmkit eval ")
+            done, out, err = llmkit(*shlex.split(words)[1:], *(["--json"] if evaluates else []))
             assert done == 0, err
             assert out
+            if evaluates:
+                assert json.loads(out) == json.loads((folder / "runs" / name / "metrics.json").read_text())
 
 
 def test_a_pretrained_model_fills_in_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = folder / "runs" / "bert"
     _, printed = pasted(code(card(run), "python"), run / "model", capsys)
     assert len(printed.splitlines()) == 5
+
+
+def stub(task: str, config: dict[str, Any], model: Path) -> Facts:
+    """What the use of a model depends on, and nothing else."""
+    recipe = {"task": task, "data": {"max_length": 32, "max_target_length": 8}, "model": {}}
+    return Facts(recipe, {}, {}, [], config, model, None, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "tag"),
+    [
+        ("squad", "question-answering"),
+        ("classification", "text-classification"),
+        ("translation", "translation"),
+        ("xsum", "summarization"),
+        ("scan", "text2text-generation"),
+    ],
+)
+def test_what_the_hub_calls_it(task: str, tag: str, tmp_path: Path) -> None:
+    assert pipeline_tag(stub(task, {}, tmp_path)) == tag
+
+
+def test_the_command_says_how_data_is_read(tmp_path: Path) -> None:
+    facts = stub("translation", {}, tmp_path)
+    facts.data.update(source_prefix="to German: ", source_column="en", target_column="no", train="/x.jsonl")
+    facts.environment["hub"] = {"dataset": {}}
+    line = commands(facts)
+    assert "train" not in line
+    words = shlex.split(line)
+    assert words[:7] == ["llmkit", "eval", NAME, "--task", "translation", "--data", "FILE"]
+    section = recipe_from(TextData, {"path": "x"}, [word.removeprefix("data.") for word in words[7:]])
+    assert (section.source_prefix, section.source_column, section.target_column) == ("to German: ", "en", "no")
+
+
+def test_labels_are_named(folder: Path, tmp_path: Path) -> None:
+    def recipe(value: Any) -> None:
+        value["task"] = "classification"
+
+    def scores(value: Any) -> None:
+        value |= {"accuracy": 50.0, "macro_f1": 50.0}
+
+    run = with_facts(folder / "runs" / "squad", tmp_path / "run", recipe=recipe, metrics=scores)
+    config = run.model / "config.json"
+    for labels, told in ((["good", "bad"], "Labels: `good`, `bad`."), (["LABEL_0"], None)):
+        value = {**json.loads(config.read_text()), "id2label": dict(enumerate(labels))}
+        config.write_text(json.dumps(value))
+        text = card_of(run)
+        assert (told in text) if told else ("Labels:" not in text)
+    half = {"num_hidden_layers": 1, "hidden_size": 32}
+    config.write_text(json.dumps({"architectures": ["EncoderDecoderModel"], "encoder": half, "decoder": half}))
+    assert "`EncoderDecoderModel`, 1 layer of 32 that read, 1 layer of 32 that write, " in card_of(run)
 
 
 SHAPE: dict[str, Any] = {
@@ -184,17 +240,7 @@ def test_code_for_the_other_heads(head: str, labels: int, tmp_path: Path, capsys
         model = kind(BertConfig(vocab_size=len(pieces), num_labels=labels, **SHAPE))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    facts = Facts(
-        recipe={"task": "x", "data": {"max_length": 32, "max_target_length": 8}, "model": {}},
-        environment={},
-        scores={},
-        log=[],
-        config=json.loads((tmp_path / "config.json").read_text()),
-        model=tmp_path,
-        null_threshold=None,
-        base=None,
-    )
-    python = HEADS[head][1](facts)
+    python = HEADS[head][1](stub("x", json.loads((tmp_path / "config.json").read_text()), tmp_path))
     assert ("decoder_tokenizer" in python) == (head == "text" and labels == 1)
     names, printed = pasted(python, tmp_path, capsys)
     assert printed
@@ -238,7 +284,7 @@ def test_what_came_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:
     assert {result.dataset_config for result in data.eval_results} == {"plain_text"}
     assert f"from [{bert}](https://huggingface.co/{bert}) at commit `aaaaaaaaaa`." in text
     assert f"[{squad}](https://huggingface.co/datasets/{squad}) at commit `aaaaaaaaaa`" in text
-    assert f"--data {squad}\n" in text
+    assert f"--data {squad} data.name=plain_text data.max_length=64 data.max_answer_length=30\n" in text
 
 
 def test_a_corpus_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from test_training import tune
 from transformers import BertForQuestionAnswering
 
 from llmkit.checkpoints import evaluation_due, newest
+from llmkit.demo.data import documents
 from llmkit.out_of_memory import is_out_of_memory, smaller_pieces
 
 sys.path.append(str(Path(__file__).parent / "e2e"))
@@ -105,7 +107,7 @@ def test_a_step_without_room_says_what_to_change(
     assert "error: out of memory at step " in err
     assert "on a micro-batch of 16 × 64 tokens" in err
     assert detail in err
-    assert "Set train.per_device_train_batch_size=8 train.gradient_accumulation_steps=2, which changes nothing" in err
+    assert "Set train.per_device_train_batch_size=8 train.gradient_accumulation_steps=2, which keeps the batch" in err
     assert "--resume -o run" in err
     # What it says is what works.
     given = ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=2"]
@@ -123,7 +125,7 @@ def test_an_evaluation_without_room_keeps_what_was_trained(folder: Path, llmkit:
     code, _, err = llmkit(*tune(folder, *SIZES))
     assert code == 1
     assert "error: out of memory in an evaluation, on a batch of 8 × 64 tokens (CUDA out of memory" in err
-    assert "Set train.per_device_eval_batch_size=4, which changes nothing else" in err
+    assert "Set train.per_device_eval_batch_size=4, or let --auto-batch find what fits, and go on" in err
     checkpoint = newest(folder / "run" / "checkpoints")
     assert checkpoint is not None
     assert checkpoint.name == "checkpoint-6"
@@ -227,3 +229,44 @@ def test_a_resumed_run_keeps_the_pieces_that_were_found(folder: Path, llmkit: Co
     code, _, err = llmkit(*tune(folder, *SIZES, "train.gradient_accumulation_steps=2"), "--resume")
     assert code == 1
     assert "train.gradient_accumulation_steps was 4, is 2" in err
+
+
+# Once everything is imported, this many bytes more.
+LIMITED = """
+import resource, sys
+import psutil
+from llmkit import pretrain
+from llmkit.cli import main
+
+limit = psutil.Process().memory_info().vms + int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_real_limit(folder: Path) -> None:
+    """A micro-batch of 512 takes some 800 MB, one of 64 some 100."""
+    (folder / "text.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text, _ in zip(documents(), range(400), strict=False))
+    )
+    sizes = ["train.per_device_train_batch_size=512", "train.per_device_eval_batch_size=16", "train.max_steps=1"]
+    shape = "{hidden_size: 256, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 1024}"
+    corpus = ["corpus.sources=[text.jsonl]", "corpus.tokenizer.vocab_size=400", "corpus.block_size=32"]
+    command = ["pretrain", "-r", "tiny/pretrain", f"model.config={shape}", *corpus, *sizes, "train.bf16=false"]
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        limited = [sys.executable, "-c", LIMITED, str(400 * 2**20), *command, *arguments]
+        return subprocess.run(limited, cwd=folder, capture_output=True, text=True, check=False)
+
+    failed = run("-o", "failed")
+    assert failed.returncode == 1, failed.stderr
+    assert "error: out of memory at step 1, on a micro-batch of 512 × 32 tokens" in failed.stderr
+    assert "train.per_device_train_batch_size=256 train.gradient_accumulation_steps=2" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    fitted = run("-o", "fitted", "--auto-batch")
+    assert fitted.returncode == 0, fitted.stderr
+    assert "--auto-batch: 512 × 1 examples (16 in evaluations) do not fit into memory" in fitted.stderr
+    micro, accumulated, _ = pieces(folder / "fitted")
+    assert micro < 512
+    assert micro * accumulated == 512

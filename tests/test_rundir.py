@@ -154,6 +154,36 @@ class TestOpening:
         with pytest.raises(UserError, match=r"forgotten was 1, is None"):
             check_same_recipe(RunDir(tmp_path), PRETRAIN)
 
+    @pytest.mark.parametrize(
+        ("before", "given", "used"),
+        [
+            ((8, 4, 16), (32, 1, 32), (8, 4, 16)),  # the run came to take smaller pieces
+            ((32, 1, 32), (8, 4, 16), (8, 4, 16)),  # it is to take them from now on
+            ((8, 4, 32), (16, 2, 16), (8, 4, 16)),
+            ((8, 4, 32), (8, 2, 32), None),  # another batch
+            ((8, 4, 32), (16, 4, 32), None),
+        ],
+    )
+    def test_a_run_goes_on_in_the_smaller_pieces_of_the_same_batch(
+        self,
+        tmp_path: Path,
+        before: tuple[int, int, int],
+        given: tuple[int, int, int],
+        used: tuple[int, int, int] | None,
+    ) -> None:
+        names = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
+
+        def cut(pieces: tuple[int, int, int]) -> PretrainRecipe:
+            train = PRETRAIN.train.model_copy(update=dict(zip(names, pieces, strict=True)))
+            return PRETRAIN.model_copy(update={"train": train})
+
+        start(RunDir(tmp_path), dump(cut(before)), {})
+        if used is None:
+            with pytest.raises(UserError, match="another recipe"):
+                check_same_recipe(RunDir(tmp_path), cut(given))
+        else:
+            assert check_same_recipe(RunDir(tmp_path), cut(given)) == cut(used)
+
     @pytest.mark.parametrize("content", [b"- a\n", b"", b"a: [", b"\xff"])
     def test_a_damaged_recipe(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "recipe.yaml").write_bytes(content)

@@ -82,7 +82,7 @@ def test_ctrl_c_in_an_evaluation_leaves_it(
     assert code == 130
     assert later == [0], "nothing more was evaluated"
     assert "SIGINT: saving after this step" in err
-    assert f"stopped in the evaluation after step {step}, which is saved" in err
+    assert f"stopped after step {step}, which is saved; its evaluation is made when the run goes on" in err
     assert "--resume -o run" in err
     checkpoint = newest(folder / "run" / "checkpoints")
     assert checkpoint is not None
@@ -94,7 +94,7 @@ def test_ctrl_c_in_an_evaluation_leaves_it(
     interrupt(evaluating=3)
     code, _, err = llmkit(*tune(folder, *MANY), "--resume")
     assert code == 130
-    assert f"stopped in the evaluation after step {step}" in err
+    assert f"stopped after step {step}, which is saved; its evaluation" in err
 
     interrupt()
     code, _, err = llmkit(*tune(folder, *MANY), "--resume")

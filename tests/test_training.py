@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,28 @@ def test_the_examples_of_a_step_are_those_it_is_made_on(
     for number, names in told.items():
         expected = [len(tokenizer(rows[name]["question"], rows[name]["context"])["input_ids"]) for name in names]
         assert expected == lengths[number], f"step {number}"
+
+
+def test_every_example_of_a_step_weighs_the_same(folder: Path, llmkit: Command) -> None:
+    """Also at the end of an epoch: of 40 windows the second step has 16, in one piece, or in 12 and 4."""
+    # All as long as each other: transformers' loss counts padding among the places where an answer may be.
+    row = questions("train")[0]
+    words = [(match.start(), match[0]) for match in re.finditer(r"\w+", row["context"])]
+    answers = [{"text": [text], "answer_start": [start]} for start, text in words] * 40
+    rows = [{**row, "id": str(number), "answers": answer} for number, answer in enumerate(answers[:40])]
+    (folder / "alike.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shape = f"model.config={SHAPE[:-1]}, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}"
+    steps = ["data.train=alike.jsonl", shape, "data.max_length=192", "train.max_steps=4", "train.logging_steps=1"]
+    logged = {}
+    for size, accumulated in ((24, 1), (12, 2)):
+        cut = [f"train.per_device_train_batch_size={size}", f"train.gradient_accumulation_steps={accumulated}"]
+        code, _, err = llmkit(*tune(folder, *steps, *cut, "train.bf16=false"), "-o", f"run-{size}")
+        assert code == 0, err
+        lines = map(json.loads, (folder / f"run-{size}" / "log.jsonl").read_text().splitlines())
+        logged[size] = [(line["loss"], line["grad_norm"]) for line in lines if "loss" in line]
+    assert len(logged[24]) == 4
+    for mine, whole in zip(logged[12], logged[24], strict=True):
+        assert mine == pytest.approx(whole, rel=1e-4)
 
 
 def test_a_loss_that_jumps_is_said(folder: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:

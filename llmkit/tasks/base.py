@@ -32,6 +32,10 @@ class NoLabel(BadRow):
     """A row lacks what is to be predicted, and nothing else. Where all do, that is said of the split."""
 
 
+class NoColumn(BadRow):
+    """A row lacks a column that an option names. Where all do, it is the option that is to be corrected."""
+
+
 @dataclass(frozen=True)
 class Codec:
     """What a model reads and writes with: its tokenizer, that of its targets, and its labels by number.

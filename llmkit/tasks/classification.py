@@ -17,7 +17,7 @@ import numpy as np
 
 from llmkit.errors import UserError, did_you_mean
 from llmkit.tasks import labels as label_forms
-from llmkit.tasks.base import BadRow, Candidate, Codec, NoLabel, Outputs, Placed, Prediction
+from llmkit.tasks.base import BadRow, Candidate, Codec, NoColumn, NoLabel, Outputs, Placed, Prediction
 from llmkit.tasks.loading import checked_text
 
 if TYPE_CHECKING:
@@ -218,6 +218,6 @@ def _text(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | 
     return checked_text(row[name], name)
 
 
-def _no_column(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | None]) -> BadRow:
+def _no_column(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | None]) -> NoColumn:
     near = did_you_mean(name, [key for key in row if key not in known])
-    return BadRow(f"no {name!r}{near}; data.{option} names another column: there are {', '.join(map(str, row))}")
+    return NoColumn(f"no {name!r}{near}; data.{option} names another column: there are {', '.join(map(str, row))}")

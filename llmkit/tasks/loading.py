@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UserError, did_you_mean
-from llmkit.tasks.base import BadRow, NoLabel, Placed, Task
+from llmkit.tasks.base import BadRow, NoColumn, NoLabel, Placed, Task
 from llmkit.tasks.reading import DEMO, rows_of
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def examples_of(
     ambiguous: list[bool] = []
     places: dict[str, str] = {}
     problems: list[str] = []
-    read = without_label = 0
+    kinds: Counter[type[BadRow]] = Counter()
+    read = 0
     for read, (place, row) in enumerate(rows, start=1):
         try:
             if isinstance(row, BadRow):
@@ -88,7 +90,7 @@ def examples_of(
             example_id = id_of(row, first + read - 1)
         except BadRow as problem:
             problems.append(f"{place}: {problem}")
-            without_label += isinstance(problem, NoLabel)
+            kinds[type(problem)] += 1
             continue
         if example_id in places:
             problems.append(f"{place}: id {example_id!r} is taken by {places[example_id]}")
@@ -98,11 +100,13 @@ def examples_of(
             columns[name].append(value)
         if place == DEMO:
             ambiguous.append(row["second_candidate"])
-    if without_label and without_label == read:
+    if problems and kinds[NoLabel] == read:
         raise UserError(
             f"no {task.item} of {where} has a label, so there is nothing to learn or to score: {problems[0]}",
             remedy="name another split or file; `llmkit predict` labels it",
         )
+    if problems and kinds[NoColumn] == read:
+        raise UserError(f"{problems[0]} (all rows of {where} are like this)", remedy="say which column to read")
     if problems:
         more = len(problems) - SHOWN
         shown = problems[:SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])

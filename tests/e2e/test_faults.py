@@ -1,0 +1,241 @@
+"""A process of several fails: the command ends soon, with that process's error and no other's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
+
+from llmkit.checkpoints import newest
+
+# What happens in processes whose rank is in FAULT_RANKS, at FAULT: `train` in the sixth step, `evaluate` in the second
+# batch of an evaluation. Python imports a module of this name when it starts.
+SITECUSTOMIZE = """
+import os, signal, time
+from pathlib import Path
+
+if os.environ.get("RANK") in os.environ["FAULT_RANKS"].split(","):
+    import torch, transformers
+    from llmkit.errors import UserError
+    from llmkit.models import BertForMaskedLM
+    from llmkit.training import Trainer
+
+    place, what, *limit = os.environ["FAULT"].split()
+    evaluated = 0
+
+    def fault():
+        Path(os.environ["FAULT_AT"]).write_text(str(time.time()))
+        if what == "user":
+            raise UserError("the data is gone", remedy="bring it back")
+        if what == "bug":
+            {}["nothing"]
+        os.kill(os.getpid(), getattr(signal, what))
+
+    late = Path(os.environ["FAULT_AT"])
+    step = Trainer.training_step
+
+    def training_step(self, *args, **kwargs):
+        if self.state.global_step == 5 and place == "train":
+            fault()
+        if self.state.global_step == 5 and place == "memory":
+            late.write_text(str(time.time()))
+        return step(self, *args, **kwargs)
+
+    Trainer.training_step = training_step
+
+    def limited(kind):
+        forward = kind.forward
+
+        def new(self, *args, **kwargs):
+            global evaluated
+            if place == "evaluate" and torch.is_inference_mode_enabled():
+                evaluated += 1
+                if evaluated == 2:
+                    fault()
+            if place == "memory" and torch.is_grad_enabled() and len(kwargs["input_ids"]) > int(what):
+                if not limit or late.exists():
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return forward(self, *args, **kwargs)
+
+        kind.forward = new
+
+    limited(BertForMaskedLM)
+    limited(transformers.BertForQuestionAnswering)
+"""
+# A block an evaluated batch, and four of them.
+SMALL = ["train.per_device_eval_batch_size=1", "train.max_steps=40", "train.save_steps=3"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("material")
+    run_command("tokenize", "-c", str(write_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
+    (folder / "fault").mkdir()
+    (folder / "fault" / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    return {"folder": folder, "questions": write_questions(folder)}
+
+
+Ended = tuple[int, str, float]
+
+
+@pytest.fixture
+def failing(base: dict[str, Any], tmp_path: Path) -> Callable[..., Ended]:
+    """Run a command in which a fault happens; returns its exit code, what it said, and the seconds since the fault."""
+
+    def run(fault: str, *arguments: str, ranks: str = "1", launcher: tuple[str, ...] = ("-m",)) -> Ended:
+        at = tmp_path / "at"
+        path = os.pathsep.join([str(base["folder"] / "fault"), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "FAULT": fault, "FAULT_RANKS": ranks, "FAULT_AT": str(at), "PYTHONPATH": path}
+        done = subprocess.run(
+            [sys.executable, *launcher, "llmkit", *arguments],
+            cwd=base["folder"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+        ended = time.time()
+        return done.returncode, done.stderr, ended - float(at.read_text()) if at.is_file() else 0.0
+
+    return run
+
+
+def check_told(what: str, err: str) -> None:
+    """An end is told once, and that of the process that failed."""
+    assert "gloo" not in err
+    assert "Connection" not in err
+    assert err.count("Traceback") == (1 if what == "bug" else 0), err
+    if what == "user":
+        assert err.count("error: the data is gone") == 1
+        assert "Bring it back." in err
+    elif what == "bug":
+        assert "process 1 of 2 failed:" in err
+        assert "KeyError: 'nothing'" in err
+    else:
+        assert f"error: process 1 of 2 (they are counted from 0) was killed by {what}" in err
+        assert ("because memory ran out" in err) is (what == "SIGKILL")
+
+
+CODES = {"user": 1, "bug": 1, "SIGKILL": 137, "SIGSEGV": 139}
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        ("train", "user"),
+        ("train", "SIGKILL"),
+        pytest.param("train", "bug", marks=slow),
+        pytest.param("train", "SIGSEGV", marks=slow),
+        pytest.param("evaluate", "user", marks=slow),
+        ("evaluate", "bug"),
+        pytest.param("evaluate", "SIGKILL", marks=slow),
+    ],
+)
+def test_a_process_that_fails_ends_the_run(place: str, what: str, failing: Callable[..., Ended]) -> None:
+    run = f"{place}-{what}"
+    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-o", run]
+    code, err, seconds = failing(f"{place} {what}", *arguments, "-n", "2")
+    assert code == CODES[what], err
+    check_told(what, err)
+    assert seconds < 60
+    if what.startswith("SIG"):
+        assert "go on with the same command and --resume" in err
+
+
+@slow
+@pytest.mark.parametrize("what", ["user", "bug", "SIGKILL"])
+def test_a_process_that_fails_ends_an_evaluation(
+    what: str, base: dict[str, Any], failing: Callable[..., Ended]
+) -> None:
+    if not (base["folder"] / "tuned").is_dir():
+        model = [f"model.config={SHAPE}", "model.tokenizer=shards/tokenizer", *base["questions"]]
+        run_command("finetune", "-r", "tiny/squad", *model, "train.max_steps=2", "-o", "tuned", cwd=base["folder"])
+    code, err, seconds = failing(f"evaluate {what}", "eval", "tuned", "--batch-size", "4", "-n", "2")
+    assert code == CODES[what], err
+    check_told(what, err)
+    assert seconds < 60
+    assert "--resume" not in err
+
+
+def test_an_error_of_all_processes_is_told_once(failing: Callable[..., Ended]) -> None:
+    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-o", "shared"]
+    code, err, _ = failing("train user", *arguments, "-n", "2", ranks="0,1")
+    assert code == 1
+    check_told("user", err)
+    assert "of 2 failed" not in err
+
+
+@slow
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_other_launchers_show_the_error(launcher: str, failing: Callable[..., Ended]) -> None:
+    start = {
+        "torchrun": ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"),
+        "accelerate": ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m"),
+    }
+    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-o", launcher]
+    code, err, seconds = failing("train user", *arguments, launcher=start[launcher])
+    assert code == 1
+    assert "error: the data is gone\nBring it back." in err
+    root = err.partition("Root Cause (first observed failure):")[2]
+    assert re.search(r"rank\s+: 1 ", root)
+    assert "the data is gone" in root
+    assert seconds < 60
+
+
+def test_ctrl_c_in_an_evaluation_of_two_processes(base: dict[str, Any], failing: Callable[..., Ended]) -> None:
+    """The signal reaches one of them; both leave."""
+    folder = base["folder"]
+    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-n", "2"]
+    run_command(*arguments, "-o", "whole", cwd=folder)
+    code, err, seconds = failing("evaluate SIGINT", *arguments, "-o", "stopped")
+    assert code == 130, err
+    assert err.count("stopped after step 20, which is saved; its evaluation is made when the run goes on") == 1
+    assert "Traceback" not in err
+    assert seconds < 60
+    checkpoint = newest(folder / "stopped" / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.name == "checkpoint-20"
+    resumed = run_command(*arguments, "-o", "stopped", "--resume", cwd=folder)
+    assert "step 20: " in resumed.stderr
+    assert weights(folder / "stopped") == weights(folder / "whole")
+    scores = [json.loads((folder / run / "metrics.json").read_text()) for run in ("stopped", "whole")]
+    assert scores[0] == scores[1]
+
+
+def test_processes_agree_on_pieces_that_fit(base: dict[str, Any], failing: Callable[..., Ended]) -> None:
+    """One of two has less memory."""
+    folder = base["folder"]
+    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-n", "2"]
+    code, err, _ = failing("memory 4", *arguments, "-o", "fitted", "--auto-batch")
+    assert code == 0, err
+    assert err.count("--auto-batch: 16 × 1 examples (1 in evaluations) do not fit into memory, 4 × 4 examples") == 1
+    assert "steps of 32 examples (4 × 4 accumulated × 2 processes)" in err
+    given = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=4"]
+    run_command(*arguments, *given, "-o", "given", cwd=folder)
+    assert weights(folder / "fitted") == weights(folder / "given")
+
+
+@slow
+def test_processes_whose_memory_runs_out_later_are_started_again(
+    base: dict[str, Any], failing: Callable[..., Ended], tmp_path: Path
+) -> None:
+    folder = base["folder"]
+    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-n", "2", "-o", "later", "--auto-batch"]
+    code, err, _ = failing("memory 8 late", *arguments)
+    assert code == 0, err
+    assert err.count("warning: out of memory") == 1
+    assert "error" not in err
+    assert err.count("resuming from") == 1
+    train = yaml.safe_load((folder / "later" / "recipe.yaml").read_text())["train"]
+    assert (train["per_device_train_batch_size"], train["gradient_accumulation_steps"]) == (8, 2)
