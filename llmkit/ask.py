@@ -1,23 +1,31 @@
-"""`llmkit ask`: a question and a passage in, the answer and its place out."""
+"""`llmkit ask`: a question and a passage, or folders of them, in; answers and their places out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from llmkit.console import result, table
+import numpy as np
+
+from llmkit.console import count, result, say, table
 from llmkit.errors import UserError
-from llmkit.evaluate import BATCH_SIZE, data_section
+from llmkit.evaluate import data_section
 from llmkit.files import read_text
-from llmkit.inference import outputs_of
+from llmkit.inference import Course, Reader
 from llmkit.machine import choose, keep_memory, quiet
+from llmkit.passages import Passage, characters_of, passages_of, text_files
+from llmkit.processes import start_group
 from llmkit.rundir import RunDir
 from llmkit.task_models import trained
 from llmkit.tasks import task_named
-from llmkit.tasks.base import Prediction
+from llmkit.tasks.base import Candidate, Prediction
 
 ALTERNATIVES = 3
+ANSWERS = 5
 AROUND = 60  # characters of the passage shown on either side of an answer
+TOGETHER = 1_000_000  # characters of passages that are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,29 @@ class Answer:
     source: str
 
 
-def passage(text: str | None, file: Path | None) -> str:
+@dataclass(frozen=True)
+class Found:
+    """One answer among those of many files. Characters and the line, which is counted from 1, are those of its file.
+
+    `score` is the model's logit, `probability` its share among the candidates of all passages that hold an answer.
+    """
+
+    text: str
+    file: str
+    line: int
+    start: int
+    end: int
+    score: float
+    probability: float
+    before: str
+    after: str
+
+    def as_row(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def passage_of(text: str | None, file: Path | None) -> str:
     """The passage, given as text or as a file. Raises UserError."""
     if (text is None) == (file is None):
         raise UserError("a question needs one passage", remedy="give it either with -c TEXT or with -f FILE")
@@ -46,10 +76,46 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
 
     A run of squad_v2 abstains where its null score says so, at the threshold that its evaluation tuned.
     """
-    from datasets import Dataset
+    _check(question)
+    reader = _reader(model)
+    with Course("reading", len(context), "characters") as course:
+        (prediction,) = _predictions(reader, question, [context], course)
+    line = None if prediction.start is None else context.count("\n", 0, prediction.start) + 1
+    return Answer(prediction, line, source)
 
+
+def ask_all(model: str, question: str, places: Sequence[Path], wanted: int) -> list[Found]:
+    """The best answers in all text files of these places, no two at the same place, the likeliest first.
+
+    A run of squad_v2 abstains passage by passage, at its threshold; what it abstains from holds no answer. Raises
+    UserError.
+    """
+    _check(question)
+    files = text_files(places)
+    total = characters_of(files)
+    reader = _reader(model)
+    say(f"{len(files):,} files, {count(total)} characters: all of it is read")
+    best: list[Found] = []
+    everything = -np.inf  # the logarithm of the sum over all candidates
+    with Course("reading", total, "characters") as course:
+        for passages in _together(passages_of(files)):
+            predictions = _predictions(reader, question, [passage.text for passage in passages], course)
+            for passage, prediction in zip(passages, predictions, strict=True):
+                if prediction.text:
+                    scores = [candidate.score for candidate in prediction.candidates]
+                    everything = np.logaddexp(everything, np.logaddexp.reduce(scores))
+                    best += [_found(passage, candidate) for candidate in _apart(prediction.candidates)[:wanted]]
+            best = sorted(best, key=lambda found: -found.score)[:wanted]  # equals stay in the order of files
+    return [replace(found, probability=float(np.exp(found.score - everything))) for found in best]
+
+
+def _check(question: str) -> None:
     if not question.strip():
         raise UserError("the question is empty", remedy="ask something: -q QUESTION")
+
+
+def _reader(model: str) -> Reader:
+    """A model that answers questions. Raises UserError where it does not."""
     quiet()
     keep_memory()
     run = RunDir(Path(model))
@@ -62,13 +128,65 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
         )
     loaded, codec = trained(model, task)
     data = data_section(model, task, recipe.get("data", {}), "passage")
-    examples = Dataset.from_list([{"id": "question", "question": question, "context": context}])
-    features = task.encode(examples, codec, data, training=False)
-    outputs = outputs_of(loaded, task.head, features, codec, BATCH_SIZE, bf16=choose("auto").bf16)
-    assert outputs is not None
-    (prediction,) = task.decode(outputs, features, examples, codec, data, threshold=run.null_threshold())
-    line = None if prediction.start is None else context.count("\n", 0, prediction.start) + 1
-    return Answer(prediction, line, source)
+    loaded.to(start_group())
+    return Reader(loaded, task, codec, data, run.null_threshold(), choose("auto").bf16)
+
+
+def _predictions(reader: Reader, question: str, contexts: Sequence[str], course: Course) -> list[Prediction]:
+    from datasets import Dataset
+
+    rows = [{"id": "question", "question": question, "context": context} for context in contexts]
+    predictions = reader(Dataset.from_list(rows), course.part(sum(map(len, contexts))))
+    assert predictions is not None
+    return predictions
+
+
+def _together(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    found: list[Passage] = []
+    for passage in passages:
+        found.append(passage)
+        if sum(len(passage.text) for passage in found) >= TOGETHER:
+            yield found
+            found = []
+    if found:
+        yield found
+
+
+def _apart(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that share no character with a better one, which would be the same answer in other words."""
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        if not any(_places(candidate)[0] < _places(k)[1] and _places(k)[0] < _places(candidate)[1] for k in kept):
+            kept.append(candidate)
+    return kept
+
+
+def _places(candidate: Candidate) -> tuple[int, int]:
+    assert candidate.start is not None
+    assert candidate.end is not None
+    return candidate.start, candidate.end
+
+
+def _found(passage: Passage, candidate: Candidate) -> Found:
+    start, end = _places(candidate)
+    before, after = _surroundings(passage.text, start, end)
+    return Found(
+        text=candidate.text,
+        file=str(passage.file),
+        line=passage.line + passage.text.count("\n", 0, start) + 1,
+        start=passage.start + start,
+        end=passage.start + end,
+        score=candidate.score,
+        probability=0.0,  # until all candidates are known
+        before=before,
+        after=after,
+    )
+
+
+def _surroundings(context: str, start: int, end: int) -> tuple[str, str]:
+    """What stands before and after, on one line."""
+    before, after = context[max(0, start - AROUND) : start], context[end : end + AROUND]
+    return " ".join(before.split()), " ".join(after.split())
 
 
 def show(answer: Answer, context: str) -> None:
@@ -78,8 +196,7 @@ def show(answer: Answer, context: str) -> None:
         result(f"no answer in the passage  ({prediction.score:.0%} sure)")
     else:
         result(f"{prediction.text}  ({prediction.score:.0%})")
-        before = " ".join(context[max(0, prediction.start - AROUND) : prediction.start].split())
-        after = " ".join(context[prediction.end : prediction.end + AROUND].split())
+        before, after = _surroundings(context, prediction.start, prediction.end)
         result(f"  {answer.source}, line {answer.line}, characters {prediction.start} to {prediction.end}:")
         result(f"  … {before} [{prediction.text}] {after} …")
     others = [c for c in prediction.candidates if c.start != prediction.start or c.end != prediction.end]
@@ -88,3 +205,14 @@ def show(answer: Answer, context: str) -> None:
             [f"{c.probability:.0%}", " ".join(c.text.split()), f"{c.start} to {c.end}"] for c in others[:ALTERNATIVES]
         ]
         table([">share", "other candidates", "characters"], rows)
+
+
+def show_all(answers: Sequence[Found]) -> None:
+    """Answers with their places and surroundings, on stdout."""
+    if not answers:
+        result("no answer in these files")
+    for found in answers:
+        text = " ".join(found.text.split())
+        result(f"{text}  ({found.probability:.0%})")
+        result(f"  {found.file}, line {found.line}, characters {found.start} to {found.end}:")
+        result(f"  … {found.before} [{text}] {found.after} …")

@@ -15,8 +15,8 @@ from llmkit.cli_options import (
     AutoBatch,
     BatchSize,
     Data,
+    DataOverrides,
     DryRun,
-    Model,
     Output,
     Overrides,
     Processes,
@@ -27,6 +27,7 @@ from llmkit.cli_options import (
 )
 from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
+from llmkit.cli_use import ask, predict
 from llmkit.errors import UserError
 
 app = typer.Typer(
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help is three times faster: rich and its Markdown are not imported
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="From raw text to a working BERT-class model: tokenize, pretrain, fine-tune, evaluate, ask.\n\n"
+    help="From raw text to a working BERT-class model: tokenize, pretrain, fine-tune, evaluate, predict, ask.\n\n"
     "Start with `llmkit demo`: the whole flow on embedded data, offline, in minutes.",
 )
 app.add_typer(recipes_app, name="recipes")
@@ -190,10 +191,7 @@ def evaluate(
     model: Annotated[
         str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="How data is read: `data.label_column=stars`."),
-    ] = None,
+    overrides: DataOverrides = None,
     task: TaskName = None,
     data: Data = None,
     split: Split = "validation",
@@ -247,32 +245,7 @@ def evaluate(
     _go(processes, run)
 
 
-@app.command()
-def ask(
-    model: Model,
-    question: Annotated[str, typer.Option("-q", "--question", help="The question.")],
-    context: Annotated[str | None, typer.Option("-c", "--context", help="The passage.")] = None,
-    file: Annotated[Path | None, typer.Option("-f", "--file", help="A text file with the passage.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """A question and a passage → the answer and its place.
-
-    \b
-    Example:
-      llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."
-    """
-    from llmkit import ask as story
-    from llmkit.console import print_json
-
-    text = story.passage(context, file)
-    answer = story.ask(model, question, text, str(file) if file else "the passage")
-    if as_json:
-        print_json({**answer.prediction.as_row(), "line": answer.line})
-    else:
-        story.show(answer, text)
-
-
-for command in (export, push, verify, tasks, doctor):
+for command in (predict, ask, export, push, verify, tasks, doctor):
     app.command()(command)
 
 
@@ -310,7 +283,11 @@ def main() -> None:
         if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
             from llmkit.ends import end
 
-            end(130, ["stopped"], "a run that has a checkpoint goes on with --resume, tokenizing from its last shard")
+            end(
+                130,
+                ["stopped"],
+                "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command",
+            )
         raise
     except Exception as error:
         from llmkit.ends import end_for

@@ -55,3 +55,7 @@ TaskName = Annotated[
 ]
 Data = Annotated[str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")]
 Split = Annotated[str, typer.Option("--split", help="Which split of the data.")]
+DataOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="How data is read: `data.label_column=stars`."),
+]

@@ -14,7 +14,7 @@ from llmkit.errors import UserError
 from llmkit.features import features_of
 from llmkit.files import parse_json, read_text
 from llmkit.finetune_recipe import DataSection, data_class
-from llmkit.inference import TaskEvaluation
+from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import describe, positions_of
 from llmkit.out_of_memory import OutOfMemory
@@ -25,8 +25,6 @@ from llmkit.task_models import check_labels, check_tags, trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction, Task
 from llmkit.tasks.loading import load_examples
-
-BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import torch
 from llmkit.cache import built_once
 from llmkit.console import say, table, warn
 from llmkit.errors import UserError
-from llmkit.evaluate import BATCH_SIZE, Settings, check_output, settings_of
+from llmkit.evaluate import Settings, check_output, settings_of
 from llmkit.features import features_of
-from llmkit.inference import TaskEvaluation
+from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.machine import keep_memory, quiet
 from llmkit.models import config_of, describe
 from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx

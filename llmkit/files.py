@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: damaged behind line {number}: {error}", remedy="fetch the file again") from None
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}", remedy="check the path") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", remedy="give a file that can be read") from None
 
@@ -98,6 +100,11 @@ def libraries_writing(what: str, folder: Path, *, remedy: str) -> Iterator[None]
             raise
         shutil.rmtree(folder, ignore_errors=True)
         raise UserError(f"{what} cannot be written: {error}", remedy=remedy) from error
+
+
+def to_json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A JSON document a line, Unicode as it is."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def to_json(value: Any) -> str:

@@ -1,12 +1,13 @@
 """A model over features: outputs in their order, on any number of processes, and the scores they make.
 
-Fine-tuning, `eval` and `ask` all go through here, so a score is the same number wherever it appears.
+Fine-tuning, `eval`, `predict` and `ask` all go through here, so a score is the same number wherever it appears.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +25,21 @@ from llmkit.tasks.base import Codec, Outputs, Prediction, Task
 if TYPE_CHECKING:
     from datasets import Dataset
 
+BATCH_SIZE = 32  # features, where no recipe says it
+
+# Told after every batch of this process: the tokens that are done, and those that there are for it to do.
+Advance = Callable[[int, int], None]
+
 
 def outputs_of(
-    model: PreTrainedModel, head: Head, features: Dataset, codec: Codec, batch_size: int, *, bf16: bool
+    model: PreTrainedModel,
+    head: Head,
+    features: Dataset,
+    codec: Codec,
+    batch_size: int,
+    *,
+    bf16: bool,
+    advance: Advance,
 ) -> list[Outputs] | None:
     """What a model's head says of every feature; None except on the first process.
 
@@ -41,31 +54,26 @@ def outputs_of(
     )
     device = model.device
     model.eval()
-    began, done, tokens = time.monotonic(), 0, 0
-    share = lengths.sum() / world_size()  # tokens of this process
+    done, share = 0, max(1, int(lengths.sum()) // world_size())
 
-    with Progress("evaluating") as progress:
+    def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> list[Outputs]:
+        nonlocal done
+        rows = inputs[numbers]
+        columns = list(rows)
+        batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
+        with (
+            evaluating(*batch["input_ids"].shape),
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+        ):
+            found = HEADS[head].outputs(
+                model, {name: tensor.to(device) for name, tensor in batch.items()}, lengths[numbers].tolist()
+            )
+        done += int(lengths[numbers].sum())
+        advance(min(done, share), share)
+        return found
 
-        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> list[Outputs]:
-            nonlocal done, tokens
-            rows = inputs[numbers]
-            columns = list(rows)
-            batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
-            with (
-                evaluating(*batch["input_ids"].shape),
-                torch.inference_mode(),
-                torch.autocast(device.type, torch.bfloat16, enabled=bf16),
-            ):
-                found = HEADS[head].outputs(
-                    model, {name: tensor.to(device) for name, tensor in batch.items()}, lengths[numbers].tolist()
-                )
-            done, tokens = done + len(numbers), tokens + int(lengths[numbers].sum())
-            seconds = time.monotonic() - began
-            left = max(0.0, (share - tokens) * seconds / tokens)  # by tokens: the long windows come first
-            progress({"": f"{done:,} of {len(order):,}", "tokens/s": count(tokens / seconds), "left": duration(left)})
-            return found
-
-        results = sharded(batches, work)
+    results = sharded(batches, work)
     if results is None:
         return None
     outputs: list[Outputs] = [{}] * len(order)
@@ -73,6 +81,69 @@ def outputs_of(
         for number, output in zip(numbers, batch_outputs, strict=True):
             outputs[number] = output
     return outputs
+
+
+class Course:
+    """How far a job is that goes through a model in parts, as a line: `evaluating  96 of 500 features  tokens/s …`.
+
+    `total`, and `done` where a part of it was done before, count what the job is made of, its `units`.
+    """
+
+    def __init__(self, name: str, total: int, units: str, done: int = 0) -> None:
+        self._progress, self._total, self._units = Progress(name), total, units
+        self._before = self._done = done
+        self._tokens, self._began = 0, time.monotonic()
+
+    def __enter__(self) -> Course:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.__exit__()
+
+    def part(self, size: int) -> Advance:
+        """Begin with the next part, of `size` units; what it returns is told how far it is."""
+        start, tokens_before = self._done, self._tokens
+        self._done += size
+
+        def advance(tokens: int, share: int) -> None:
+            # By tokens, not by units: the longest come first.
+            done = start + size * tokens / share
+            self._tokens = tokens_before + tokens
+            seconds = time.monotonic() - self._began
+            left = seconds * (self._total - done) / (done - self._before)
+            self._progress(
+                {
+                    "": f"{int(done):,} of {self._total:,} {self._units}",
+                    "tokens/s": count(self._tokens / seconds),
+                    "left": duration(max(0.0, left)),
+                }
+            )
+
+        return advance
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model that does a task, and what it needs to answer examples as they come."""
+
+    model: PreTrainedModel
+    task: Task[Any]
+    codec: Codec
+    data: DataSection
+    threshold: float | None
+    bf16: bool
+    batch_size: int = BATCH_SIZE
+
+    def __call__(self, examples: Dataset, advance: Advance) -> list[Prediction] | None:
+        """One prediction an example; None except on the first process. Raises UserError for what cannot be encoded."""
+        features = self.task.encode(examples, self.codec, self.data, training=False)
+        outputs = outputs_of(
+            self.model, self.task.head, features, self.codec, self.batch_size, bf16=self.bf16, advance=advance
+        )
+        if outputs is None:
+            return None
+        return self.task.decode(outputs, features, examples, self.codec, self.data, threshold=self.threshold)
 
 
 class TaskEvaluation:
@@ -99,7 +170,17 @@ class TaskEvaluation:
 
     def outputs(self, model: PreTrainedModel) -> list[Outputs] | None:
         """What the model says of every feature; None except on the first process."""
-        return outputs_of(model, self._task.head, self._features, self._codec, self._batch_size, bf16=self._bf16)
+        size = len(self._features)
+        with Course("evaluating", size, "features") as course:
+            return outputs_of(
+                model,
+                self._task.head,
+                self._features,
+                self._codec,
+                self._batch_size,
+                bf16=self._bf16,
+                advance=course.part(size),
+            )
 
     def __call__(self, model: PreTrainedModel, threshold: float | None = None) -> dict[str, Any]:
         """The task's scores of a model, in percent."""

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from llmkit.errors import UserError, differences
-from llmkit.files import to_json, write_whole
+from llmkit.files import to_json, to_json_lines, write_whole
 from llmkit.finetune_recipe import FinetuneRecipe
 from llmkit.processes import rank
 from llmkit.recipe import PretrainRecipe, TrainSection
@@ -94,7 +94,7 @@ class RunDir:
 
     def write_jsonl(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """One of the run's files, whole, a JSON document a line."""
-        self.write_text(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        self.write_text(name, to_json_lines(rows))
 
     def log(self, record: Mapping[str, Any]) -> None:
         """One more line of log.jsonl."""

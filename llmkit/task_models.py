@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from llmkit.console import warn
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint
 from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
 from llmkit.errors import UserError
 from llmkit.finetune_recipe import FinetuneRecipe, TextRecipe
@@ -92,3 +94,16 @@ def check_tags(name: str, codec: Codec, examples: Dataset) -> None:
 def _counted(labels: tuple[str, ...]) -> str:
     shown = ", ".join(labels[:SHOWN]) + (", …" if len(labels) > SHOWN else "")
     return f"{len(labels)} label{'s' if len(labels) != 1 else ''} ({shown})"
+
+
+def model_fingerprint(model: PreTrainedModel, codec: Codec) -> str:
+    """Hash of all that decides what a model says of a text: weights, configuration, vocabularies, labels."""
+    import torch
+
+    settings = [model.config.to_dict(), model.generation_config.to_dict() if model.can_generate() else None]
+    words = [tokenizer_fingerprint(codec.tokenizer), tokenizer_fingerprint(codec.target_tokenizer), *codec.labels]
+    found = hashlib.sha256(json.dumps([settings, words], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:20]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
+
+from llmkit import ask as story
+from llmkit import passages
+from llmkit.inference import Reader
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -130,6 +135,122 @@ def test_a_passage_of_characters_that_no_token_holds(material: Path, llmkit: Com
     assert (code, out) == (0, "no answer in the passage  (0% sure)\n"), err
 
 
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """A folder with answers in three files, the best one last, and with files that are not read."""
+    folder = tmp_path / "notes"
+    (folder / "more" / "deep").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    texts = {
+        "b.txt": "a b\na y b",
+        "a.md": "\ufeffa\nb y\n\nb x a",
+        "more/deep/c.TXT": LONG,
+        "more/blank.txt": " \n",
+        "more/none.txt": "a b a",
+        ".hidden/d.txt": "x x x",
+        "more/.e.txt": "x x x",
+        "f.rst": "x x x",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def answers(llmkit: Command, *arguments: str | Path) -> list[dict[str, Any]]:
+    code, out, err = llmkit("ask", *map(str, arguments), "--json")
+    assert code == 0, err
+    document: list[dict[str, Any]] = json.loads(out)
+    return document
+
+
+def test_a_folder_of_files(material: Path, llmkit: Command, notes: Path) -> None:
+    found = answers(llmkit, material / "run", "-q", "a?", "-f", "notes")
+    places = [(answer["text"], Path(answer["file"]).name, answer["line"], answer["start"]) for answer in found[:4]]
+    # The logit of x is above that of y, in whatever file; equals are in the order of files.
+    assert places == [
+        ("x", "a.md", 4, 9),
+        ("x", "c.TXT", 3, LONG.index("x")),
+        ("y", "a.md", 2, 4),
+        ("y", "b.txt", 2, 6),
+    ]
+    assert len(found) == 5
+    for answer in found:
+        text = Path(answer["file"]).read_text(encoding="utf-8-sig")
+        assert text[answer["start"] : answer["end"]] == answer["text"]
+        assert text.count("\n", 0, answer["start"]) + 1 == answer["line"]
+        assert " ".join(text[answer["end"] :].split()).startswith(answer["after"][:20])
+    assert found[0]["before"] == "a b y b"
+    assert found[0]["probability"] == pytest.approx(found[1]["probability"])
+    assert sum(answer["probability"] for answer in found) < 1
+    # All candidates of all files: those of one more file take their share.
+    fewer = answers(llmkit, material / "run", "-q", "a?", "-f", notes / "a.md", "-f", notes / "b.txt", "--answers", "1")
+    assert [(answer["text"], answer["start"]) for answer in fewer] == [("x", 9)]
+    assert fewer[0]["probability"] > found[0]["probability"]
+    assert answers(llmkit, material / "run", "-q", "a?", "-f", "notes", "-f", notes / "a.md") == found, "each file once"
+
+
+def test_a_folder_of_files_for_people(material: Path, llmkit: Command, notes: Path) -> None:
+    code, out, err = llmkit("ask", str(material / "run"), "-q", "a?", "-f", "notes", "--answers", "2")
+    assert code == 0, err
+    first, second, third, *rest = out.splitlines()
+    assert first.startswith("x  (")
+    assert second == "  notes/a.md, line 4, characters 9 to 10:"
+    assert third == "  … a b y b [x] a …"
+    assert len(rest) == 3
+    assert "5 files, 352 characters: all of it is read" in err
+
+
+def test_no_two_answers_share_a_character(material: Path, llmkit: Command, tmp_path: Path) -> None:
+    """Spans of up to three tokens around x are the same answer in other words."""
+    recipe = {"name": "x", "task": "squad", "data": {"path": "demo", "max_length": 40, "doc_stride": 10}}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text(
+        json.dumps({**recipe, "data": {**recipe["data"], "max_answer_length": 3}})
+    )
+    (tmp_path / "run" / "model").symlink_to(material / "run" / "model")
+    (tmp_path / "one.txt").write_text("a b x a b a b y a")
+    (tmp_path / "two.txt").write_text("b a b")
+    found = answers(llmkit, "run", "-q", "a?", "-f", "one.txt", "-f", "two.txt", "--answers", "20")
+    spans = sorted((answer["file"], answer["start"], answer["end"]) for answer in found)
+    assert all(a[0] != b[0] or a[2] <= b[1] for a, b in pairwise(spans))
+    assert (found[0]["text"], found[0]["start"]) == ("x", 4)
+
+
+def test_a_long_file_goes_through_in_parts(
+    material: Path, llmkit: Command, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same places; few passages are in memory at a time."""
+    whole = answers(llmkit, material / "run", "-q", "a?", "-f", "notes", "--answers", "4")
+    monkeypatch.setattr(passages, "PART", 100)
+    monkeypatch.setattr(story, "TOGETHER", 150)
+    sizes: list[int] = []
+    answer = Reader.__call__
+
+    def counted(self: Reader, examples: Any, advance: Any) -> Any:
+        sizes.append(sum(map(len, examples["context"])))
+        return answer(self, examples, advance)
+
+    monkeypatch.setattr(Reader, "__call__", counted)
+    parts = answers(llmkit, material / "run", "-q", "a?", "-f", "notes", "--answers", "4")
+    assert [without_shares(answer) for answer in parts] == [without_shares(answer) for answer in whole]
+    assert max(sizes) < 250
+    assert len(sizes) > 1
+
+
+def without_shares(answer: dict[str, Any]) -> dict[str, Any]:
+    """What parts do not change: each has candidates and surroundings of its own."""
+    return {key: answer[key] for key in ("text", "file", "line", "start", "end")}
+
+
+def test_a_model_may_abstain_from_some_files(material: Path, llmkit: Command, notes: Path) -> None:
+    assert answers(llmkit, material / "unsure", "-q", "a?", "-f", "notes") == []
+    code, out, _ = llmkit("ask", str(material / "unsure"), "-q", "a?", "-f", "notes")
+    assert (code, out) == (0, "no answer in these files\n")
+    # Sure of x, and less than sure of y: no answer comes from a file that has neither.
+    found = answers(llmkit, material / "sure", "-q", "a?", "-f", "notes", "--answers", "50")
+    assert {Path(answer["file"]).name for answer in found} == {"a.md", "b.txt", "c.TXT"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -138,7 +259,13 @@ def test_a_passage_of_characters_that_no_token_holds(material: Path, llmkit: Com
         (["-q", "a?", "-c", " \n"], "the passage is empty"),
         (["-q", "a?", "-f", "empty.txt"], "the passage in empty.txt is empty"),
         (["-q", "a?", "-f", "none.txt"], "no such file: none.txt"),
-        (["-q", "a?", "-f", "folder"], "folder cannot be read"),
+        (["-q", "a?", "-f", "folder"], "folder holds no text to read (.txt, .md)"),
+        (["-q", "a?", "-f", "good.txt", "-f", "none.txt"], "no such file: none.txt"),
+        (["-q", "a?", "-f", "empty.txt", "-f", "empty.md"], "all files are empty"),
+        (["-q", "a?", "-f", "latin.txt", "-f", "good.txt"], "latin.txt: not UTF-8 text (byte 1)"),
+        (["-q", " ", "-f", "good.txt", "-f", "empty.txt"], "the question is empty"),
+        (["-q", "a?", "-f", "good.txt", "-f", "empty.txt", "-c", "a"], "either with -c TEXT or with -f FILE"),
+        (["-q", "a?", "-f", "good.txt", "--answers", "3"], "--answers has no effect on one passage"),
         (["-q", "a?", "-f", "latin.txt"], "latin.txt: not UTF-8 text (byte 1)"),
         (["-q", "\t", "-c", "a"], "the question is empty"),
         (["-q", "a " * 60, "-c", "a"], "its question takes 60 tokens, which leaves 0 of max_length 40"),
@@ -149,6 +276,7 @@ def test_what_can_be_wrong(
 ) -> None:
     (tmp_path / "good.txt").write_text("a x")
     (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "empty.md").write_text("")
     (tmp_path / "latin.txt").write_bytes(b"x\xe9")
     (tmp_path / "folder").mkdir()
     code, out, err = llmkit("ask", str(material / "run"), *arguments)

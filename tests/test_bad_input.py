@@ -118,7 +118,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, content in nested.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    for name in ("binary.txt", "binary.jsonl", "binary.json", "binary.yaml"):
+    (folder / "uneven.csv").write_text("context,question\nx,who?\nx,who?,when?\n")
+    for name in ("binary.txt", "binary.jsonl", "binary.json", "binary.yaml", "binary.csv"):
         (folder / name).write_bytes(b"good\n\xff\xfe")
     (folder / "empty.txt").touch()
     (folder / "table.csv").write_text("text\nx\n")
@@ -174,6 +175,7 @@ TAG = ["finetune", "-r", "tiny/ner", "model.pretrained=encoder", "data.validatio
 PAGES = ["finetune", "-r", "tiny/natural_questions", "model.pretrained=encoder", *WINDOWS]
 SCORE = ["eval", "answerer", "--task", "squad", "--data"]
 ASK = ["ask", "answerer", "-q"]
+PREDICT = ["predict", "answerer", "--task", "squad", "-o", "p.jsonl"]
 LABEL = ["finetune", "-r", "tiny/classification", "model.pretrained=encoder", "data.validation=labels.jsonl"]
 
 CASES: dict[str, tuple[list[str], list[str]]] = {
@@ -383,7 +385,29 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "predictions to a folder": (["eval", "--predictions", "strangers.json", "--task", "squad", "--data", "good.jsonl", "-o", "x"], ["-o has no effect beside --predictions"]),
     "predictions and model": ([*SCORE, "good.jsonl", "--predictions", "strangers.json"], ["one thing is scored at a time"]),
     "passage bytes": ([*ASK, "who?", "-f", "binary.txt"], ["binary.txt: not UTF-8 text (byte 5)"]),
-    "passage folder": ([*ASK, "who?", "-f", "nothing"], ["nothing cannot be read: Is a directory"]),
+    "passage folder": ([*ASK, "who?", "-f", "two"], ["two holds no text to read (.txt, .md)"]),
+    "passages bytes": ([*ASK, "who?", "-f", ".", "-f", "one.txt"], ["binary.txt: not UTF-8 text (byte 5)"]),
+    "passages missing": ([*ASK, "who?", "-f", "one.txt", "-f", "none.txt"], ["no such file: none.txt"]),
+    "passages empty": ([*ASK, "who?", "-f", "empty.txt", "-f", "empty.txt"], ["all files are empty"]),
+    "passages and context": ([*ASK, "who?", "-f", "one.txt", "-f", "two", "-c", "x"], ["either with -c TEXT or with -f FILE"]),
+    "answers of one": ([*ASK, "who?", "-f", "one.txt", "--answers", "2"], ["--answers has no effect on one passage"]),
+    # Rows to predict.
+    "rows not there": ([*PREDICT, "none.jsonl"], ["none.jsonl is not there", "Give a file of rows"]),
+    "rows of a folder": ([*PREDICT, "two"], ["two is a folder"]),
+    "rows empty": ([*PREDICT, "empty.jsonl"], ["empty.jsonl holds no question"]),
+    "rows twice": ([*PREDICT, "twice.jsonl"], ["twice.jsonl:2: id 'q1' is taken by twice.jsonl:1"]),
+    "rows column": ([*PREDICT, "column.jsonl"], ["column.jsonl:1: no 'context' (did you mean contxt?)"]),
+    "rows question": ([*PREDICT, "empty-question.jsonl"], ["empty-question.jsonl:2: 'question' is empty or not text"]),
+    "rows list": ([*PREDICT, "list.jsonl"], ["list.jsonl:1: expected an object"]),
+    "rows nested": ([*PREDICT, "odd-qas.json"], ["odd-qas.json: data[0].paragraphs[0].qas[0]: expected an object"]),
+    "rows bytes": ([*PREDICT, "binary.csv"], ["binary.csv:2: not UTF-8 text (byte 0 of the line)"]),
+    "rows fields": ([*PREDICT, "uneven.csv"], ["uneven.csv:3: another number of fields than the first line has names"]),
+    "rows parquet": ([*PREDICT, "odd.parquet"], ["odd.parquet: not readable as parquet"]),
+    "predictions there": (["predict", "answerer", "good.jsonl", "--task", "squad", "-o", "twice.jsonl"], ["twice.jsonl is there already"]),
+    "predictions named": (["predict", "answerer", "good.jsonl", "--task", "squad", "-o", "p.json"], ["p.json is to hold a JSON document a line", "-o p.jsonl"]),
+    "predictions below a file": (["predict", "answerer", "good.jsonl", "--task", "squad", "-o", "one.txt/p.jsonl"], ["one.txt/p.jsonl cannot be written"]),
+    "predict without task": (["predict", "answerer", "good.jsonl", "-o", "p.jsonl"], ["does not say what task", "--task squad"]),
+    "predict with another head": (["predict", "encoder", "good.jsonl", "--task", "squad", "-o", "p.jsonl"], ["encoder has no question-answering head"]),
     "passage for another model": (["ask", "encoder", "-q", "who?", "-c", "x"], ["encoder has no question-answering head"]),
     "packing of a task": (["verify", "packing", "-r", "tiny/squad"], ["packing is a matter of pretraining"]),
     # Tags and pages.

@@ -224,7 +224,7 @@ def test_a_model_that_torch_cannot_export(tmp_path: Path) -> None:
         def forward(self, input_ids: torch.Tensor, **inputs: torch.Tensor) -> Any:
             return super().forward(input_ids[: int(input_ids.max())], **inputs)  # as many rows as the data says
 
-    with pytest.raises(UserError, match="torch cannot export a Reading: ."):
+    with pytest.raises(UserError, match="torch cannot export a Reading: "):
         onnx_model.write_onnx(Reading(BertConfig(**SHAPE)), bert_tokenizer(), tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).parent.parent / "llmkit"
 # From the command line down. A module imports from its own row or from one below; the longest prefix counts.
 LAYERS = (
     "__main__",
-    "cli cli_checks cli_recipes cli_options cli_publish cli_export",
-    "tokenize pretrain finetune evaluate ask verify doctor demo.command push export",
+    "cli cli_use cli_checks cli_recipes cli_options cli_publish cli_export",
+    "tokenize pretrain finetune evaluate predict ask verify doctor demo.command push export",
     "tasks corpus models task_models encoder_decoder heads packed_attention checkpoints stopping training report "
-    "throughput estimate inference features batching pace model_card card_usage card_facts training_arguments "
-    "auto_batch onnx_model",
-    "recipe finetune_recipe recipe_reading rundir cache hub processes machine console files errors metrics demo "
-    "__init__ hub_writing shareable launch ends out_of_memory",
+    "throughput estimate inference features passages batching pace model_card card_usage card_facts "
+    "training_arguments auto_batch onnx_model",
+    "recipe finetune_recipe recipe_reading rundir cache hub processes machine console files partial_file errors "
+    "metrics demo __init__ hub_writing shareable launch ends out_of_memory",
 )
 ROWS = {f"llmkit.{name}": row for row, names in enumerate(LAYERS) for name in names.split()}
 LINES = 330  # a longer file is telling two stories

@@ -2,7 +2,7 @@
 
 An example, in its canonical columns; labels are text there, and numbers in features and models only:
 
-    {"id": "train-3", "text": "the ship sails.", "pair": None, "label": "acceptable"}
+    {"id": "3", "text": "the ship sails.", "pair": None, "label": "acceptable"}
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,14 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
         # A file that is named stands for all parts of its split.
         parts = (split,) if data.path is None or Path(data.path).is_file() else task.splits(split)
         loaded = [
-            examples_of(task, rows_of(data, split, part, task.columns), data, part, labelled=True) for part in parts
+            examples_of(
+                task,
+                expanded(task, rows_of(data, split, part, task.columns)),
+                data,
+                f"the {part} split",
+                labelled=True,
+            )
+            for part in parts
         ]
         if len(parts) > 1:
             loaded = [_as_part(rows, part) for rows, part in zip(loaded, parts, strict=True)]
@@ -42,17 +49,26 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
 
 def _as_part(examples: Dataset, part: str) -> Dataset:
     """Examples that say what part they are of; their ids, which each part counts anew, do too."""
-    ids = [example_id if example_id.startswith(f"{part}-") else f"{part}-{example_id}" for example_id in examples["id"]]
+    ids = [f"{part}-{example_id}" for example_id in examples["id"]]
     kind = examples.features["id"]
     return examples.remove_columns("id").add_column("id", ids, feature=kind).add_column("part", [part] * len(examples))
 
 
-def examples_of(
-    task: Task[Any], rows: Iterable[Placed], data: DataSection, split: str, *, labelled: bool, first: int = 0
-) -> Dataset:
-    """Rows as the task's examples. Raises UserError with the first few problems and the number of all.
+def expanded(task: Task[Any], rows: Iterable[Placed]) -> Iterator[Placed]:
+    """The rows inside rows, where files nest them. In place of one that is not nested as it should be, its BadRow."""
+    for place, row in rows:
+        try:
+            yield from task.expand(place, row)
+        except BadRow as problem:
+            yield place, problem
 
-    An id that a row does not have is made of `split` and its number, counted from `first`.
+
+def examples_of(
+    task: Task[Any], rows: Iterable[Placed], data: DataSection, where: str, *, labelled: bool, first: int = 0
+) -> Dataset:
+    """Rows, expanded, as the task's examples. Raises UserError with the first few problems and the number of all.
+
+    A row without an id gets its number, counted from `first`. `where` says in messages what holds the rows.
     """
     from datasets import Dataset, Features
 
@@ -62,57 +78,49 @@ def examples_of(
     places: dict[str, str] = {}
     problems: list[str] = []
     kinds: Counter[type[BadRow]] = Counter()
-    number = first
-    for outer, outer_row in rows:
-        for place, row in _expanded(task, outer, outer_row, problems):
-            try:
-                if not isinstance(row, Mapping):
-                    raise BadRow("expected an object")
-                example = task.example(row, data, labelled=labelled)
-                example_id = _id(row, f"{split}-{number}")
-            except BadRow as problem:
-                problems.append(f"{place}: {problem}")
-                kinds[type(problem)] += 1
+    read = 0
+    for read, (place, row) in enumerate(rows, start=1):
+        try:
+            if isinstance(row, BadRow):
+                problems.append(str(row))  # which names its place inside the row
                 continue
-            finally:
-                number += 1
-            if example_id in places:
-                problems.append(f"{place}: id {example_id!r} is taken by {places[example_id]}")
-                continue
-            places[example_id] = place
-            for name, value in {**example, "id": example_id}.items():
-                columns[name].append(value)
-            if place == DEMO:
-                ambiguous.append(row["second_candidate"])
-    if problems and kinds[NoLabel] == number - first:
+            if not isinstance(row, Mapping):
+                raise BadRow("expected an object")
+            example = task.example(row, data, labelled=labelled)
+            example_id = id_of(row, first + read - 1)
+        except BadRow as problem:
+            problems.append(f"{place}: {problem}")
+            kinds[type(problem)] += 1
+            continue
+        if example_id in places:
+            problems.append(f"{place}: id {example_id!r} is taken by {places[example_id]}")
+            continue
+        places[example_id] = place
+        for name, value in {**example, "id": example_id}.items():
+            columns[name].append(value)
+        if place == DEMO:
+            ambiguous.append(row["second_candidate"])
+    if problems and kinds[NoLabel] == read:
         raise UserError(
-            f"no {task.item} of the {split} split has a label, so there is nothing to learn or to score: {problems[0]}",
+            f"no {task.item} of {where} has a label, so there is nothing to learn or to score: {problems[0]}",
             remedy="name another split or file; `llmkit predict` labels it",
         )
-    if problems and kinds[NoColumn] == number - first:
-        raise UserError(
-            f"{problems[0]} (all rows of the {split} split are like this)", remedy="say which column to read"
-        )
+    if problems and kinds[NoColumn] == read:
+        raise UserError(f"{problems[0]} (all rows of {where} are like this)", remedy="say which column to read")
     if problems:
         more = len(problems) - SHOWN
-        shown = problems[:SHOWN] + ([f"… and {more} more like it in the {split} split"] if more > 0 else [])
+        shown = problems[:SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])
         raise UserError(*shown, remedy="correct or remove these rows")
     if not places:
-        raise UserError(f"the {split} split holds no {task.item}", remedy="check the file")
+        raise UserError(f"{where} holds no {task.item}", remedy="check the file")
     examples = Dataset.from_dict(columns, features=Features(schema))
     return examples.add_column("second_candidate", ambiguous) if ambiguous else examples
 
 
-def _expanded(task: Task[Any], place: str, row: Any, problems: list[str]) -> Iterable[Placed]:
-    try:
-        yield from task.expand(place, row)
-    except BadRow as problem:
-        problems.append(str(problem))
-
-
-def _id(row: Mapping[str, Any], otherwise: str) -> str:
+def id_of(row: Mapping[str, Any], number: int) -> str:
+    """A row's id, or its number where it has none. Raises BadRow."""
     value = row.get("id", row.get("idx"))
-    return checked_text(str(value), "id") if value is not None else otherwise
+    return checked_text(str(value), "id") if value is not None else str(number)
 
 
 def text_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,19 +133,22 @@ def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
 
 def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Placed]]:
     def rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+        csv.field_size_limit(2**31 - 1)  # a passage may be longer than the 131,072 characters that are the default
         # GLUE's own .tsv files quote nothing, and hold lone quotation marks.
         reader: csv.DictReader[str] = csv.DictReader(
-            StringIO(read_text(file), newline=""),
+            (line for _, line in text_lines(file)),
             delimiter=separator,
             quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
         )
-        for row in reader:
-            if None in list(row) or None in row.values():
-                raise UserError(
-                    f"{file}:{reader.line_num}: another number of fields than the first line has names",
-                    remedy="correct the line, or its quotation marks",
-                )
-            yield f"{file}:{reader.line_num}", row
+        try:
+            for row in reader:
+                if None in list(row) or None in row.values():
+                    raise csv.Error("another number of fields than the first line has names")
+                yield f"{file}:{reader.line_num}", row
+        except csv.Error as error:
+            raise UserError(
+                f"{file}:{reader.line_num}: {error}", remedy="correct the line, or its quotation marks"
+            ) from None
 
     return rows
 

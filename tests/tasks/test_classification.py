@@ -188,7 +188,7 @@ def test_files_of_every_form_and_columns_of_any_name(tmp_path: Path) -> None:
         data = LabelData(train=str(tmp_path / name), **columns)
         loaded.append(load_examples(OWN, data, ["train"])["train"].to_list())
     assert all(rows == loaded[0] for rows in loaded)
-    assert loaded[0][1] == {"id": "train-1", "text": "a storm", "pair": "", "label": "10"}
+    assert loaded[0][1] == {"id": "1", "text": "a storm", "pair": "", "label": "10"}
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_rows_of_every_form(tmp_path: Path) -> None:
     pairs.write_text(json.dumps({"translation": {"en": " A dog. ", "fr": "Un chien."}}) + "\n")
     data = TextData(train=str(pairs), target_column="fr")
     row = load_examples(task, data, ["train"])["train"][0]
-    assert (row["source"], row["target"], row["id"]) == ("A dog.", "Un chien.", "train-0")
+    assert (row["source"], row["target"], row["id"]) == ("A dog.", "Un chien.", "0")
     table = tmp_path / "pairs.tsv"
     table.write_text('en\tde\nA "dog.\tEin Hund.\n')
     assert load_examples(task, TextData(train=str(table)), ["train"])["train"][0]["source"] == 'A "dog.'

@@ -120,7 +120,7 @@ def test_ids_may_be_numbers_and_may_be_left_out(tmp_path: Path) -> None:
     assert [r["id"] for r in load(write(tmp_path, "n.json", [row(id=7), row(id=8)]))] == ["7", "8"]
     assert "id '7' is taken by" in problems(write(tmp_path, "twice.json", [row(id=7), row(id="7")]))
     rows = load(write(tmp_path, "none.json", [row(id=...), row(id=...)]))
-    assert [r["id"] for r in rows] == ["validation-0", "validation-1"]
+    assert [r["id"] for r in rows] == ["0", "1"]
 
 
 def test_parquet_of_other_makes(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""Commands that put a model to use: on rows, on questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmkit.cli_options import AsJson, BatchSize, DataOverrides, Model, Processes, TaskName
+from llmkit.errors import UserError
+
+
+def predict(
+    model: Model,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="A file of rows (.jsonl, .json, .csv, .tsv, .parquet) in the columns that the task reads, or `demo`. "
+            "Gold answers may be there; they are not looked at.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="The file of predictions, .jsonl: a line `{id, text, score, …}` a row."),
+    ],
+    overrides: DataOverrides = None,
+    task: TaskName = None,
+    batch_size: BatchSize = 32,
+    processes: Processes = None,
+) -> None:
+    """A model and a file of rows → a prediction for each.
+
+    All rows are checked first. Then they go through in chunks: the file may be larger than memory (a .json file is
+    read whole). Stopped or killed, the same command goes on after the last chunk, and OUTPUT appears when it is whole.
+
+    \b
+    Example:
+      llmkit predict runs/demo/squad demo -o answers.jsonl
+    """
+    from llmkit import predict as story
+    from llmkit.evaluate import settings_of
+    from llmkit.launch import run_in
+
+    settings = settings_of(model, task, source, overrides or ())
+    prepared = story.prepare(model, settings, source, output, batch_size)
+    run_in(processes, lambda: story.predict(prepared), on_signal="", one_a_gpu=True)
+
+
+def ask(
+    model: Model,
+    question: Annotated[str, typer.Option("-q", "--question", help="The question.")],
+    context: Annotated[str | None, typer.Option("-c", "--context", help="The passage.")] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="PATH",
+            help="A text file, or a folder: all .txt and .md files under it, hidden ones left out. Give it once each.",
+        ),
+    ] = None,
+    answers: Annotated[
+        int | None,
+        typer.Option("--answers", min=1, help="Answers to give from several files.", show_default="5"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A question and a passage, a file or folders of files → answers and their places.
+
+    All of the text is read, for every question: there is no index. It takes as long as `llmkit eval` on as much text.
+    From several files come the likeliest answers, with their share among the candidates in all files; a model that
+    was taught to abstain does so file by file.
+
+    \b
+    Examples:
+      llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."
+      llmkit ask runs/demo/squad -q "Who founded Ambury?" -f FOLDER -f FILE
+    """
+    from llmkit import ask as story
+    from llmkit.console import print_json
+
+    if context is None and files and (len(files) > 1 or files[0].is_dir()):
+        found = story.ask_all(model, question, files, answers or story.ANSWERS)
+        print_json([answer.as_row() for answer in found]) if as_json else story.show_all(found)
+        return
+    if answers is not None:
+        raise UserError("--answers has no effect on one passage", remedy="leave it out; --json has all candidates")
+    file = files[0] if files else None
+    text = story.passage_of(context, file)
+    answer = story.ask(model, question, text, str(file) if file else "the passage")
+    if as_json:
+        print_json({**answer.prediction.as_row(), "line": answer.line})
+    else:
+        story.show(answer, text)
