@@ -1,17 +1,27 @@
-"""Record what the official SQuAD scripts give on random answers, for tests/test_metrics.py to compare with.
+"""Record what official scorers give on random answers, for the tests of llmkit/metrics to compare with.
 
-    python tests/record_official_scores.py evaluate-v1.1.py evaluate-v2.0.py
+    python tests/record_official_scores.py squad evaluate-v1.1.py evaluate-v2.0.py
+    python tests/record_official_scores.py entities FOLDER_WITH_SEQEVAL
+    python tests/record_official_scores.py natural-questions nq_eval.py
 
-Run by hand, and only to change the recorded answers: the scripts are not part of this repository. The
-original scripts will do, and so will the two compute_score.py of the Hub's metrics squad and squad_v2; both
-give the same files, and a seed the same answers. Two files are written to tests/data:
+Run by hand, and only to change the recorded answers: the scorers are not part of this repository. A seed gives
+the same answers. Files are written to tests/data:
 
 official_squad_scores.jsonl.gz
     a line per pair: [prediction, golds, v1.1's [em, f1], v2.0's [em, f1]]; scores go from 0 to 1, and v1.1's
-    are null where there is no gold text
+    are null where there is no gold text. The original scripts will do, and so will the two compute_score.py of
+    the Hub's metrics squad and squad_v2; both give the same files
 official_squad_aggregates.json.gz
     a list of runs of a whole script over pairs[start:stop], pair i having the id "q<i>": its version, what it
     was given and what it printed
+official_entity_scores.jsonl.gz
+    a line per data set of a few sentences: scheme, references, predictions, and seqeval 1.2.2's report, which
+    goes from 0 to 1. The scheme is null in seqeval's default mode and BILOU in its strict mode. The folder is
+    one that `pip install --no-deps --target` made
+official_nq_scores.jsonl.gz
+    a line per data set: non_null (the flag short_non_null_threshold), predictions (a span, "yes", "no" or null),
+    scores, annotations (lists of spans, "yes" or "no"), and the metrics of short answers, which go from 0 to 1.
+    nq_eval.py needs its eval_utils.py beside it, and the packages absl-py and six
 """
 
 from __future__ import annotations
@@ -24,6 +34,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -199,14 +210,7 @@ def write_gz(path: Path, text: str) -> None:
     print(f"{path} ({path.stat().st_size / 1000:.0f} kB)")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("v1", type=Path, help="evaluate-v1.1.py")
-    parser.add_argument("v2", type=Path, help="evaluate-v2.0.py")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=DATA, help="folder for the two files (tests/data)")
-    options = parser.parse_args()
-
+def record_squad(options: argparse.Namespace) -> None:
     rng = random.Random(options.seed)
     v2 = load(options.v2)
     pairs = [random_pair(rng) for _ in range(PAIRS)]
@@ -235,10 +239,128 @@ def main() -> None:
         )
         runs.append(run)
 
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_gz(options.output / "official_squad_scores.jsonl.gz", text)
+    write_lines(options.output / "official_squad_scores.jsonl.gz", lines)
     write_gz(options.output / "official_squad_aggregates.json.gz", json.dumps(runs))
+
+
+def write_lines(path: Path, lines: list[Any]) -> None:
+    write_gz(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+TYPES = ["PER", "LOC", "ORG", "a-b", ""]
+
+
+def random_tags(rng: random.Random, letters: str, words: int) -> list[str]:
+    """Tags that mostly follow no scheme; the fewer the types, the longer the entities."""
+    types = rng.sample(TYPES, rng.choice([1, 1, 2, 3]))
+    tags = [rng.choice(letters) for _ in range(words)]
+    return [tag if tag == "O" or not (name := rng.choice(types)) else f"{tag}-{name}" for tag in tags]
+
+
+def bilou_tags(rng: random.Random, words: int) -> list[str]:
+    tags: list[str] = []
+    while len(tags) < words:
+        name, length = rng.choice(TYPES[:3]), rng.randint(1, 4)
+        inside = ["I"] * (length - 2)
+        entity = ["U"] if length == 1 else ["B", *inside, "L"]
+        tags += ["O"] * rng.randint(0, 2) + [f"{letter}-{name}" for letter in entity]
+    return tags
+
+
+def record_entities(options: argparse.Namespace) -> None:
+    sys.path.insert(0, str(options.folder))
+    from seqeval.metrics import classification_report
+    from seqeval.scheme import BILOU
+
+    warnings.simplefilter("ignore")  # of divisions by zero
+    rng = random.Random(options.seed)
+    lines = []
+    for _ in range(300):
+        letters = rng.choice(["BIO", "IO", "IEO", "BIESO", "BIESOOO", "BESO"])
+        references = [random_tags(rng, letters, rng.randint(0, 9)) for _ in range(rng.randint(1, 4))]
+        predictions = [
+            [tag if rng.random() < 0.8 else other for tag, other in zip(tags, others, strict=True)]
+            for tags, others in ((tags, random_tags(rng, letters, len(tags))) for tags in references)
+        ]
+        report = classification_report(references, predictions, output_dict=True)
+        lines.append([None, references, predictions, report])
+    for _ in range(50):
+        references = [bilou_tags(rng, rng.randint(1, 9)) for _ in range(rng.randint(1, 4))]
+        # Whole entities are changed: what BILOU can't read, strict mode drops and the default mode repairs.
+        renamed = rng.choice(TYPES[:3])
+        predictions = [[tag.replace("PER", renamed) for tag in tags] for tags in references]
+        predictions = [["O" if tag.startswith("U") and rng.random() < 0.5 else tag for tag in t] for t in predictions]
+        options_ = {"mode": "strict", "scheme": BILOU, "output_dict": True}
+        lines.append(["BILOU", references, predictions, classification_report(references, predictions, **options_)])
+    for _, _, _, report in lines:
+        for row in report.values():
+            row["support"] = int(row["support"])
+            row.update({name: float(value) for name, value in row.items() if name != "support"})
+    write_lines(options.output / "official_entity_scores.jsonl.gz", lines)
+
+
+def random_answers(rng: random.Random, count: int) -> list[Any]:
+    """Annotations or predictions of one question, alike enough to agree now and then."""
+    span = [rng.randint(0, 3), rng.randint(4, 6)]
+    choices: list[Any] = [[], [], [span], [span], [span], [span, [9, 12]], "yes", "no"]
+    return [rng.choice(choices) for _ in range(count)]
+
+
+def record_nq(options: argparse.Namespace) -> None:
+    sys.path.insert(0, str(options.nq_eval.parent))
+    nq_eval = load(options.nq_eval)
+    utils = nq_eval.util
+    flags = utils.FLAGS
+    flags(["nq_eval", "--gold_path=unused", "--predictions_path=unused"])
+    rng = random.Random(options.seed)
+
+    def label(answer: Any, score: float) -> Any:
+        none, yes_no = utils.Span(-1, -1, -1, -1), answer if isinstance(answer, str) else "none"
+        spans = [] if yes_no != "none" else [utils.Span(-1, -1, *span) for span in answer]
+        return utils.NQLabel("", none, spans, yes_no, long_score=0.0, short_score=score)
+
+    lines = []
+    for annotators, non_null, questions, digits in [(5, 2, 40, 1), (5, 2, 40, 6), (1, 1, 20, 2), (5, 3, 3, 0)] * 20:
+        flags.short_non_null_threshold = non_null
+        answers = [random_answers(rng, annotators + 1) for _ in range(rng.randint(1, questions))]
+        # One span at most is predicted; a second one is left out.
+        predicted = [first if isinstance(first, str) else first[:1] for first, *_ in answers]
+        scores = [round(rng.uniform(-3, 3), digits) for _ in answers]
+        gold = {i: [label(a, 0.0) for a in annotations] for i, (_, *annotations) in enumerate(answers)}
+        given = {i: label(a, s) for i, (a, s) in enumerate(zip(predicted, scores, strict=True))}
+        stats = nq_eval.score_answers(gold, given)
+        metrics = {**nq_eval.get_metrics_with_answer_stats(*stats), **nq_eval.compute_final_f1(*stats)}
+        short = {name: value for name, value in metrics.items() if name.startswith("short-")}
+        lines.append(
+            {
+                "non_null": non_null,
+                "predictions": [a if isinstance(a, str) else a[0] if a else None for a in predicted],
+                "scores": scores,
+                "annotations": [annotations for _, *annotations in answers],
+                "metrics": short,
+            }
+        )
+    write_lines(options.output / "official_nq_scores.jsonl.gz", lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=DATA, help="folder for the files (tests/data)")
+    commands = parser.add_subparsers(required=True)
+    squad = commands.add_parser("squad")
+    squad.add_argument("v1", type=Path, help="evaluate-v1.1.py")
+    squad.add_argument("v2", type=Path, help="evaluate-v2.0.py")
+    squad.set_defaults(record=record_squad)
+    entities = commands.add_parser("entities")
+    entities.add_argument("folder", type=Path, help="where seqeval is installed")
+    entities.set_defaults(record=record_entities)
+    nq = commands.add_parser("natural-questions")
+    nq.add_argument("nq_eval", type=Path, help="nq_eval.py")
+    nq.set_defaults(record=record_nq)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    options.record(options)
 
 
 if __name__ == "__main__":
