@@ -128,7 +128,9 @@ def _steps(trainer: Trainer, batch: dict[str, torch.Tensor], model: Any) -> None
 def _evaluation(trainer: Trainer, batch: dict[str, torch.Tensor]) -> None:
     trainer.network.eval()
     with torch.inference_mode():
-        inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items() if name != "labels"}
+        inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items()}
+        if "decoder_input_ids" in inputs:  # encoder-decoders ask not to be given labels
+            del inputs["labels"]
         trainer.network(**inputs)
 
 

@@ -103,15 +103,20 @@ def from_first(value: T | None) -> T:
 
 
 def anyone(flag: bool) -> bool:
-    """Whether any process says so, on every process. Goes over the network of the CPUs: no GPU is waited for."""
+    """Whether any process says so, on every process."""
+    return bool(largest(int(flag)))
+
+
+def largest(number: int) -> int:
+    """The largest of the processes' numbers, on every one. Goes over the network of the CPUs: no GPU is waited for."""
     import torch
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        return flag
-    votes = torch.tensor([int(flag)])
-    dist.all_reduce(votes, group=_cpu_group())
-    return bool(votes.item())
+        return number
+    votes = torch.tensor([number])
+    dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=_cpu_group())
+    return int(votes.item())
 
 
 def _cpu_group() -> Any:

@@ -11,7 +11,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.console import say
 from llmkit.ends import told_by_launcher
-from llmkit.processes import anyone, told_to_stop
+from llmkit.processes import anyone, largest, told_to_stop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HEARD = "saving after this step; once more stops at once, without saving"
@@ -21,8 +21,8 @@ class StopOnSignal(TrainerCallback):
     """Saves a checkpoint and stops after the step in which a signal came, or in the middle of its evaluation. A
     second signal stops at once.
 
-    `stopped_by` is the signal; None where the run was let to end. `evaluation_due` says that the evaluation of the
-    step that is saved was not made, or not to its end: it is made first when the run goes on.
+    `stopped_by` is the signal that one of the processes got; None where the run was let to end. `evaluation_due` says
+    that the evaluation of the step that is saved was not made, or not to its end: it comes first when the run goes on.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class StopOnSignal(TrainerCallback):
 
     def stop(self, control: TrainerControl, *, evaluation_due: bool) -> None:
         """Stop here, on all processes; the caller has seen to it that all do."""
-        self.stopped_by = self._received or signal.SIGTERM
+        self.stopped_by = signal.Signals(largest(self._received or 0))
         self.evaluation_due = evaluation_due
         control.should_save = control.should_training_stop = True
         control.should_evaluate = False

@@ -89,7 +89,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "scheme.conll").write_text("tom PER\n")
     (folder / "latin.conll").write_bytes(b"tom B-PER\n\xe9mile B-PER\n")
     rows("uneven-tags.jsonl", {"tokens": ["tom", "reed"], "ner_tags": ["B-PER"]})
-    rows("short-tags.jsonl", {"id": "validation-0", "text": "B-PER"})
+    rows("short-tags.jsonl", {"id": "0", "text": "B-PER"})
     page = {"example_id": 5, "question_text": "who?", "document_text": f"<P> {CONTEXT} </P>"}
     rows("page-span.jsonl", {**page, "annotations": [{"short_answers": [{"start_token": 1, "end_token": 99}]}]})
     rows("page-null.jsonl", {**page, "annotations": [{"short_answers": []}]})
@@ -417,7 +417,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "columns in Latin 1": ([*TAG, "data.train=latin.conll"], ["latin.conll:2: not UTF-8 text (byte 0 of the line)"]),
     "no entity": ([*TAG, "data.train=plain.conll"], ["each word of the 1 training examples has the tag O"]),
     "tags column": ([*TAG, "data.train=good.conll", "data.tags_column=pos"], ["no 'pos'", "data.tags_column names another column: there are tokens, tags"]),
-    "predictions of tags": (["eval", "--predictions", "short-tags.jsonl", "--task", "ner", "--data", "good.conll"], ["the prediction for validation-0 has 1 tags, its sentence 2 words"]),
+    "predictions of tags": (["eval", "--predictions", "short-tags.jsonl", "--task", "ner", "--data", "good.conll"], ["the prediction for 0 has 1 tags, its sentence 2 words"]),
     "span of a page": ([*PAGES, "data.train=page-span.jsonl", "data.validation=page-span.jsonl"], ["page-span.jsonl:1: a short answer of tokens 1 to 99, of the 6 that there are"]),
     "no window left": ([*PAGES, "data.train=page-null.jsonl", "data.validation=page-null.jsonl", "data.null_windows=1e-9"], ["no window of the training examples holds an answer", "Raise data.null_windows"]),
     "share of windows": ([*PAGES, "data.null_windows=0"], ["data.null_windows: should be greater than 0"]),

@@ -96,7 +96,7 @@ def oracle(task: Any, examples: Dataset, tokenizer: Any, data: SpanData) -> tupl
     return task.decode(outputs, features, told, Codec(tokenizer), data), examples.select(kept)
 
 
-@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.head == "span"])
+@pytest.mark.parametrize("name", ["squad", "squad_v2"])
 def test_contract(name: str, tokenizer: Any) -> None:
     """Gold answers become oracle logits, and those a score of 100."""
     long = "the ship sails. " * 20

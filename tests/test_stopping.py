@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ MANY = ["train.per_device_eval_batch_size=2", "train.eval_steps=4", "train.loggi
 
 
 @pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupt]:
     """`interrupt(training=7)`: Ctrl-C in that forward pass, counted from 1; returns what is counted afterwards."""
+    # What a shell starts in the background ignores Ctrl-C, and so do its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     forward = BertForQuestionAnswering.forward
 
     def set_interrupt(**moments: int) -> list[int]:
@@ -50,7 +52,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
         monkeypatch.setattr(BertForQuestionAnswering, "forward", interrupted)
         return later
 
-    return set_interrupt
+    yield set_interrupt
+    signal.signal(signal.SIGINT, before)
 
 
 def told(run: Path) -> list[dict[str, Any]]:

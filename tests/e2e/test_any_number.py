@@ -39,6 +39,7 @@ def evaluated(folder: Path, run: Path, size: int, processes: int) -> tuple[dict[
     return json.loads((output / "metrics.json").read_text()), (output / "predictions.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_three_processes_and_one_example(base: Path) -> None:
     """To train on, too: each process gets it."""
     run = tune(base, 1, 1, "-n", "3")

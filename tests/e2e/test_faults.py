@@ -133,7 +133,7 @@ slow = pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        ("train", "user"),
+        pytest.param("train", "user", marks=slow),
         ("train", "SIGKILL"),
         pytest.param("train", "bug", marks=slow),
         pytest.param("train", "SIGSEGV", marks=slow),
@@ -168,6 +168,7 @@ def test_a_process_that_fails_ends_an_evaluation(
     assert "--resume" not in err
 
 
+@pytest.mark.slow
 def test_an_error_of_all_processes_is_told_once(failing: Callable[..., Ended]) -> None:
     arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-o", "shared"]
     code, err, _ = failing("train user", *arguments, "-n", "2", ranks="0,1")
@@ -193,6 +194,7 @@ def test_other_launchers_show_the_error(launcher: str, failing: Callable[..., En
     assert seconds < 60
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_an_evaluation_of_two_processes(base: dict[str, Any], failing: Callable[..., Ended]) -> None:
     """The signal reaches one of them; both leave."""
     folder = base["folder"]
@@ -213,6 +215,7 @@ def test_ctrl_c_in_an_evaluation_of_two_processes(base: dict[str, Any], failing:
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_processes_agree_on_pieces_that_fit(base: dict[str, Any], failing: Callable[..., Ended]) -> None:
     """One of two has less memory."""
     folder = base["folder"]

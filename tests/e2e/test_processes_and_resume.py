@@ -19,6 +19,11 @@ from llmkit.checkpoints import newest
 from llmkit.launch import relaunch
 
 
+def slow(*values: object) -> Any:
+    """A case for `make test-all`: what it tests differs little from a case that is always run."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("material")
@@ -46,7 +51,7 @@ def kill_after_checkpoint(arguments: list[str], run: Path, cwd: Path) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize(("number", "processes"), [("SIGINT", 1), ("SIGTERM", 1), ("SIGTERM", 2)])
+@pytest.mark.parametrize(("number", "processes"), [("SIGINT", 1), slow("SIGTERM", 1), slow("SIGTERM", 2)])
 def test_a_signal_saves_and_stops(number: str, processes: int, base: dict[str, Any]) -> None:
     folder = base["folder"]
     arguments = [*PRETRAIN, "corpus.path=shards", "train.max_steps=60", "train.logging_steps=1", "-n", str(processes)]
@@ -72,6 +77,7 @@ def test_a_signal_saves_and_stops(number: str, processes: int, base: dict[str, A
     assert weights(stopped) == weights(whole)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint(base: dict[str, Any]) -> None:
     folder = base["folder"]
     arguments = [*PRETRAIN, "corpus.path=shards", "train.max_steps=60", "train.eval_steps=20"]
@@ -103,7 +109,7 @@ def steps_of(run: Path) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, lines) if "loss" in record]
 
 
-@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+@pytest.mark.parametrize("command", [slow("pretrain"), "finetune"])
 def test_a_killed_run_ends_with_the_same_weights(command: str, base: dict[str, Any]) -> None:
     # Several epochs, accumulation and dropout: everything that a resume could get wrong.
     shared = ["train.max_steps=60", "train.eval_steps=7", "train.gradient_accumulation_steps=2"]
@@ -147,7 +153,7 @@ def test_two_processes_train_the_global_batch_that_the_recipe_says(base: dict[st
     assert json.loads((folder / "two" / "metrics.json").read_text())["steps"] == 4
 
 
-@pytest.mark.parametrize("launcher", ["-n", "torchrun"])
+@pytest.mark.parametrize("launcher", ["-n", slow("torchrun")])
 def test_two_processes_give_the_same_scores(launcher: str, base: dict[str, Any]) -> None:
     folder = base["folder"]
     run = folder / f"scored-{launcher}"
