@@ -44,8 +44,9 @@ class StopOnSignal(TrainerCallback):
         self._before = {}
 
     def stop(self, control: TrainerControl, *, evaluation_due: bool) -> None:
-        """Stop here, on all processes; the caller has seen to it that all do."""
-        self.stopped_by = signal.Signals(largest(self._received or 0))
+        """Stop here, on all processes; the caller has seen to it that all do. No signal: memory ran out."""
+        number = largest(self._received or 0)
+        self.stopped_by = signal.Signals(number) if number else None
         self.evaluation_due = evaluation_due
         control.should_save = control.should_training_stop = True
         control.should_evaluate = False
