@@ -17,6 +17,7 @@ from llmkit.corpus.vocabulary import DECODER_TOKENIZER
 from llmkit.tasks import task_named
 
 NAME = "NAMESPACE/NAME"  # what a card calls its repository until it is pushed, when that has a name
+OUTPUT = "predictions.jsonl"
 
 
 def _spans(facts: Facts) -> str:
@@ -120,11 +121,15 @@ def commands(facts: Facts) -> str:
         windows = "" if fits else f" data.max_length={facts.positions} data.doc_stride={(facts.positions or 0) // 3}"
         return f"llmkit finetune --task squad model.pretrained={NAME}{windows}"
     # All of how data was read: with it, the same data give the scores of the card.
-    skipped = {"path", "train", "validation", "test"} | (set() if facts.data_on_hub else {"name", "revision"})
-    options = [_override(f"data.{key}", value) for key, value in facts.data.items() if key not in skipped]
-    score = ["llmkit", "eval", NAME, "--task", facts.task, "--data", facts.data_on_hub or "FILE", *options]
-    lines = [shlex.join(score)]
-    if facts.head == "span" and facts.null_threshold is None:  # `ask` does not learn from a repository when to abstain
+    apart = {"path", "train", "validation", "test", "name", "revision"}
+    reading = [_override(f"data.{key}", value) for key, value in facts.data.items() if key not in apart]
+    place = [_override(f"data.{key}", facts.data[key]) for key in ("name", "revision") if key in facts.data]
+    score = ["llmkit", "eval", NAME, "--task", facts.task, "--data"]
+    score += [facts.data_on_hub, *place] if facts.data_on_hub else ["FILE"]
+    lines = [shlex.join([*score, *reading])]
+    if facts.head != "span":
+        lines.append(shlex.join(["llmkit", "predict", NAME, "FILE", "--task", facts.task, *reading, "-o", OUTPUT]))
+    elif facts.null_threshold is None:  # `ask` does not learn from a repository when to abstain
         lines.append(f'llmkit ask {NAME} -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."')
     return "\n".join(lines)
 

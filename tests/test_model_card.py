@@ -18,7 +18,7 @@ from standin_hub_writes import validate_card
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 
 from llmkit.card_facts import Facts, facts_of
-from llmkit.card_usage import HEADS, NAME, commands, pipeline_tag
+from llmkit.card_usage import HEADS, NAME, OUTPUT, commands, pipeline_tag
 from llmkit.finetune_recipe import TextData
 from llmkit.model_card import card_of
 from llmkit.recipe_reading import recipe_from
@@ -143,12 +143,16 @@ def test_the_pasted_commands_work(folder: Path, llmkit: Command, tmp_path: Path)
         for line in lines:
             words = line.replace(NAME, str(folder / "runs" / name / "model"))
             data = folder / f"{'squad' if name == 'bert' else name}.jsonl"
-            words = words.replace("FILE", str(data))
+            words = words.replace("FILE", str(data)).replace(OUTPUT, str(tmp_path / f"{name}.jsonl"))
             if name == "bert":
                 words += f" data.train={data} data.validation={data} train.max_steps=1 -o {tmp_path / 'tuned'}"
             evaluates = words.startswith("llmkit eval ")
             done, out, err = llmkit(*shlex.split(words)[1:], *(["--json"] if evaluates else []))
             assert done == 0, err
+            if words.startswith("llmkit predict "):
+                written = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+                assert len(written) == len(data.read_text().splitlines())
+                continue
             assert out
             if evaluates:
                 assert json.loads(out) == json.loads((folder / "runs" / name / "metrics.json").read_text())
@@ -184,12 +188,14 @@ def test_the_command_says_how_data_is_read(tmp_path: Path) -> None:
     facts = stub("translation", {}, tmp_path)
     facts.data.update(source_prefix="to German: ", source_column="en", target_column="no", train="/x.jsonl")
     facts.environment["hub"] = {"dataset": {}}
-    line = commands(facts)
-    assert "train" not in line
-    words = shlex.split(line)
-    assert words[:7] == ["llmkit", "eval", NAME, "--task", "translation", "--data", "FILE"]
-    section = recipe_from(TextData, {"path": "x"}, [word.removeprefix("data.") for word in words[7:]])
-    assert (section.source_prefix, section.source_column, section.target_column) == ("to German: ", "en", "no")
+    scored, predicted = (shlex.split(line) for line in commands(facts).splitlines())
+    assert scored[:7] == ["llmkit", "eval", NAME, "--task", "translation", "--data", "FILE"]
+    assert predicted[:6] == ["llmkit", "predict", NAME, "FILE", "--task", "translation"]
+    assert predicted[-2:] == ["-o", OUTPUT]
+    for options in (scored[7:], predicted[6:-2]):
+        assert not any("train" in word for word in options)
+        section = recipe_from(TextData, {"path": "x"}, [word.removeprefix("data.") for word in options])
+        assert (section.source_prefix, section.source_column, section.target_column) == ("to German: ", "en", "no")
 
 
 def test_labels_are_named(folder: Path, tmp_path: Path) -> None:
