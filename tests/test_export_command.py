@@ -177,8 +177,8 @@ def test_onnxruntime_alone_gives_the_same(material: Path, exported: dict[str, An
     [
         (BertForQuestionAnswering, INPUTS, ["start_logits", "end_logits"]),
         (BertForQuestionAnswering, ["input_ids", "attention_mask"], ["start_logits", "end_logits"]),
-        (BertForSequenceClassification, INPUTS, ["logits"]),
-        (BertForTokenClassification, INPUTS, ["logits"]),
+        pytest.param(BertForSequenceClassification, INPUTS, ["logits"], marks=pytest.mark.slow),
+        pytest.param(BertForTokenClassification, INPUTS, ["logits"], marks=pytest.mark.slow),
     ],
 )
 def test_any_batch_of_any_length(kind: Any, names: list[str], outputs: list[str], tmp_path: Path) -> None:

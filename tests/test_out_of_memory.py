@@ -96,7 +96,12 @@ def test_which_errors_mean_it(error: Exception, is_it: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "detail"), [(CUDA, "CUDA out of memory"), (CPU, "can't allocate"), (MemoryError(), "")]
+    ("error", "detail"),
+    [
+        (CUDA, "CUDA out of memory"),
+        pytest.param(CPU, "can't allocate", marks=pytest.mark.slow),
+        pytest.param(MemoryError(), "", marks=pytest.mark.slow),
+    ],
 )
 def test_a_step_without_room_says_what_to_change(
     error: Exception, detail: str, folder: Path, llmkit: Command, limit: Limit

@@ -120,7 +120,11 @@ def test_contract(name: str, tokenizer: Any) -> None:
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("squad", "train-v1.1-part"), ("squad", "validation-new-wiki"), ("squad_v2", "train-v2.0-part")],
+    [
+        pytest.param("squad", "train-v1.1-part", marks=pytest.mark.slow),
+        ("squad", "validation-new-wiki"),
+        ("squad_v2", "train-v2.0-part"),
+    ],
 )
 def test_contract_on_real_questions(name: str, file: str, test_data: Path) -> None:
     vocabulary = (test_data / "vocab" / "bert-base-uncased-vocab.txt").read_text(encoding="utf-8").splitlines()

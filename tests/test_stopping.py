@@ -76,7 +76,10 @@ def whole(folder: Path, llmkit: Command) -> Path:
     return MADE[0]
 
 
-@pytest.mark.parametrize(("moment", "step"), [(3, 4), (15, 8), (27, 12)])
+@pytest.mark.parametrize(
+    ("moment", "step"),
+    [pytest.param(3, 4, marks=pytest.mark.slow), (15, 8), pytest.param(27, 12, marks=pytest.mark.slow)],
+)
 def test_ctrl_c_in_an_evaluation_leaves_it(
     moment: int, step: int, whole: Path, folder: Path, llmkit: Command, interrupt: Interrupt
 ) -> None:

@@ -20,7 +20,7 @@ Command = Callable[..., tuple[int, str, str]]
 TINY = ["-r", "tiny/pretrain", "corpus.block_size=32", "train.per_device_train_batch_size=4"]
 
 
-@pytest.mark.parametrize("what", ["determinism", "resume"])
+@pytest.mark.parametrize("what", [pytest.param("determinism", marks=pytest.mark.slow), "resume"])
 def test_a_run_is_what_it_says(what: str, llmkit: Command, tmp_path: Path) -> None:
     code, out, err = llmkit("verify", what, *TINY)
     assert (code, out.startswith("yes: ")) == (0, True), err
@@ -29,6 +29,7 @@ def test_a_run_is_what_it_says(what: str, llmkit: Command, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_difference_is_seen(llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     to = verify._Trial.to
 

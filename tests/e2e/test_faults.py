@@ -138,7 +138,7 @@ slow = pytest.mark.slow
         pytest.param("train", "bug", marks=slow),
         pytest.param("train", "SIGSEGV", marks=slow),
         pytest.param("evaluate", "user", marks=slow),
-        ("evaluate", "bug"),
+        pytest.param("evaluate", "bug", marks=slow),
         pytest.param("evaluate", "SIGKILL", marks=slow),
     ],
 )
