@@ -98,5 +98,5 @@ class Pace(TrainerCallback):
     def _due(self, every: float, state: TrainerState) -> bool:
         """Whether a multiple of `every` was passed: of steps, or below 1 of the run."""
         if every >= 1:
-            return state.global_step % round(every) == 0
+            return state.global_step % every == 0
         return math.floor(self.share / every + 1e-9) > math.floor(self._previous / every + 1e-9)

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -159,6 +160,21 @@ def _seconds(value: Any) -> Any:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
+def _steps(value: Any) -> Any:
+    """Steps, or a share of the run. 1.0 could be meant as either: as the whole run, or as a single step."""
+    if isinstance(value, float) and value > 1 and value.is_integer():
+        return int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole and not (isinstance(value, float) and value < 1):
+        raise ValueError("should be a whole number of steps, or a share of the run below 1")
+    return value
+
+
+_Steps = Annotated[int | float, BeforeValidator(_steps)]
+Every = Annotated[_Steps, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+During = Annotated[_Steps, Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})]
+
+
 class TrainSection(Section):
     """How to train: a frozen subset of `TrainingArguments`, under its own names."""
 
@@ -174,9 +190,7 @@ class TrainSection(Section):
     gradient_accumulation_steps: PositiveInt = 1
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="Steps of linear warm-up; below 1, a share of the run."
-    )
+    warmup_steps: During = Field(0, description="Steps of linear warm-up; below 1, a share of the run.")
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     adam_beta1: Share = 0.9
     adam_beta2: Share = 0.999
@@ -190,15 +204,13 @@ class TrainSection(Section):
     torch_compile: bool = Field(
         False, description="Compile the model: minutes at the start, faster steps then. Worth it for long runs."
     )
-    logging_steps: PositiveFloat = Field(
-        0.01, description="Steps between lines of log.jsonl; below 1, a share of the run."
-    )
-    eval_steps: PositiveFloat = Field(
+    logging_steps: Every = Field(0.01, description="Steps between lines of log.jsonl; below 1, a share of the run.")
+    eval_steps: Every = Field(
         0.5,
         description="Steps between evaluations, each followed by a checkpoint; below 1, a share of the run. "
         "The run's end is always evaluated.",
     )
-    save_steps: PositiveFloat | None = Field(
+    save_steps: Every | None = Field(
         None, description="Steps between further checkpoints, without an evaluation; below 1, a share of the run."
     )
     save_total_limit: Annotated[int, Field(ge=1)] = Field(

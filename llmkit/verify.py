@@ -120,8 +120,8 @@ class _Trial:
                 "max_steps": LAST + 1,
                 "num_train_epochs": None,
                 "time_budget": None,
-                "save_steps": float(FIRST),
-                "eval_steps": float(LAST + 1),
+                "save_steps": FIRST,
+                "eval_steps": LAST + 1,
                 "warmup_steps": min(recipe.train.warmup_steps, 0.1),
             }
         )
