@@ -17,7 +17,7 @@ from llmkit.inference import Course, Reader
 from llmkit.machine import choose, keep_memory, quiet
 from llmkit.passages import Passage, characters_of, passages_of, text_files
 from llmkit.processes import start_group
-from llmkit.rundir import RunDir
+from llmkit.purpose import purpose_of
 from llmkit.task_models import trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction
@@ -74,7 +74,7 @@ def passage_of(text: str | None, file: Path | None) -> str:
 def ask(model: str, question: str, context: str, source: str) -> Answer:
     """Answer a question from a passage of any length, with a run or a checkpoint.
 
-    A run of squad_v2 abstains where its null score says so, at the threshold that its evaluation tuned.
+    A model of squad_v2 abstains where its null score says so, at the threshold that its evaluation tuned.
     """
     _check(question)
     reader = _reader(model)
@@ -87,7 +87,7 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
 def ask_all(model: str, question: str, places: Sequence[Path], wanted: int) -> list[Found]:
     """The best answers in all text files of these places, no two at the same place, the likeliest first.
 
-    A run of squad_v2 abstains passage by passage, at its threshold; what it abstains from holds no answer. Raises
+    A model of squad_v2 abstains passage by passage, at its threshold; what it abstains from holds no answer. Raises
     UserError.
     """
     _check(question)
@@ -118,18 +118,17 @@ def _reader(model: str) -> Reader:
     """A model that answers questions. Raises UserError where it does not."""
     quiet()
     keep_memory()
-    run = RunDir(Path(model))
-    recipe = run.recipe() if (run.path / "recipe.yaml").is_file() else {}
-    task = task_named(recipe.get("task", "squad"))
+    purpose = purpose_of(model)
+    task = task_named(purpose.task if purpose else "squad")
     if task.head != "span":
         raise UserError(
             f"{model} was fine-tuned for {task.name}, which answers no questions",
             remedy=f"give it a file of rows: llmkit predict {model} FILE -o OUTPUT",
         )
     loaded, codec = trained(model, task)
-    data = data_section(model, task, recipe.get("data", {}), "passage")
+    data = data_section(model, task, purpose.data if purpose else {}, "passage")
     loaded.to(start_group())
-    return Reader(loaded, task, codec, data, run.null_threshold(), choose("auto").bf16)
+    return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, choose("auto").bf16)
 
 
 def _predictions(reader: Reader, question: str, contexts: Sequence[str], course: Course) -> list[Prediction]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import UserError
-from llmkit.rundir import RunDir
+from llmkit.rundir import RunDir, null_threshold_of
 from llmkit.shareable import shareable
 from llmkit.tasks import task_named
 
@@ -142,7 +142,6 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
             environment[key]
         recipe = run.recipe()
         metrics = json.loads(read("metrics.json")) if scores is None else dict(scores)
-        tuned = metrics.get("tuned")
         return Facts(
             shareable(recipe),
             shareable(environment),
@@ -150,7 +149,7 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
             [json.loads(line) for line in read("log.jsonl").splitlines()],
             json.loads(read("model/config.json")),
             run.model,
-            float(tuned["null_threshold"]) if tuned else None,
+            null_threshold_of(metrics),
             _base(recipe["model"].get("pretrained")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -120,17 +120,17 @@ def commands(facts: Facts) -> str:
         fits = facts.positions is None or facts.positions >= 384
         windows = "" if fits else f" data.max_length={facts.positions} data.doc_stride={(facts.positions or 0) // 3}"
         return f"llmkit finetune --task squad model.pretrained={NAME}{windows}"
-    # All of how data was read: with it, the same data give the scores of the card.
-    apart = {"path", "train", "validation", "test", "name", "revision"}
-    reading = [_override(f"data.{key}", value) for key, value in facts.data.items() if key not in apart]
-    place = [_override(f"data.{key}", facts.data[key]) for key in ("name", "revision") if key in facts.data]
-    score = ["llmkit", "eval", NAME, "--task", facts.task, "--data"]
-    score += [facts.data_on_hub, *place] if facts.data_on_hub else ["FILE"]
-    lines = [shlex.join([*score, *reading])]
-    if facts.head != "span":
-        lines.append(shlex.join(["llmkit", "predict", NAME, "FILE", "--task", facts.task, *reading, "-o", OUTPUT]))
-    elif facts.null_threshold is None:  # `ask` does not learn from a repository when to abstain
+    # How data is read goes with the model; the places that a command names, and a database's, do not.
+    score = ["llmkit", "eval", NAME, "--data", facts.data_on_hub or "FILE"]
+    if facts.data_on_hub:
+        score += [_override(f"data.{key}", facts.data[key]) for key in ("name", "revision") if key in facts.data]
+    if "database" in facts.data:
+        score.append(_override("data.database", facts.data["database"]))
+    lines = [shlex.join(score)]
+    if facts.head == "span":
         lines.append(f'llmkit ask {NAME} -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."')
+    else:
+        lines.append(shlex.join(["llmkit", "predict", NAME, "FILE", "-o", OUTPUT]))
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import describe, positions_of
 from llmkit.out_of_memory import OutOfMemory
 from llmkit.processes import start_group
+from llmkit.purpose import purpose_of
 from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
 from llmkit.task_models import check_labels, check_tags, trained
@@ -42,26 +43,22 @@ def settings_of(model: str, task: str | None, data: str | None, overrides: Seque
     `data` names other data than the run's: a Hub id, folder or file. `overrides` say how it is read. Raises UserError
     where the model says nothing of a task or data and none is given.
     """
-    recipe: dict[str, Any] = {}
-    threshold = None
-    run = RunDir(Path(model))
-    if (run.path / "recipe.yaml").is_file():
-        recipe = run.recipe()
-        threshold = run.null_threshold()
-    name = task or recipe.get("task")
-    if name is None:
+    purpose = purpose_of(model)
+    if task is None and purpose is None:
         raise UserError(f"{model} does not say what task it is for", remedy="name it: --task squad")
-    own = recipe.get("data", {})
-    if data is None and not own:
+    own = purpose.data if purpose else {}
+    if data is None and not own.keys() & DataSection.origin():
         raise UserError(f"{model} does not say what data to evaluate it on", remedy="name it: --data PATH")
-    chosen = task_named(name)
-    if recipe.get("task") is not None and task_named(recipe["task"]).head != chosen.head:
+    meant = task_named(purpose.task) if purpose else None
+    chosen = task_named(task) if task else meant
+    assert chosen is not None
+    if meant is not None and meant.head != chosen.head:
         raise UserError(
-            f"{model} was fine-tuned for {recipe['task']}, whose answers are of another kind than those of {name}",
+            f"{model} was fine-tuned for {meant.name}, whose answers are of another kind than those of {chosen.name}",
             remedy="leave --task out",
         )
     section = _overridden(data_section(model, chosen, own, data), overrides)
-    return Settings(chosen, section, threshold if task in (None, recipe.get("task")) else None)
+    return Settings(chosen, section, purpose.null_threshold if purpose and chosen is meant else None)
 
 
 def data_section(model: str, task: Task[Any], own: dict[str, Any], data: str | None) -> DataSection:
@@ -81,7 +78,7 @@ def data_section(model: str, task: Task[Any], own: dict[str, Any], data: str | N
         return kind(**options, **(data_origin(data, task) if data is not None else {}))
     except ValidationError as error:
         raise UserError(
-            f"{model}: the data section of its recipe is not valid: {error.errors()[0]['msg']}", remedy="correct it"
+            f"{model}: what it says of how data is read is not valid: {error.errors()[0]['msg']}", remedy="correct it"
         ) from None
 
 

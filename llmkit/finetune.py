@@ -28,9 +28,10 @@ from llmkit.machine import choose, environment, quiet
 from llmkit.model_card import write_card
 from llmkit.models import describe
 from llmkit.pace import Pace
+from llmkit.purpose import write_purpose
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
-from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
+from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, null_threshold_of, open_run, start
 from llmkit.task_models import codec_to_train, model_to_train
 from llmkit.tasks import tags, task_named
 from llmkit.tasks.base import Codec, Prediction, Task
@@ -123,6 +124,7 @@ def finetune(prepared: Prepared) -> RunDir:
         save_model(trainer, run, prepared.codec.own_target_tokenizer)
         if is_main():
             run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
+            write_purpose(run, prepared.recipe, null_threshold_of(best.scores))
             write_card(run, best.scores)
             run.write_json("metrics.json", best.scores)
     return run

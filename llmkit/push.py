@@ -19,7 +19,7 @@ CARD = "README.md"
 # What a model consists of. Nothing else leaves the machine: no checkpoint, no pickle, no note that lies beside it.
 PARTS = re.compile(
     r"config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
-    r"|(decoder_tokenizer/)?tokenizer(_config)?\.json"
+    r"|(decoder_tokenizer/)?tokenizer(_config)?\.json|llmkit\.json"
 )
 
 

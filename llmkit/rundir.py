@@ -5,7 +5,7 @@
       env.json      versions, hardware, processes, data fingerprints, command line
       log.jsonl     one line per report
       checkpoints/  for --resume
-      model/        loads with AutoModel….from_pretrained and nothing of ours
+      model/        loads with AutoModel….from_pretrained and nothing of ours; llmkit.json says what it is for
       metrics.json  scores; written last, so a run that has it ended well
       predictions.jsonl
 
@@ -79,8 +79,7 @@ class RunDir:
             return None
         path = self.path / "metrics.json"
         try:
-            tuned = json.loads(path.read_text(encoding="utf-8")).get("tuned")
-            return float(tuned["null_threshold"]) if tuned else None
+            return null_threshold_of(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged: {error}", remedy="evaluate the run's model/ folder itself") from None
 
@@ -110,6 +109,12 @@ class RunDir:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
         self.write_text("log.jsonl", "".join(kept))
+
+
+def null_threshold_of(scores: Mapping[str, Any]) -> float | None:
+    """The null threshold that an evaluation tuned, where there was one to tune."""
+    tuned = scores.get("tuned")
+    return float(tuned["null_threshold"]) if tuned else None
 
 
 def open_run(path: Path, *, resume: bool) -> RunDir:

@@ -19,9 +19,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertForToken
 
 from llmkit.card_facts import Facts, facts_of
 from llmkit.card_usage import HEADS, NAME, OUTPUT, commands, pipeline_tag
-from llmkit.finetune_recipe import TextData
 from llmkit.model_card import card_of
-from llmkit.recipe_reading import recipe_from
 from llmkit.rundir import RunDir
 
 Command = Callable[..., tuple[int, str, str]]
@@ -184,18 +182,14 @@ def test_what_the_hub_calls_it(task: str, tag: str, tmp_path: Path) -> None:
     assert pipeline_tag(stub(task, {}, tmp_path)) == tag
 
 
-def test_the_command_says_how_data_is_read(tmp_path: Path) -> None:
-    facts = stub("translation", {}, tmp_path)
-    facts.data.update(source_prefix="to German: ", source_column="en", target_column="no", train="/x.jsonl")
-    facts.environment["hub"] = {"dataset": {}}
+def test_commands_name_what_does_not_go_with_the_model(tmp_path: Path) -> None:
+    facts = stub("spider", {}, tmp_path)
+    facts.data.update(source_prefix="to SQL: ", path="jane/queries", name="en", database="spider/database")
+    facts.environment["hub"] = {"dataset": {"jane/queries": None}}
     scored, predicted = (shlex.split(line) for line in commands(facts).splitlines())
-    assert scored[:7] == ["llmkit", "eval", NAME, "--task", "translation", "--data", "FILE"]
-    assert predicted[:6] == ["llmkit", "predict", NAME, "FILE", "--task", "translation"]
-    assert predicted[-2:] == ["-o", OUTPUT]
-    for options in (scored[7:], predicted[6:-2]):
-        assert not any("train" in word for word in options)
-        section = recipe_from(TextData, {"path": "x"}, [word.removeprefix("data.") for word in options])
-        assert (section.source_prefix, section.source_column, section.target_column) == ("to German: ", "en", "no")
+    place = ["--data", "jane/queries", "data.name=en", "data.database=spider/database"]
+    assert scored == ["llmkit", "eval", NAME, *place]
+    assert predicted == ["llmkit", "predict", NAME, "FILE", "-o", OUTPUT]
 
 
 def test_labels_are_named(folder: Path, tmp_path: Path) -> None:
@@ -290,7 +284,7 @@ def test_what_came_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:
     assert {result.dataset_config for result in data.eval_results} == {"plain_text"}
     assert f"from [{bert}](https://huggingface.co/{bert}) at commit `aaaaaaaaaa`." in text
     assert f"[{squad}](https://huggingface.co/datasets/{squad}) at commit `aaaaaaaaaa`" in text
-    assert f"--data {squad} data.name=plain_text data.max_length=64 data.max_answer_length=30\n" in text
+    assert f"--data {squad} data.name=plain_text\n" in text
 
 
 def test_a_corpus_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:

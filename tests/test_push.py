@@ -27,13 +27,14 @@ from standin_hub import (
 )
 
 from llmkit.model_card import card_of
+from llmkit.purpose import FILE
 from llmkit.rundir import RunDir
 
 Command = Callable[..., tuple[int, str, str]]
 
 JANE, STRANGER = "hf_janesOwnSecretToken", "hf_stranger"
 NAME = "jane/answerer"
-PARTS = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+PARTS = {"config.json", "llmkit.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +262,45 @@ def test_what_is_published(run: Path, hub: StandInHub, jane: Client) -> None:
     assert code == 0
     assert "removing from it what belonged to another model: model-00001-of-00002.safetensors, model.saf" in err
     assert set(hub.files(NAME)) == {*published, "eval.md"}
+
+
+def test_what_was_published_is_used_like_its_run(run: Path, hub: StandInHub, jane: Client, folder: Path) -> None:
+    """By its name alone: task, windows and threshold come with it, and stay when the Hub is gone."""
+    asked = ("-q", "Who founded it?", "-c", "Tom Reed founded Ambury in 1810.", "--json")
+    answers = {}
+    for threshold in (-1e6, 1e6):
+        file = run / "model" / "llmkit.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "task": "squad_v2", "null_threshold": threshold}))
+        assert jane("push", str(run), NAME)[0] == 0
+        code, out, err = jane("ask", NAME, *asked)
+        assert code == 0, err
+        answers[threshold] = json.loads(out)["text"]
+    assert answers[-1e6] == ""
+    assert answers[1e6]
+    code, out, err = jane("predict", NAME, str(folder / "squad.jsonl"), "-o", "out.jsonl")
+    assert (code, out) == (0, "out.jsonl\n"), err
+    offline = ("-c", "from huggingface_hub import constants; constants.HF_HUB_OFFLINE = True")
+    assert jane(*offline)[0] == 0
+    code, out, err = jane("ask", NAME, *asked)
+    assert (code, json.loads(out)["text"]) == (0, answers[1e6])
+    assert FILE not in err
+
+
+def test_a_model_of_others_says_nothing_of_its_task(run: Path, hub: StandInHub, jane: Client) -> None:
+    model = {file.name: file.read_bytes() for file in (run / "model").iterdir() if file.name != FILE}
+    hub.add_model("acme/answerer", model)
+    assert "does not say what task" in jane.fails("eval", "acme/answerer", "--data", "x.jsonl")[0]
+    assert jane("ask", "acme/answerer", "-q", "Who?", "-c", "Tom Reed.")[0] == 0
+    # Another program loads one, and does not ask for the file; then the Hub is gone.
+    get = "from huggingface_hub import constants, snapshot_download as get; get('acme/other', endpoint={!r}); {}"
+    hub.add_model("acme/other", model)
+    off = "constants.HF_HUB_OFFLINE = True"
+    code, _, err = jane("-c", get.format(hub.endpoint, off))
+    assert code == 0, err
+    for name, unknown in (("acme/answerer", False), ("acme/other", True)):
+        code, _, err = jane("ask", name, "-q", "Who?", "-c", "Tom Reed.")
+        assert code == 0, err
+        assert (f"whether {name} has a llmkit.json" in err) == unknown
 
 
 def test_private_repositories(run: Path, hub: StandInHub, jane: Client) -> None:
