@@ -13,23 +13,31 @@ from llmkit.cli_options import AsJson, Data, Model, Split, TaskName
 def export(
     model: Model,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for model.onnx, the tokenizer's files and config.json.")
+        Path,
+        typer.Option("-o", "--output", help="Folder for the graphs, the tokenizer's files and config.json."),
     ],
     int8: Annotated[
         bool,
-        typer.Option("--int8", help="Also model_int8.onnx: a quarter of the size, for a little of the score."),
+        typer.Option("--int8", help="Also graphs of a quarter of the size, _int8.onnx, for a little of the score."),
     ] = False,
     task: TaskName = None,
     data: Data = None,
     split: Split = "validation",
     examples: Annotated[
-        int, typer.Option("--examples", min=1, help="Check on the first so many examples of the data.")
-    ] = 500,
+        int | None,
+        typer.Option(
+            "--examples",
+            min=1,
+            help="Check on the first so many examples of the data.",
+            show_default="500, or 50 texts to write",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """A run or checkpoint → ONNX, checked: logits, scores, size and speed beside PyTorch's, on the same examples.
 
-    What differs from PyTorch by more than 0.0001 in any logit is not kept. Needs `pip install 'llmkit[export]'`.
+    An encoder becomes model.onnx, an encoder-decoder encoder_model.onnx and decoder_model.onnx. What differs from
+    PyTorch by more than 0.0001 in any logit is not kept. Needs `pip install 'llmkit[export]'`.
 
     \b
     Examples:

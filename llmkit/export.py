@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,25 +15,49 @@ import torch
 
 from llmkit.cache import built_once
 from llmkit.console import say, table, warn
+from llmkit.corpus.vocabulary import DECODER_TOKENIZER
 from llmkit.errors import UserError
 from llmkit.evaluate import Settings, check_output, settings_of
 from llmkit.features import features_of
 from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.machine import keep_memory, quiet
-from llmkit.models import config_of, describe
+from llmkit.models import describe
 from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
-from llmkit.rundir import resolve_model
+from llmkit.onnx_texts import DECODER, ENCODER, logits_of_targets, write_texts, writer_of
 from llmkit.task_models import trained
 from llmkit.tasks.base import Codec, Outputs
 from llmkit.tasks.loading import load_examples
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 TOLERANCE = 1e-4  # of a logit in float32: several times what another order of additions makes of it
 POINT = 1.0  # of score; where int8 loses more, it is said
-SINGLES = 50  # windows that go through a model one at a time, to see how long one takes
+EXAMPLES, TEXTS = 500, 50  # to check on where nothing is said; texts take many steps each
+SINGLES = 10  # of so many windows one goes through a model alone too, to see how long that takes
+MODEL = "model.onnx"
+PAGE = "docs/onnx.md"
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What a kind of model becomes: its files, what writes them, and what an evaluation runs in place of the model."""
+
+    name: str
+    files: tuple[str, ...]
+    write: Callable[[PreTrainedModel, PreTrainedTokenizerFast, Path], None]
+    run: Callable[..., PreTrainedModel]  # of the model and a path for each of the files
+
+
+ENCODERS = Graphs(
+    MODEL,
+    (MODEL,),
+    lambda model, tokenizer, folder: write_onnx(model, tokenizer, folder / MODEL),
+    # An evaluation asks no more of a model than an OnnxModel has.
+    lambda _, file: cast("PreTrainedModel", OnnxModel(file)),
+)
+ENCODER_DECODERS = Graphs("*_model.onnx", (ENCODER, DECODER), write_texts, writer_of)
 
 
 @dataclass(frozen=True)
@@ -46,6 +70,16 @@ class Subject:
     split: str
     examples: Dataset
     features: Dataset
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is an encoder-decoder."""
+        return self.settings.task.head == "text"
+
+    @property
+    def graphs(self) -> Graphs:
+        """What it becomes."""
+        return ENCODER_DECODERS if self.writes else ENCODERS
 
     def check(self, features: Dataset, batch_size: int) -> Check:
         """An evaluation on `features`, in float32."""
@@ -110,28 +144,30 @@ class Check(TaskEvaluation):
         return outputs
 
 
-def prepare(model: str, output: Path, *, task: str | None, data: str | None, split: str, examples: int) -> Subject:
+def prepare(
+    model: str, output: Path, *, task: str | None, data: str | None, split: str, examples: int | None
+) -> Subject:
     """The model and the first `examples` of its data, or of other data. Raises UserError; writes only the cache."""
     check_packages()
     check_output(output)
     quiet()
-    if config_of(resolve_model(model)).is_encoder_decoder:
-        raise UserError(f"{model} writes text: it is an encoder-decoder", remedy="export an encoder: another model")
     settings = settings_of(model, task, data)
     loaded, codec = trained(model, settings.task)
     check_size(loaded)
     every = load_examples(settings.task, settings.data, [split])[split]
-    some = every.select(range(min(examples, len(every))))
-    features = features_of(settings.task, some, codec, settings.data, training=False)
+    writes = settings.task.head == "text"
+    some = every.select(range(min(examples or (TEXTS if writes else EXAMPLES), len(every))))
+    # The logits of an encoder-decoder are compared on the texts that it should write.
+    features = features_of(settings.task, some, codec, settings.data, training=writes)
     part = f"the first {len(some):,} of {len(every):,}" if len(some) < len(every) else f"all {len(every):,}"
     say(f"{describe(loaded)}; to be checked on {part} {settings.task.item}s of {split}")
     return Subject(loaded, codec, settings, split, some, features)
 
 
 def export(subject: Subject, output: Path, *, int8: bool) -> Report:
-    """Write a folder with model.onnx, with `int8` model_int8.onnx too, the tokenizer's files and config.json.
+    """Write a folder with the model's graphs, with `int8` those of 8 bits too, the tokenizer's files and config.json.
 
-    Raises UserError, and leaves nothing, where a logit of model.onnx differs from PyTorch's by more than TOLERANCE.
+    Raises UserError, and leaves nothing, where a logit of the graphs differs from PyTorch's by more than TOLERANCE.
     """
     keep_memory()
     models: list[Measured] = []
@@ -178,13 +214,10 @@ def show(report: Report) -> None:
     for measured in report.models:
         if (lost := report.lost(measured))[task.metric] > POINT:
             warn(f"{measured.name} loses {lost[task.metric]:.1f} points of {task.metric}")
-    say(
-        f'run it: onnxruntime.InferenceSession("{report.folder / "model.onnx"}") takes what '
-        f'AutoTokenizer.from_pretrained("{report.folder}") gives'
-    )
+    say(f"how to run it with onnxruntime alone: {PAGE}")
 
 
-def largest_difference(expected: Sequence[Outputs], said: Sequence[Outputs]) -> tuple[float, int, str]:
+def largest_difference(expected: Iterable[Outputs], said: Iterable[Outputs]) -> tuple[float, int, str]:
     """The largest difference of an output, the number of its feature and its name; infinite where one is NaN."""
     return max(
         (float(np.nan_to_num(np.abs(before[name] - after[name]), nan=math.inf).max()), number, name)
@@ -194,29 +227,44 @@ def largest_difference(expected: Sequence[Outputs], said: Sequence[Outputs]) -> 
 
 
 def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Measured]:
-    subject.codec.tokenizer.save_pretrained(folder)
-    subject.model.config.save_pretrained(folder)
-    say("writing model.onnx")
-    write_onnx(subject.model, subject.codec.tokenizer, folder / "model.onnx")
-    pytorch, expected = _measure(subject, subject.model, "PyTorch", size_of(subject.model))
-    models = [pytorch, _compare(subject, folder / "model.onnx", expected, TOLERANCE)]
+    model, codec, graphs = subject.model, subject.codec, subject.graphs
+    codec.tokenizer.save_pretrained(folder)
+    model.config.save_pretrained(folder)
+    if subject.writes and model.generation_config is not None:
+        model.generation_config.save_pretrained(folder)
+    if codec.own_target_tokenizer is not None:
+        codec.own_target_tokenizer.save_pretrained(folder / DECODER_TOKENIZER)
+    files = [folder / name for name in graphs.files]
+    say(f"writing {' and '.join(graphs.files)}")
+    graphs.write(model, codec.tokenizer, folder)
+    pytorch, expected = _measure(subject, model, "PyTorch", size_of(model))
+    models = [pytorch, _compare(subject, graphs.name, files, expected, TOLERANCE)]
     if int8:
-        quantize(folder / "model.onnx", folder / "model_int8.onnx")
+        small = [file.with_name(_int8(file.name)) for file in files]
+        for file, output in zip(files, small, strict=True):
+            quantize(file, output)
         # What it may differ by is a question of scores; it must only be a number.
-        models.append(_compare(subject, folder / "model_int8.onnx", expected, math.inf))
+        models.append(_compare(subject, _int8(graphs.name), small, expected, math.inf))
     return models
 
 
-def _compare(subject: Subject, file: Path, expected: Sequence[Outputs], limit: float) -> Measured:
-    """Measure an ONNX file. Raises UserError where an output differs from what was expected by more than `limit`."""
-    # An evaluation asks no more of a model than an OnnxModel has.
-    model = cast("PreTrainedModel", OnnxModel(file))
-    measured, said = _measure(subject, model, file.name, file.stat().st_size)
+def _int8(name: str) -> str:
+    return name.replace(".onnx", "_int8.onnx")
+
+
+def _compare(subject: Subject, name: str, files: Sequence[Path], expected: Iterable[Outputs], limit: float) -> Measured:
+    """Measure ONNX files. Raises UserError where an output differs from what was expected by more than `limit`."""
+    model = subject.graphs.run(subject.model, *files)
+    said: Iterable[Outputs]
+    measured, said = _measure(subject, model, name, sum(file.stat().st_size for file in files))
+    if subject.writes:
+        both = (subject.model, model)
+        expected, said = (logits_of_targets(each, subject.features, subject.codec) for each in both)
     difference, feature, output = largest_difference(expected, said)
     if difference > limit or math.isinf(difference):
         example = subject.examples["id"][subject.features["example"][feature]]
         raise UserError(
-            f"{file.name} differs from PyTorch by {difference:.2g} in {output} of {example}; {limit:g} is allowed",
+            f"{name} differs from PyTorch by {difference:.2g} in {output} of {example}; {limit:g} is allowed",
             remedy="nothing was kept; report it, with what llmkit doctor prints",
         )
     return replace(measured, largest_difference=difference)
@@ -224,7 +272,8 @@ def _compare(subject: Subject, file: Path, expected: Sequence[Outputs], limit: f
 
 def _measure(subject: Subject, model: PreTrainedModel, name: str, size: int) -> tuple[Measured, list[Outputs]]:
     say(f"scoring {name}")
-    some = np.unique(np.linspace(0, len(subject.features) - 1, SINGLES).astype(int))
+    count = len(subject.features)
+    some = np.unique(np.linspace(0, count - 1, -(-count // SINGLES)).astype(int))
     singles = subject.check(subject.features.select(some), 1)
     singles.outputs(model)  # before the batches: the first time is slower
     check = subject.check(subject.features, BATCH_SIZE)

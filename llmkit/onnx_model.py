@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.errors import UserError
@@ -75,13 +75,27 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file:
     Its outputs have the names and the order that they have in transformers. Raises UserError for a model that torch
     cannot export.
     """
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-
     model.eval()
     inputs = dict(tokenizer(["one"] * 2, ["two"] * 2, return_tensors="pt"))
     with torch.inference_mode():
         outputs = list(model(**inputs))
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
+    write_graph(model, model, inputs, outputs, dict.fromkeys(inputs, sizes), file)
+
+
+def write_graph(
+    model: PreTrainedModel,
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    sizes: Mapping[str, Mapping[int, torch.export.Dim]],
+    file: Path,
+) -> None:
+    """Write what a module, which is a model or a part of it, makes of inputs such as these. `sizes` are those of their
+    dimensions that may change. Raises UserError for a model that torch cannot export.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     # Attention as plain products and a softmax. torch's fused one becomes a longer graph, which looks for NaN in every
     # score and takes up to a seventh longer in onnxruntime.
     attention = model.config._attn_implementation
@@ -89,11 +103,11 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file:
     try:
         with _quietly():
             program = torch.onnx.export(
-                model,
-                kwargs=inputs,
+                module,
+                kwargs=dict(inputs),
                 input_names=list(inputs),
                 output_names=outputs,
-                dynamic_shapes=dict.fromkeys(inputs, sizes),
+                dynamic_shapes=dict(sizes),
                 dynamo=True,
                 verbose=False,
             )

@@ -18,7 +18,7 @@ LAYERS = (
     "tokenize pretrain finetune evaluate predict ask verify doctor demo.command push export",
     "tasks corpus models task_models encoder_decoder heads packed_attention checkpoints stopping training report "
     "throughput estimate inference features passages batching pace model_card card_usage card_facts "
-    "training_arguments auto_batch onnx_model purpose",
+    "training_arguments auto_batch onnx_model onnx_texts purpose",
     "recipe finetune_recipe recipe_reading rundir cache hub processes machine console files partial_file errors "
     "metrics demo __init__ hub_writing shareable launch ends out_of_memory",
 )
