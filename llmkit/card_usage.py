@@ -102,7 +102,7 @@ HEADS: dict[str, tuple[str, Callable[[Facts], str]]] = {
     "span": ("question-answering", _spans),
     "label": ("text-classification", _labels),
     "tags": ("token-classification", _tags),
-    "text": ("text2text-generation", _texts),
+    "text": ("text-generation", _texts),
     "masked": ("fill-mask", _masked),
 }
 

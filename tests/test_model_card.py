@@ -175,7 +175,7 @@ def stub(task: str, config: dict[str, Any], model: Path) -> Facts:
         ("classification", "text-classification"),
         ("translation", "translation"),
         ("xsum", "summarization"),
-        ("scan", "text2text-generation"),
+        ("scan", "text-generation"),
     ],
 )
 def test_what_the_hub_calls_it(task: str, tag: str, tmp_path: Path) -> None:
