@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 AUDIT := $(VENV)/audit
 # Packages come from the index alone; the Hub is never asked.
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Tests start hundreds of processes; each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
