@@ -85,9 +85,9 @@ def _beside_config(path: str) -> Path | None:
     with reading_from_the_hub("model", path):
         try:
             return Path(hf_hub_download(path, FILE))
-        except LocalEntryNotFoundError:
+        except LocalEntryNotFoundError as error:
             if not constants.HF_HUB_OFFLINE:
-                raise
+                raise UserError(f"the Hub did not send {FILE} of {path}", remedy="run it again") from error
             # Its absence is known where it was asked for before; the cache then has a note of that, not None.
             if try_to_load_from_cache(path, "config.json") and try_to_load_from_cache(path, FILE) is None:
                 warn(f"whether {path} has a {FILE}, which says what it is for, is not known without the Hub")

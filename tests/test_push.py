@@ -279,6 +279,11 @@ def test_what_was_published_is_used_like_its_run(run: Path, hub: StandInHub, jan
     assert answers[1e6]
     code, out, err = jane("predict", NAME, str(folder / "squad.jsonl"), "-o", "out.jsonl")
     assert (code, out) == (0, "out.jsonl\n"), err
+    hub.fault = ("HEAD .*/llmkit.json", HTTPStatus.BAD_GATEWAY)
+    hub.add_model("acme/other", {file.name: file.read_bytes() for file in (run / "model").iterdir()})
+    problem, remedy = jane.fails("ask", "acme/other", *asked)
+    assert problem == "error: the Hub did not send llmkit.json of acme/other"
+    assert remedy == "Run it again."
     offline = ("-c", "from huggingface_hub import constants; constants.HF_HUB_OFFLINE = True")
     assert jane(*offline)[0] == 0
     code, out, err = jane("ask", NAME, *asked)
