@@ -99,3 +99,8 @@ def test_every_key_of_a_recipe_is_documented(kind: type[BaseModel]) -> None:
 def test_every_shipped_recipe_is_documented() -> None:
     page = (DOCS / "recipes.md").read_text(encoding="utf-8")
     assert [name for name in shipped_recipes() if f"| `{name}` |" not in page] == []
+
+
+def test_the_readme_lists_every_recipe() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert [name for name in shipped_recipes() if f"`{name}`" not in readme] == []
