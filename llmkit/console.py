@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -60,17 +61,23 @@ def print_json(value: Any) -> None:
         print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+WIDE = 200  # characters of a line where no terminal says how many fit: a file has room, and programs read lines
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
     """A table of results, on stdout. Columns of numbers (`:>` before the name) are right-aligned."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=False)
+        grid.add_column(
+            column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     if title:
         result(title)  # not the table's own: that wraps at the width of the columns
     if is_main():
-        Console(highlight=False).print(grid)
+        width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+        Console(highlight=False, width=width).print(grid)
 
 
 def duration(seconds: float) -> str:

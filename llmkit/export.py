@@ -57,7 +57,7 @@ ENCODERS = Graphs(
     # An evaluation asks no more of a model than an OnnxModel has.
     lambda _, file: cast("PreTrainedModel", OnnxModel(file)),
 )
-ENCODER_DECODERS = Graphs("*_model.onnx", (ENCODER, DECODER), write_texts, writer_of)
+ENCODER_DECODERS = Graphs("*.onnx", (ENCODER, DECODER), write_texts, writer_of)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,21 @@ def test_a_table_prints_its_cells_as_they_are(capsys: Captured) -> None:
     assert second.endswith("10.00")
 
 
+def test_a_table_is_not_cut(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is a line where no terminal says how wide one is; where one does, cells wrap, and keep all they say."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    rows = [["abcdefgh" * 6, "word " * 20, "1.00"]]
+    table(["name", "what", ">f1"], rows)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setenv("COLUMNS", "40")
+    table(["name", "what", ">f1"], rows)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 40
+    assert "…" not in out
+    assert out.count("a") == 6 + 2  # and those of the header
+    assert out.count("word") == 20
+
+
 def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)

@@ -94,7 +94,7 @@ def test_it_writes_what_the_model_writes(
     assert {file.name for file in folder.iterdir()} == graphs | others
     report = json.loads(out)
     pytorch, onnx, int8 = report["models"]
-    assert [model["name"] for model in report["models"]] == ["PyTorch", "*_model.onnx", "*_model_int8.onnx"]
+    assert [model["name"] for model in report["models"]] == ["PyTorch", "*.onnx", "*_int8.onnx"]
     assert 0 < onnx["largest_difference"] <= report["tolerance"] < int8["largest_difference"]
     assert onnx["scores"] == pytorch["scores"]
     for model, pattern in ((onnx, "*_model.onnx"), (int8, "*_model_int8.onnx")):
@@ -131,7 +131,7 @@ def test_a_model_that_differs_is_not_kept(
     monkeypatch.setattr(onnx_texts, "_Decoder", Off)
     code, out, err = llmkit("export", str(material / "run"), "-o", "out", "--examples", "2")
     assert (code, out) == (1, "")
-    assert "*_model.onnx differs from PyTorch by 0.001 in logits of " in err
+    assert "*.onnx differs from PyTorch by 0.001 in logits of " in err
     assert [file.name for file in tmp_path.iterdir() if file.suffix != ".lock"] == []
 
 
