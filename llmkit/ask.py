@@ -125,8 +125,8 @@ def _reader(model: str) -> Reader:
             f"{model} was fine-tuned for {task.name}, which answers no questions",
             remedy=f"give it a file of rows: llmkit predict {model} FILE -o OUTPUT",
         )
-    loaded, codec = trained(model, task)
     data = data_section(model, task, purpose.data if purpose else {}, "passage")
+    loaded, codec = trained(model, task, data)
     loaded.to(start_group())
     return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, choose("auto").bf16)
 

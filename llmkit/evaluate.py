@@ -102,14 +102,14 @@ def _overridden(data: DataSection, overrides: Sequence[str]) -> DataSection:
                 remedy="give keys of data, for instance data.label_column=stars",
             )
     keys = [override.removeprefix("data.") for override in overrides]
-    return recipe_from(type(data), data.model_dump(exclude_none=True), keys)
+    return recipe_from(type(data), data.model_dump(exclude_none=True, exclude_unset=True), keys)
 
 
 def check(model: str, settings: Settings, split: str, output: Path | None) -> None:
     """Load and check everything once, before processes are started. Raises UserError."""
     check_output(output)
     quiet()
-    _, codec = trained(model, settings.task)
+    _, codec = trained(model, settings.task, settings.data)
     examples = load_examples(settings.task, settings.data, [split])[split]
     if settings.task.head == "label" and len(codec.labels) > 1:  # one output is a number
         check_labels(model, codec, examples)
@@ -125,7 +125,7 @@ def evaluate_model(
     check_output(output)
     quiet()
     keep_memory()
-    loaded, codec = trained(model, settings.task)
+    loaded, codec = trained(model, settings.task, settings.data)
     examples = load_examples(settings.task, settings.data, [split])[split]
     features = features_of(settings.task, examples, codec, settings.data, training=False)
     device = start_group()

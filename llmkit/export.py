@@ -152,7 +152,7 @@ def prepare(
     check_output(output)
     quiet()
     settings = settings_of(model, task, data)
-    loaded, codec = trained(model, settings.task)
+    loaded, codec = trained(model, settings.task, settings.data)
     check_size(loaded)
     every = load_examples(settings.task, settings.data, [split])[split]
     writes = settings.task.head == "text"

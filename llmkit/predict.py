@@ -141,7 +141,7 @@ def prepare(model: str, settings: Settings, source: str, output: Path, batch_siz
     rows = Rows(settings, source)
     before = Done(**begun.parts) if begun else Done()
     total, same = rows.survey(before)
-    loaded, codec = trained(model, settings.task)
+    loaded, codec = trained(model, settings.task, settings.data)
     choice = choose("auto")
     key = {
         "format": FORMAT,

@@ -11,7 +11,7 @@ from llmkit.console import warn
 from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint
 from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
 from llmkit.errors import UserError
-from llmkit.finetune_recipe import FinetuneRecipe, TextRecipe
+from llmkit.finetune_recipe import DataSection, FinetuneRecipe, TextData, TextRecipe
 from llmkit.models import labels_of, model_for_task, trained_model
 from llmkit.tasks import tags
 from llmkit.tasks.base import Codec, Task
@@ -39,10 +39,12 @@ def model_to_train(recipe: FinetuneRecipe, task: Task[Any], codec: Codec) -> Pre
     return model_for_task(recipe, task.head, codec)
 
 
-def trained(name: str, task: Task[Any]) -> tuple[PreTrainedModel, Codec]:
+def trained(name: str, task: Task[Any], data: DataSection) -> tuple[PreTrainedModel, Codec]:
     """A run's model or a checkpoint that does a task, and what it reads and writes with. Raises UserError."""
-    if task.head == "text":
-        return trained_model(name, task.head), codec_of_trained(name)
+    if isinstance(data, TextData):
+        model = trained_model(name, task.head)
+        _limit(model, data)
+        return model, codec_of_trained(name)
     tokenizer = load_tokenizer(name)
     model = trained_model(name, task.head)
     if task.head == "span":
@@ -53,6 +55,18 @@ def trained(name: str, task: Task[Any]) -> tuple[PreTrainedModel, Codec]:
             f"{name} has {_counted(labels)}, {task.name} {_counted(known)}", remedy="name another task with --task"
         )
     return model, Codec(tokenizer, labels=_named_as(known, labels))
+
+
+def _limit(model: PreTrainedModel, data: TextData) -> None:
+    """How long a text may be that the model writes: as `data` says, or the checkpoint itself, where one of them does.
+
+    Where neither does, transformers would stop after 20 tokens.
+    """
+    settings = model.generation_config
+    assert settings is not None
+    own = settings.max_new_tokens or (settings.max_length and settings.max_length - 1)  # that counts the first token
+    said = "max_target_length" in data.model_fields_set or not own
+    settings.update(max_new_tokens=data.max_target_length if said else own, max_length=None)
 
 
 def _named_as(known: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,15 +9,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig, BertForMaskedLM, BertTokenizer
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizer,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from llmkit.batching import Collator
 from llmkit.corpus.vocabulary import load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
 from llmkit.errors import UserError
+from llmkit.evaluate import settings_of
 from llmkit.finetune_recipe import TextData
+from llmkit.heads import HEADS
+from llmkit.task_models import trained
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec
 from llmkit.tasks.loading import load_examples
@@ -190,3 +202,36 @@ def test_what_does_not_go_together(commands: list[str], llmkit: Command) -> None
         assert code == 1
         assert told in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("own", "said", "limit"),
+    [
+        ({}, {}, 128),  # in place of transformers' 20
+        ({"max_length": 143}, {}, 142),
+        ({"max_new_tokens": 60}, {}, 60),
+        ({"max_length": 143}, {"max_target_length": 30}, 30),
+        ({}, {"max_target_length": 30}, 30),
+    ],
+)
+def test_how_long_a_text_may_be(
+    own: dict[str, int], said: dict[str, int], limit: int, bpe: Any, llmkit: Command, tmp_path: Path
+) -> None:
+    """A checkpoint of others says it or not; what a user says counts more."""
+    sizes = {"vocab_size": len(bpe), "d_model": 8, "num_layers": 1, "d_ff": 8, "num_heads": 1, "d_kv": 8}
+    model = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0, eos_token_id=None))
+    model.generation_config.update(**own, eos_token_id=None)  # it never stops by itself
+    model.save_pretrained(tmp_path / "t5")
+    bpe.save_pretrained(tmp_path / "t5")
+    data = TextData(validation="x", **said)
+    loaded, _ = trained(str(tmp_path / "t5"), TASKS["translation"], data)
+    (output,) = HEADS["text"].outputs(loaded, {"input_ids": torch.tensor([[5, 6]])}, [2])
+    assert len(output["ids"]) == limit + 1, "and the token that it begins with"
+    if said:
+        (tmp_path / "rows.jsonl").write_text('{"en": "a b", "de": "c"}\n')
+        words = [f"data.{key}={value}" for key, value in said.items()]
+        settings = settings_of(str(tmp_path / "t5"), "translation", str(tmp_path / "rows.jsonl"), words)
+        assert isinstance(settings.data, TextData)
+        assert settings.data.max_target_length == limit
+    other = settings_of(str(tmp_path / "t5"), "translation", str(tmp_path / "rows.jsonl"), ["data.max_length=20"])
+    assert "max_target_length" not in other.data.model_fields_set, "an override of one key says nothing of others"
