@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,14 @@ _stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 _stdout = Console(highlight=False, soft_wrap=True)
 
 
+# What a terminal would obey, in what a stranger's file says: shown, but for line ends and tabs.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _shown(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def is_main() -> bool:
     """Whether this process is the one that speaks and writes files."""
     return int(os.environ.get("RANK", "0")) == 0
@@ -33,26 +42,26 @@ def is_main() -> bool:
 def say(message: str) -> None:
     """A line of talk."""
     if is_main():
-        _stderr.print(Text(message))
+        _stderr.print(Text(_shown(message)))
 
 
 def warn(message: str) -> None:
     """A line the user should not miss."""
     if is_main():
-        _stderr.print(Text.assemble(("warning:", "yellow"), f" {message}"))
+        _stderr.print(Text.assemble(("warning:", "yellow"), f" {_shown(message)}"))
 
 
 def fail(problems: Sequence[str], remedy: str) -> None:
     """What went wrong and what to do about it."""
     for problem in problems:
-        _stderr.print(Text.assemble(("error:", "red"), f" {problem}"))
-    _stderr.print(Text(f"{remedy[0].upper()}{remedy[1:]}.", "bold"))
+        _stderr.print(Text.assemble(("error:", "red"), f" {_shown(problem)}"))
+    _stderr.print(Text(_shown(f"{remedy[0].upper()}{remedy[1:]}."), "bold"))
 
 
 def result(text: str) -> None:
-    """A result, on stdout, as it is."""
+    """A result, on stdout."""
     if is_main():
-        _stdout.print(Text(text))
+        _stdout.print(Text(_shown(text)))
 
 
 def print_json(value: Any) -> None:
@@ -72,7 +81,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
             column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
         )
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(_shown(cell)) for cell in row))
     if title:
         result(title)  # not the table's own: that wraps at the width of the columns
     if is_main():

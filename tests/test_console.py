@@ -30,6 +30,18 @@ def test_text_is_printed_as_it_is(text: str, capsys: Captured) -> None:
     assert captured.err == f"{text}\nwarning: {text}\nerror: {text}\nerror: and another\nZ {text}.\n"
 
 
+def test_what_a_terminal_would_obey_is_shown(capsys: Captured) -> None:
+    text = "a\x1b]0;owned\x07\x1b[2J\rb\nd\x9bx"
+    result(text)
+    warn(text)
+    fail([text], text)
+    table(["x"], [[text.replace("\n", "")]])
+    captured = capsys.readouterr()
+    for character in "\x1b\x07\r\x9b":
+        assert character not in captured.out + captured.err
+    assert captured.out.startswith("a\\x1b]0;owned\\x07\\x1b[2J\\x0db\nd\\x9bx\n")
+
+
 def test_a_table_prints_its_cells_as_they_are(capsys: Captured) -> None:
     table(["name", ">f1"], [[TEXT, "7.00"], ["short", "10.00"]], title=TEXT)
     title, header, first, second = capsys.readouterr().out.splitlines()
