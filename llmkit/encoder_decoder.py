@@ -16,6 +16,7 @@ from llmkit.errors import UserError
 from llmkit.files import to_json, write_whole
 from llmkit.finetune_recipe import TextRecipe
 from llmkit.heads import HEADS
+from llmkit.hub import file_of, reading_from_the_hub
 from llmkit.models import bert_config, check_length, config_of, load, set_attention_dropout
 from llmkit.rundir import resolve_model
 from llmkit.tasks.base import Codec
@@ -23,6 +24,9 @@ from llmkit.tasks.base import Codec
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
+
+
+GENERATION = "generation_config.json"
 
 
 def text_codec(recipe: TextRecipe, train: Dataset) -> Codec:
@@ -56,12 +60,29 @@ def codec_of_trained(name: str) -> Codec:
     path = resolve_model(name)
     config = config_of(path)
     own = None
-    if config.model_type == "encoder-decoder" and config.encoder.vocab_size != config.decoder.vocab_size:
+    if config.model_type == "encoder-decoder" and file_of(path, f"{DECODER_TOKENIZER}/tokenizer.json"):
         own = load_tokenizer(path, subfolder=DECODER_TOKENIZER)
-    start = config.decoder_start_token_id
-    if start is None:
-        start = GenerationConfig.from_pretrained(path).decoder_start_token_id
-    return Codec(load_tokenizer(name), own_target_tokenizer=own, decoder_start=start)
+    return Codec(load_tokenizer(name), own_target_tokenizer=own, decoder_start=_start_of(name, path, config))
+
+
+def _start_of(name: str, path: str, config: Any) -> int:
+    """The token that texts are written after, where transformers looks for it."""
+    if file_of(path, GENERATION):
+        with reading_from_the_hub("model", path):
+            settings = GenerationConfig.from_pretrained(path)
+    else:
+        settings = GenerationConfig.from_model_config(config)
+    for start in (
+        settings.decoder_start_token_id,
+        getattr(config, "decoder_start_token_id", None),
+        settings.bos_token_id,
+    ):
+        if isinstance(start, int):
+            return start
+    raise UserError(
+        f"{name} does not say after which token a text is written",
+        remedy=f"write it as decoder_start_token_id into its {GENERATION}",
+    )
 
 
 def _trained(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -132,9 +153,20 @@ def _set_generation(model: Any, recipe: TextRecipe, codec: Codec) -> None:
         max_new_tokens=recipe.data.max_target_length,
         max_length=None,
         early_stopping=recipe.generation.num_beams > 1,
+        decoder_start_token_id=codec.decoder_start,
+        # Settings of a checkpoint for drawing at random; beside a search they are refused when the model is saved.
+        do_sample=False,
+        **dict.fromkeys(("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"), None),
     )
     if model.config.model_type == "encoder-decoder":
-        ends = {"pad_token_id": writer.pad_token_id, "decoder_start_token_id": codec.decoder_start}
-        settings.update(**ends, eos_token_id=writer.sep_token_id, bos_token_id=None)
-        model.config.pad_token_id, model.config.decoder_start_token_id = ends.values()
+        settings.update(pad_token_id=writer.pad_token_id, eos_token_id=writer.sep_token_id, bos_token_id=None)
+        model.config.pad_token_id, model.config.decoder_start_token_id = writer.pad_token_id, codec.decoder_start
         model.config.vocab_size = model.config.decoder.vocab_size
+    try:
+        settings.validate(strict=True)  # now, not when hours of training are to be saved
+    except ValueError as error:
+        what = " ".join(str(error).split())
+        raise UserError(
+            f"{recipe.model.pretrained}: its generation settings do not go together: {what}",
+            remedy=f"correct {GENERATION} in a copy of it",
+        ) from error

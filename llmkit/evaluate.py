@@ -43,7 +43,7 @@ def settings_of(model: str, task: str | None, data: str | None, overrides: Seque
     `data` names other data than the run's: a Hub id, folder or file. `overrides` say how it is read. Raises UserError
     where the model says nothing of a task or data and none is given.
     """
-    purpose = purpose_of(model)
+    purpose = purpose_of(model, told=task is not None)
     if task is None and purpose is None:
         raise UserError(f"{model} does not say what task it is for", remedy="name it: --task squad")
     own = purpose.data if purpose else {}
@@ -57,29 +57,41 @@ def settings_of(model: str, task: str | None, data: str | None, overrides: Seque
             f"{model} was fine-tuned for {meant.name}, whose answers are of another kind than those of {chosen.name}",
             remedy="leave --task out",
         )
-    section = _overridden(data_section(model, chosen, own, data), overrides)
+    section = data_section(model, chosen, own, data, overrides)
     return Settings(chosen, section, purpose.null_threshold if purpose and chosen is meant else None)
 
 
-def data_section(model: str, task: Task[Any], own: dict[str, Any], data: str | None) -> DataSection:
-    """The run's `own` data section, from other `data` where these are given.
+def data_section(
+    model: str, task: Task[Any], own: dict[str, Any], data: str | None, overrides: Sequence[str] = ()
+) -> DataSection:
+    """The run's `own` data section, from other `data` where these are given, with `overrides`.
 
-    For a checkpoint, which has none, the default one, with inputs no longer than the model can read. Raises UserError
-    where a run's own is not valid.
+    For a checkpoint, which has none, the default one, with texts no longer than the model can read and write. Raises
+    UserError where a run's own is not valid, and where texts may be longer than that.
     """
     kind = data_class(task.head)
     options = {key: value for key, value in own.items() if data is None or key not in DataSection.origin()}
-    positions = None if own else positions_of(model)
-    if positions is not None and positions < kind.model_fields["max_length"].default:
-        options["max_length"] = positions
-        if "doc_stride" in kind.model_fields:
-            options["doc_stride"] = positions // 3
+    reads, writes = positions_of(model)
+    if not own:
+        for key, positions in (("max_length", reads), ("max_target_length", writes)):
+            if key in kind.model_fields and positions is not None and positions < kind.model_fields[key].default:
+                options[key] = positions
+        if "doc_stride" in kind.model_fields and "max_length" in options:
+            options["doc_stride"] = options["max_length"] // 3
     try:
-        return kind(**options, **(data_origin(data, task) if data is not None else {}))
+        section = kind(**options, **(data_origin(data, task) if data is not None else {}))
     except ValidationError as error:
         raise UserError(
             f"{model}: what it says of how data is read is not valid: {error.errors()[0]['msg']}", remedy="correct it"
         ) from None
+    section = _overridden(section, overrides)
+    for key, positions in (("max_length", reads), ("max_target_length", writes)):
+        if positions is not None and getattr(section, key, 0) > positions:
+            raise UserError(
+                f"data.{key} {getattr(section, key)} exceeds the {positions} positions of {model}",
+                remedy=f"set data.{key}={positions}",
+            )
+    return section
 
 
 def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def parse_json(text: str, path: Path, line: int | None = None) -> Any:
             f"{path}:{line or error.lineno}: broken JSON: {error.msg} (column {error.colno})",
             remedy="correct the line; a file that was cut off ends like this too",
         ) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
+        raise UserError(f"{path}:{line or 1}: not JSON that can be read: {error}", remedy="correct it") from None
 
 
 def write_whole(path: Path, data: str | bytes) -> None:

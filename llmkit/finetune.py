@@ -124,7 +124,7 @@ def finetune(prepared: Prepared) -> RunDir:
         save_model(trainer, run, prepared.codec.own_target_tokenizer)
         if is_main():
             run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
-            write_purpose(run, prepared.recipe, null_threshold_of(best.scores))
+            write_purpose(run.model, prepared.task.name, prepared.recipe.data, null_threshold_of(best.scores))
             write_card(run, best.scores)
             run.write_json("metrics.json", best.scores)
     return run

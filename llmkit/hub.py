@@ -96,6 +96,31 @@ def reading_from_the_hub(kind: Kind, name: str, revision: str | None = None) -> 
         raise explained from error
 
 
+def file_of(name: str, file: str) -> Path | None:
+    """A file of a model's folder, or of its repository on the Hub; None where it has none. Raises UserError.
+
+    Without the Hub, a file of a repository that was never asked for counts as none, and that is said.
+    """
+    if Path(name).exists():
+        found = Path(name) / file
+        return found if found.is_file() else None
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    with reading_from_the_hub("model", name):
+        try:
+            return Path(hf_hub_download(name, file))
+        except LocalEntryNotFoundError as error:
+            if not constants.HF_HUB_OFFLINE:
+                raise UserError(f"the Hub did not send {file} of {name}", remedy="run it again") from error
+            # That it is not there is known where it was asked for before; the cache then has a note of that, not None.
+            if try_to_load_from_cache(name, "config.json") and try_to_load_from_cache(name, file) is None:
+                warn(f"whether {name} has a {file} is not known without the Hub; it goes on as if it had none")
+            return None
+        except EntryNotFoundError:
+            return None
+
+
 def unreachable(name: str) -> UserError:
     """The message for what is on the Hub only, when the Hub does not answer."""
     return UserError(

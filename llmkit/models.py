@@ -162,10 +162,15 @@ def labels_of(model: PreTrainedModel) -> tuple[str, ...]:
     return tuple(names[number] for number in sorted(names, key=int))
 
 
-def positions_of(name: str) -> int | None:
-    """The longest input of a run's model or a checkpoint, in tokens; None where it has no limit."""
-    positions: int | None = getattr(config_of(resolve_model(name)), "max_position_embeddings", None)
-    return positions
+def positions_of(name: str) -> tuple[int | None, int | None]:
+    """The longest text that a run's model or a checkpoint reads, and that its decoder writes, in tokens.
+
+    None where there is no limit.
+    """
+    config = config_of(resolve_model(name))
+    halves = (config.encoder, config.decoder) if config.model_type == "encoder-decoder" else (config, config)
+    reads, writes = (getattr(half, "max_position_embeddings", None) for half in halves)
+    return reads, writes
 
 
 def describe(model: PreTrainedModel) -> str:

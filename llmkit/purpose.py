@@ -16,13 +16,15 @@ from pydantic import ValidationError
 
 from llmkit.console import warn
 from llmkit.errors import UserError
-from llmkit.files import parse_json, read_text
-from llmkit.finetune_recipe import DataSection, FinetuneRecipe
-from llmkit.hub import reading_from_the_hub
+from llmkit.files import parse_json, read_text, to_json, write_whole
+from llmkit.finetune_recipe import DataSection, data_class
+from llmkit.hub import file_of
 from llmkit.recipe import Section
 from llmkit.rundir import RunDir, resolve_model
+from llmkit.tasks import TASKS
 
 FILE = "llmkit.json"
+REMEDY = "update llmkit if a newer one wrote it; else restore it, or, where the command takes it, name a --task"
 # Where examples are says nothing of how they are read, and is no matter of whoever uses the model.
 PLACES = DataSection.origin() | {"database"}
 
@@ -43,54 +45,45 @@ class _File(Section):
     null_threshold: float | None
 
 
-def purpose_of(model: str) -> Purpose | None:
+def purpose_of(model: str, *, told: bool = False) -> Purpose | None:
     """What a run, a checkpoint or a repository on the Hub says that it is for; None where it says nothing.
 
-    Raises UserError where what it says is damaged.
+    Raises UserError where what it says is damaged. Where its user has `told` the task, a file that cannot be used is
+    passed over, with a warning.
     """
     run = RunDir(Path(model))
     if (run.path / "recipe.yaml").is_file():
         recipe = run.recipe()
         return Purpose(recipe["task"], recipe.get("data", {}), run.null_threshold()) if "task" in recipe else None
-    file = _beside_config(resolve_model(model))
+    file = file_of(resolve_model(model), FILE)
     if file is None:
         return None
     try:
+        return _read(file)
+    except UserError as error:
+        if not told:
+            raise
+        warn(f"{error}; it is passed over")
+        return None
+
+
+def _read(file: Path) -> Purpose:
+    """Strangers may have written it: what is not as it should be is named, and nothing in it names a place."""
+    try:
         said = _File.model_validate(parse_json(read_text(file), file))
+        if said.task not in TASKS:
+            raise UserError(f"{file}: unknown task {said.task!r}", remedy=REMEDY)
         if named := PLACES & said.data.keys():
-            raise UserError(f"{file}: data names places: {', '.join(sorted(named))}", remedy="take them out of it")
+            raise UserError(f"{file}: data names places: {', '.join(sorted(named))}", remedy=REMEDY)
+        data_class(TASKS[said.task].head).model_validate({**said.data, "path": "elsewhere"})
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(
-            f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            remedy="update llmkit if a newer one wrote it; else restore the file, or remove it and give --task",
-        ) from None
+        raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}", remedy=REMEDY) from None
     return Purpose(said.task, said.data, said.null_threshold)
 
 
-def write_purpose(run: RunDir, recipe: FinetuneRecipe, null_threshold: float | None) -> None:
-    """Write llmkit.json into the folder of a run's model."""
-    data = recipe.data.model_dump(exclude=set(PLACES), exclude_none=True)
-    said = _File(format=1, task=recipe.task, data=data, null_threshold=null_threshold)
-    run.write_json(f"model/{FILE}", said.model_dump())
-
-
-def _beside_config(path: str) -> Path | None:
-    if Path(path).exists():
-        file = Path(path) / FILE
-        return file if file.is_file() else None
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    with reading_from_the_hub("model", path):
-        try:
-            return Path(hf_hub_download(path, FILE))
-        except LocalEntryNotFoundError as error:
-            if not constants.HF_HUB_OFFLINE:
-                raise UserError(f"the Hub did not send {FILE} of {path}", remedy="run it again") from error
-            # Its absence is known where it was asked for before; the cache then has a note of that, not None.
-            if try_to_load_from_cache(path, "config.json") and try_to_load_from_cache(path, FILE) is None:
-                warn(f"whether {path} has a {FILE}, which says what it is for, is not known without the Hub")
-            return None
-        except EntryNotFoundError:
-            return None
+def write_purpose(folder: Path, task: str, data: DataSection, null_threshold: float | None) -> None:
+    """Write llmkit.json into a model's folder."""
+    reading = data.model_dump(exclude=set(PLACES), exclude_none=True)
+    said = _File(format=1, task=task, data=reading, null_threshold=null_threshold)
+    write_whole(folder / FILE, to_json(said.model_dump()))

@@ -42,9 +42,11 @@ def model_to_train(recipe: FinetuneRecipe, task: Task[Any], codec: Codec) -> Pre
 def trained(name: str, task: Task[Any], data: DataSection) -> tuple[PreTrainedModel, Codec]:
     """A run's model or a checkpoint that does a task, and what it reads and writes with. Raises UserError."""
     if isinstance(data, TextData):
-        model = trained_model(name, task.head)
+        model, codec = trained_model(name, task.head), codec_of_trained(name)
+        assert model.generation_config is not None
+        model.generation_config.decoder_start_token_id = codec.decoder_start
         _limit(model, data)
-        return model, codec_of_trained(name)
+        return model, codec
     tokenizer = load_tokenizer(name)
     model = trained_model(name, task.head)
     if task.head == "span":

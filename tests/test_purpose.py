@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from small_runs import finetuned, pretrained, questions, write_questions
 
-from llmkit.finetune_recipe import TextData, TextRecipe
+from llmkit.finetune_recipe import TextData
 from llmkit.purpose import FILE, Purpose, purpose_of, write_purpose
-from llmkit.rundir import RunDir
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -70,8 +69,12 @@ def test_it_abstains_at_its_threshold(model: Path, llmkit: Command) -> None:
 
 def test_another_task_is_named(model: Path, llmkit: Command) -> None:
     write_questions(Path("squad.jsonl"))
-    code, _, err = llmkit("eval", str(model), "--task", "squad", "--data", "squad.jsonl")
-    assert code == 0, err
+    say(model, null_threshold=-1e6)
+    for task, abstains in (("squad_v2", True), ("squad", False)):
+        code, _, err = llmkit("predict", str(model), "squad.jsonl", "--task", task, "-o", f"by-{task}.jsonl")
+        assert code == 0, err
+        texts = [json.loads(line)["text"] for line in Path(f"by-{task}.jsonl").read_text().splitlines()]
+        assert (set(texts) == {""}) == abstains, "a threshold is of no use to another task"
     code, _, err = llmkit("eval", str(model), "--task", "ner", "--data", "demo")
     assert code == 1
     assert "was fine-tuned for squad_v2, whose answers are of another kind than those of ner" in err
@@ -99,7 +102,13 @@ def test_what_has_no_purpose(run: Path, model: Path) -> None:
         ),
         (
             '{"format": 1, "task": "squad", "data": {"max_length": 4}, "null_threshold": null}',
-            "model: what it says of how data is read is not valid",
+            f"{FILE}: max_length: Input should be greater than or equal to 16",
+        ),
+        ('{"format": 1, "task": "squad", "data": {"new": 4}, "null_threshold": null}', f"{FILE}: new: Extra inputs"),
+        ("[" * 100_000, f"{FILE}:1: not JSON that can be read"),
+        (
+            '{"format": 1, "task": "squad", "data": {"max_length": 900}, "null_threshold": null}',
+            "data.max_length 900 exceeds the 128 positions of ",
         ),
     ],
 )
@@ -111,23 +120,19 @@ def test_what_is_not_as_llmkit_wrote_it(text: str, problem: str, model: Path, ll
         assert err.startswith("error: ")
         assert problem in err.splitlines()[0]
         assert len(err.splitlines()) == 2
+    if "exceeds" not in problem:
+        write_questions(Path("squad.jsonl"))
+        code, _, err = llmkit("eval", str(model), "--task", "squad", "--data", "squad.jsonl")
+        assert code == 0, "who names the task needs no file"
+        assert problem in err.splitlines()[0]
+        assert err.splitlines()[0].endswith("; it is passed over")
 
 
 def test_places_stay_behind(tmp_path: Path) -> None:
     data = TextData(train="a.jsonl", validation="b.jsonl", database="/home/jane/secret", source_prefix="to SQL: ")
-    recipe = TextRecipe.model_validate(
-        {
-            "name": "spider",
-            "task": "spider",
-            "model": {"pretrained": "x"},
-            "data": data.model_dump(),
-            "train": {"max_steps": 1, "per_device_train_batch_size": 1, "learning_rate": 0.1},
-        },
-        context={"tasks": {"spider": None}},
-    )
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    write_purpose(RunDir(tmp_path), recipe, None)
+    write_purpose(tmp_path / "model", "spider", data, None)
     assert "secret" not in (tmp_path / "model" / FILE).read_text()
     reading = {"max_length": 128, "max_target_length": 128, "source_prefix": "to SQL: "}
     assert purpose_of(str(tmp_path / "model")) == Purpose("spider", reading, None)

@@ -31,7 +31,7 @@ def load_tokenizer(name: str, *, subfolder: str = "") -> PreTrainedTokenizerFast
     try:
         with reading_from_the_hub("model", path):
             tokenizer = AutoTokenizer.from_pretrained(path, subfolder=subfolder)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, ImportError) as error:  # the last: it wants SentencePiece
         raise UserError(
             f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}",
             remedy=SAVE_ONE,
@@ -41,7 +41,14 @@ def load_tokenizer(name: str, *, subfolder: str = "") -> PreTrainedTokenizerFast
     # Where its files are missing, transformers makes one that knows the special tokens alone, and says nothing.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise UserError(f"the tokenizer of {name} has no vocabulary: its files are not there", remedy=SAVE_ONE)
+    forget_lengths(tokenizer)
     return tokenizer
+
+
+def forget_lengths(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Take out to what length texts were cut and padded last, which would be saved with it, and change its hash."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
 
 
 def train_tokenizer(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from llmkit.corpus.vocabulary import forget_lengths
 from llmkit.errors import UserError
 from llmkit.tasks.base import BadRow, Codec, Outputs, Placed, Prediction
 from llmkit.tasks.loading import text_of
@@ -147,6 +148,7 @@ def _ids(
     options: dict[str, Any] = {"truncation": True, "max_length": longest, "split_special_tokens": True}
     # Some encoder-decoders have a vocabulary for each side in one tokenizer, which `text_target` asks for.
     encoded = tokenizer(text_target=texts, **options) if target else tokenizer(texts, **options)
+    forget_lengths(tokenizer)
     ids: list[list[int]] = encoded["input_ids"]
     if not all(ids):
         raise UserError("the tokenizer makes no token of a text", remedy="use a tokenizer that ends a text with one")

@@ -18,13 +18,16 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
+    BertLMHeadModel,
+    BertModel,
     BertTokenizer,
+    EncoderDecoderModel,
     T5Config,
     T5ForConditionalGeneration,
 )
 
 from llmkit.batching import Collator
-from llmkit.corpus.vocabulary import load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
+from llmkit.corpus.vocabulary import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
 from llmkit.errors import UserError
 from llmkit.evaluate import settings_of
 from llmkit.finetune_recipe import TextData
@@ -235,3 +238,63 @@ def test_how_long_a_text_may_be(
         assert settings.data.max_target_length == limit
     other = settings_of(str(tmp_path / "t5"), "translation", str(tmp_path / "rows.jsonl"), ["data.max_length=20"])
     assert "max_target_length" not in other.data.model_fields_set, "an override of one key says nothing of others"
+
+
+def two_berts(folder: Path, reader: Any, writer: Any, **settings: Any) -> str:
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = EncoderDecoderModel(
+        encoder=BertModel(BertConfig(vocab_size=len(reader), **shape), add_pooling_layer=False),
+        decoder=BertLMHeadModel(BertConfig(vocab_size=len(writer), is_decoder=True, add_cross_attention=True, **shape)),
+    )
+    model.generation_config.update(**settings)
+    model.save_pretrained(folder)
+    reader.save_pretrained(folder)
+    writer.save_pretrained(folder / DECODER_TOKENIZER)
+    return str(folder)
+
+
+def test_vocabularies_of_the_same_size_are_two(tmp_path: Path) -> None:
+    reader, writer = train_bpe(["to read"] * 3, 264), train_bpe(["schreiben"] * 3, 264)
+    assert len(reader) == len(writer)
+    name = two_berts(tmp_path / "model", reader, writer, decoder_start_token_id=2)
+    _, codec = trained(name, TASKS["translation"], TextData(validation="x"))
+    assert codec.own_target_tokenizer is not None
+    assert codec.target_tokenizer.get_vocab() == writer.get_vocab() != codec.tokenizer.get_vocab()
+
+
+def test_after_which_token_a_text_is_written(bpe: Any, tmp_path: Path) -> None:
+    """In the settings, in config.json, by the name that decoders alone use, or nowhere."""
+    data, task = TextData(validation="x"), TASKS["translation"]
+    for number, settings in enumerate(({"decoder_start_token_id": 7}, {"bos_token_id": 7})):
+        model, codec = trained(two_berts(tmp_path / str(number), bpe, bpe, **settings), task, data)
+        assert codec.decoder_start == 7
+        assert model.generation_config is not None
+        assert model.generation_config.decoder_start_token_id == 7
+    file = Path(two_berts(tmp_path / "config", bpe, bpe)) / "config.json"
+    (file.parent / "generation_config.json").unlink()
+    with pytest.raises(UserError, match="does not say after which token"):
+        trained(str(file.parent), task, data)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "decoder_start_token_id": 7}))
+    assert trained(str(file.parent), task, data)[1].decoder_start == 7
+
+
+def test_texts_leave_no_length_in_a_tokenizer(bpe: Any, tmp_path: Path) -> None:
+    before = tokenizer_fingerprint(bpe)
+    task = TASKS["translation"]
+    examples, _ = examples_for(task, tmp_path, ROWS)
+    codec = Codec(bpe, decoder_start=bpe.cls_token_id)
+    task.encode(examples, codec, TextData(validation="x", max_length=16, max_target_length=5), training=True)
+    assert tokenizer_fingerprint(bpe) == before
+    bpe.backend_tokenizer.enable_truncation(9)
+    bpe.backend_tokenizer.enable_padding(length=9)
+    bpe.save_pretrained(tmp_path / "cut")
+    assert tokenizer_fingerprint(load_tokenizer(str(tmp_path / "cut"))) == before
+    load = load_tokenizer(str(tmp_path / "cut"))
+    assert len(load("a b " * 20)["input_ids"]) > 9
+
+
+def test_a_tokenizer_of_another_library(bpe: Any, tmp_path: Path) -> None:
+    bpe.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "MarianTokenizer"}')
+    with pytest.raises(UserError, match="tokenizer"):
+        load_tokenizer(str(tmp_path))
