@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli_options import AsJson, Data, Model, Split, TaskName
+from llmkit.cli_options import AsJson, Data, DataOverrides, Model, Split, TaskName
 
 
 def export(
@@ -16,6 +16,7 @@ def export(
         Path,
         typer.Option("-o", "--output", help="Folder for the graphs, the tokenizer's files and config.json."),
     ],
+    overrides: DataOverrides = None,
     int8: Annotated[
         bool,
         typer.Option("--int8", help="Also graphs of a quarter of the size, _int8.onnx, for a little of the score."),
@@ -47,6 +48,8 @@ def export(
     from llmkit import export as story
     from llmkit.console import print_json
 
-    subject = story.prepare(model, output, task=task, data=data, split=split, examples=examples)
+    subject = story.prepare(
+        model, output, task=task, data=data, overrides=overrides or (), split=split, examples=examples
+    )
     report = story.export(subject, output, int8=int8)
     print_json(report.as_json()) if as_json else story.show(report)

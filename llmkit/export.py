@@ -16,14 +16,17 @@ import torch
 from llmkit.cache import built_once
 from llmkit.console import say, table, warn
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER
+from llmkit.encoder_decoder import GENERATION
 from llmkit.errors import UserError
 from llmkit.evaluate import Settings, check_output, settings_of
 from llmkit.features import features_of
+from llmkit.files import write_whole
 from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.machine import keep_memory, quiet
 from llmkit.models import describe
 from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
 from llmkit.onnx_texts import DECODER, ENCODER, logits_of_targets, write_texts, writer_of
+from llmkit.purpose import write_purpose
 from llmkit.task_models import trained
 from llmkit.tasks.base import Codec, Outputs
 from llmkit.tasks.loading import load_examples
@@ -44,20 +47,18 @@ PAGE = "docs/onnx.md"
 class Graphs:
     """What a kind of model becomes: its files, what writes them, and what an evaluation runs in place of the model."""
 
-    name: str
     files: tuple[str, ...]
     write: Callable[[PreTrainedModel, PreTrainedTokenizerFast, Path], None]
     run: Callable[..., PreTrainedModel]  # of the model and a path for each of the files
 
 
 ENCODERS = Graphs(
-    MODEL,
     (MODEL,),
     lambda model, tokenizer, folder: write_onnx(model, tokenizer, folder / MODEL),
     # An evaluation asks no more of a model than an OnnxModel has.
     lambda _, file: cast("PreTrainedModel", OnnxModel(file)),
 )
-ENCODER_DECODERS = Graphs("*.onnx", (ENCODER, DECODER), write_texts, writer_of)
+ENCODER_DECODERS = Graphs((ENCODER, DECODER), write_texts, writer_of)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Measured:
     """
 
     name: str
+    files: Sequence[str]
     megabytes: float
     examples_per_second: float
     milliseconds: float
@@ -145,13 +147,20 @@ class Check(TaskEvaluation):
 
 
 def prepare(
-    model: str, output: Path, *, task: str | None, data: str | None, split: str, examples: int | None
+    model: str,
+    output: Path,
+    *,
+    task: str | None = None,
+    data: str | None = None,
+    overrides: Sequence[str] = (),
+    split: str = "validation",
+    examples: int | None = None,
 ) -> Subject:
     """The model and the first `examples` of its data, or of other data. Raises UserError; writes only the cache."""
     check_packages()
     check_output(output)
     quiet()
-    settings = settings_of(model, task, data)
+    settings = settings_of(model, task, data, overrides)
     loaded, codec = trained(model, settings.task, settings.data)
     check_size(loaded)
     every = load_examples(settings.task, settings.data, [split])[split]
@@ -230,26 +239,25 @@ def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Me
     model, codec, graphs = subject.model, subject.codec, subject.graphs
     codec.tokenizer.save_pretrained(folder)
     model.config.save_pretrained(folder)
+    settings = subject.settings
+    write_purpose(folder, settings.task.name, settings.data, settings.threshold)
     if subject.writes and model.generation_config is not None:
-        model.generation_config.save_pretrained(folder)
+        # Its own way to save refuses what it only warned of when it was loaded.
+        write_whole(folder / GENERATION, model.generation_config.to_json_string())
     if codec.own_target_tokenizer is not None:
         codec.own_target_tokenizer.save_pretrained(folder / DECODER_TOKENIZER)
     files = [folder / name for name in graphs.files]
     say(f"writing {' and '.join(graphs.files)}")
     graphs.write(model, codec.tokenizer, folder)
     pytorch, expected = _measure(subject, model, "PyTorch", size_of(model))
-    models = [pytorch, _compare(subject, graphs.name, files, expected, TOLERANCE)]
+    models = [pytorch, _compare(subject, "ONNX", files, expected, TOLERANCE)]
     if int8:
-        small = [file.with_name(_int8(file.name)) for file in files]
+        small = [file.with_name(f"{file.stem}_int8.onnx") for file in files]
         for file, output in zip(files, small, strict=True):
             quantize(file, output)
         # What it may differ by is a question of scores; it must only be a number.
-        models.append(_compare(subject, _int8(graphs.name), small, expected, math.inf))
+        models.append(_compare(subject, "ONNX, int8", small, expected, math.inf))
     return models
-
-
-def _int8(name: str) -> str:
-    return name.replace(".onnx", "_int8.onnx")
 
 
 def _compare(subject: Subject, name: str, files: Sequence[Path], expected: Iterable[Outputs], limit: float) -> Measured:
@@ -257,6 +265,7 @@ def _compare(subject: Subject, name: str, files: Sequence[Path], expected: Itera
     model = subject.graphs.run(subject.model, *files)
     said: Iterable[Outputs]
     measured, said = _measure(subject, model, name, sum(file.stat().st_size for file in files))
+    measured = replace(measured, files=[file.name for file in files])
     if subject.writes:
         both = (subject.model, model)
         expected, said = (logits_of_targets(each, subject.features, subject.codec) for each in both)
@@ -279,7 +288,7 @@ def _measure(subject: Subject, model: PreTrainedModel, name: str, size: int) -> 
     check = subject.check(subject.features, BATCH_SIZE)
     scores = check(model, subject.settings.threshold)
     rate, milliseconds = len(subject.examples) / check.seconds, 1000 * singles.seconds / len(some)
-    return Measured(name, size / 1e6, rate, milliseconds, None, scores), check.said
+    return Measured(name, (), size / 1e6, rate, milliseconds, None, scores), check.said
 
 
 def _in_use(folder: Path) -> bool:

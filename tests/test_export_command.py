@@ -46,7 +46,7 @@ SHAPE: dict[str, Any] = {
     "initializer_range": 0.5,  # so that the logits of random weights are as large as trained ones
 }
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
-FILES = {"model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"}
+FILES = {"model.onnx", "config.json", "llmkit.json", "tokenizer.json", "tokenizer_config.json"}
 
 # What a user needs who has none of our libraries.
 ALONE = """
@@ -141,14 +141,14 @@ def test_the_folder_is_whole(material: Path, exported: dict[str, Any]) -> None:
 def test_the_report(material: Path, exported: dict[str, Any], llmkit: Command) -> None:
     pytorch, onnx, int8 = exported["models"]
     assert [exported[name] for name in ("task", "split", "examples")] == ["squad", "validation", 20]
-    assert [model["name"] for model in exported["models"]] == ["PyTorch", "model.onnx", "model_int8.onnx"]
+    assert [model["name"] for model in exported["models"]] == ["PyTorch", "ONNX", "ONNX, int8"]
     assert pytorch["largest_difference"] is None
     assert 0 < onnx["largest_difference"] <= exported["tolerance"] < int8["largest_difference"]
     assert onnx["scores"] == pytorch["scores"]
     assert onnx["lost"] == {"exact_match": 0, "f1": 0}
     assert int8["lost"]["f1"] == pytorch["scores"]["f1"] - int8["scores"]["f1"]
     for model in exported["models"][1:]:
-        assert model["megabytes"] == (material / "exported" / model["name"]).stat().st_size / 1e6
+        assert model["megabytes"] == (material / "exported" / model["files"][0]).stat().st_size / 1e6
     assert int8["megabytes"] < onnx["megabytes"]
     assert all(model["examples_per_second"] > 0 and model["milliseconds"] > 0 for model in exported["models"])
     code, out, err = llmkit("eval", str(material / "run"), "--data", str(material / "first.jsonl"), "--json")
@@ -227,7 +227,7 @@ def test_a_model_that_differs_is_not_kept(
     monkeypatch.setattr(export, "write_onnx", written_wrong)
     code, out, err = llmkit("export", str(material / "run"), "-o", "out", "--examples", "2")
     assert (code, out) == (1, "")
-    assert "model.onnx differs from PyTorch by 0.001 in end_logits of q" in err
+    assert "ONNX differs from PyTorch by 0.001 in end_logits of q" in err
     assert "Traceback" not in err
     assert [file.name for file in tmp_path.iterdir() if file.suffix != ".lock"] == []
 
@@ -255,12 +255,12 @@ def test_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
     subject: Any = SimpleNamespace(settings=SimpleNamespace(task=TASKS["squad"]), examples=range(1000))
 
     def measured(name: str, size: float, difference: float | None, exact: float, f1: float) -> Measured:
-        return Measured(name, size, 12.34, 56.7, difference, {"exact_match": exact, "f1": f1})
+        return Measured(name, (), size, 12.34, 56.7, difference, {"exact_match": exact, "f1": f1})
 
     models = [
         measured("PyTorch", 90.9, None, 50.0, 60.0),
-        measured("model.onnx", 90.8, 1.23e-5, 50.0, 60.0),
-        measured("model_int8.onnx", 23.2, 2.15, 50.5, 58.5),
+        measured("ONNX", 90.8, 1.23e-5, 50.0, 60.0),
+        measured("int8", 23.2, 2.15, 50.5, 58.5),
     ]
     export.show(Report(Path("out"), subject, models))
     out, err = capsys.readouterr()
@@ -269,10 +269,10 @@ def test_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert header.split()[-2:] == ["exact_match", "f1"]
     assert [line.split() for line in lines] == [
         ["PyTorch", "90.9", "12.3", "57", "50.00", "60.00"],
-        ["model.onnx", "90.8", "12.3", "57", "1e-05", "50.00", "(+0.00)", "60.00", "(+0.00)"],
-        ["model_int8.onnx", "23.2", "12.3", "57", "2", "50.50", "(+0.50)", "58.50", "(-1.50)"],
+        ["ONNX", "90.8", "12.3", "57", "1e-05", "50.00", "(+0.00)", "60.00", "(+0.00)"],
+        ["int8", "23.2", "12.3", "57", "2", "50.50", "(+0.50)", "58.50", "(-1.50)"],
     ]
-    assert "warning: model_int8.onnx loses 1.5 points of f1" in err
+    assert "warning: int8 loses 1.5 points of f1" in err
     assert "docs/onnx.md" in err
 
 
@@ -282,7 +282,8 @@ def test_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
         ("nowhere/at/all -o out", "no such run or checkpoint: nowhere/at/all"),
         ("encoder -o out --task squad --data data.jsonl", "encoder has no question-answering head"),
         ("run/model -o out", "run/model does not say what task it is for"),
-        ("writer -o out --task xsum --data data.jsonl", "writer"),
+        ("writer -o out --task xsum --data data.jsonl", "writer cannot be loaded: "),
+        ("run -o out data.max_length=900", "data.max_length 900 exceeds the 384 positions of run"),
         ("run -o run", "run is in use"),
         ("run -o data.jsonl", "data.jsonl is in use"),
         ("run -o out --data nowhere.jsonl", "nowhere.jsonl"),

@@ -72,6 +72,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     model.config.decoder_start_token_id, model.config.pad_token_id = writer.cls_token_id, writer.pad_token_id
     model.save_pretrained(folder / "run" / "model")
+    settings = folder / "run" / "model" / "generation_config.json"
+    # What others publish: of no use beside a search, and refused by transformers when it is to be saved.
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "temperature": 0.7}))
     reader.save_pretrained(folder / "run" / "model")
     writer.save_pretrained(folder / "run" / "model" / DECODER_TOKENIZER)
     rows = [{"en": source, "de": target} for source, target in zip(SOURCES, TARGETS, strict=True)]
@@ -90,11 +93,12 @@ def test_it_writes_what_the_model_writes(
     assert "writing encoder_model.onnx and decoder_model.onnx" in err
     folder = tmp_path / "out"
     graphs = {f"{half}_model{bits}.onnx" for half in ("encoder", "decoder") for bits in ("", "_int8")}
-    others = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", DECODER_TOKENIZER}
-    assert {file.name for file in folder.iterdir()} == graphs | others
+    others = {"config.json", "generation_config.json", "llmkit.json", "tokenizer.json", "tokenizer_config.json"}
+    assert {file.name for file in folder.iterdir()} == graphs | others | {DECODER_TOKENIZER}
+    assert json.loads((folder / "tokenizer.json").read_text())["truncation"] is None, "no text's length is in it"
     report = json.loads(out)
     pytorch, onnx, int8 = report["models"]
-    assert [model["name"] for model in report["models"]] == ["PyTorch", "*.onnx", "*_int8.onnx"]
+    assert [model["name"] for model in report["models"]] == ["PyTorch", "ONNX", "ONNX, int8"]
     assert 0 < onnx["largest_difference"] <= report["tolerance"] < int8["largest_difference"]
     assert onnx["scores"] == pytorch["scores"]
     for model, pattern in ((onnx, "*_model.onnx"), (int8, "*_model_int8.onnx")):
@@ -131,7 +135,7 @@ def test_a_model_that_differs_is_not_kept(
     monkeypatch.setattr(onnx_texts, "_Decoder", Off)
     code, out, err = llmkit("export", str(material / "run"), "-o", "out", "--examples", "2")
     assert (code, out) == (1, "")
-    assert "*.onnx differs from PyTorch by 0.001 in logits of " in err
+    assert "ONNX differs from PyTorch by 0.001 in logits of " in err
     assert [file.name for file in tmp_path.iterdir() if file.suffix != ".lock"] == []
 
 
@@ -141,7 +145,7 @@ HALVES: dict[str, Any] = {
     **{f"{half}_{name}": 2 for half in ("encoder", "decoder") for name in ("layers", "attention_heads")},
     **{f"{half}_ffn_dim": 32 for half in ("encoder", "decoder")},
     "max_position_embeddings": 64,
-    "init_std": 0.5,
+    "init_std": 1.0,
 }
 
 
@@ -158,15 +162,19 @@ HALVES: dict[str, Any] = {
 def test_encoder_decoders_of_others(make: Callable[[], PreTrainedModel], tmp_path: Path) -> None:
     torch.manual_seed(4)
     model: Any = make().eval()
+    model.generation_config.eos_token_id = None
     tokenizer = train_bpe(SOURCES, 300)
     onnx_texts.write_texts(model, tokenizer, tmp_path)
     files = [tmp_path / name for name in (onnx_texts.ENCODER, onnx_texts.DECODER)]
     writer: Any = onnx_texts.writer_of(model, *files)
+    written = []
     for beams in (1, 3):
         batch = tokenizer(SOURCES, padding=True, return_tensors="pt")
         batch.pop("token_type_ids", None)
         settings = {"num_beams": beams, "max_new_tokens": 10}
-        assert torch.equal(writer.generate(**batch, **settings), model.generate(**batch, **settings))
+        written = writer.generate(**batch, **settings).tolist()
+        assert written == model.generate(**batch, **settings).tolist()
+    assert len(set(map(tuple, written))) > 1, "it depends on what was read"
     for file in files:
         quantize(file, tmp_path / "int8.onnx")
         assert (tmp_path / "int8.onnx").stat().st_size < file.stat().st_size
