@@ -33,8 +33,6 @@ class Encoder:
         self._backend = tokenizer.backend_tokenizer.__class__.from_str(tokenizer.backend_tokenizer.to_str())
         # In a corpus "[MASK]" is six characters that somebody wrote, not a mask.
         self._backend.encode_special_tokens = True
-        self._backend.no_truncation()
-        self._backend.no_padding()
         self.dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
         self.special = len(self._backend.encode("").ids)  # tokens that every document gets
         self._in_pieces = _reads_words_alone(self._backend) and self.special == 2
