@@ -289,7 +289,7 @@ def main() -> None:
                 "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command",
             )
         raise
-    except Exception as error:
+    except Exception as error:  # hides nothing: what is no message of ours is raised again
         from llmkit.ends import end_for
 
         end_for(error)
