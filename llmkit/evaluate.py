@@ -16,7 +16,7 @@ from llmkit.files import parse_json, read_text
 from llmkit.finetune_recipe import DataSection, data_class
 from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.machine import choose, keep_memory, quiet
-from llmkit.models import describe, positions_of
+from llmkit.models import check_length, describe, positions_of
 from llmkit.out_of_memory import OutOfMemory
 from llmkit.processes import start_group
 from llmkit.purpose import purpose_of
@@ -71,11 +71,10 @@ def data_section(
     """
     kind = data_class(task.head)
     options = {key: value for key, value in own.items() if data is None or key not in DataSection.origin()}
-    reads, writes = positions_of(model)
+    positions = dict(zip(("max_length", "max_target_length"), positions_of(model), strict=True))
+    limits = {key: most for key, most in positions.items() if key in kind.model_fields and most is not None}
     if not own:
-        for key, positions in (("max_length", reads), ("max_target_length", writes)):
-            if key in kind.model_fields and positions is not None and positions < kind.model_fields[key].default:
-                options[key] = positions
+        options |= {key: most for key, most in limits.items() if most < kind.model_fields[key].default}
         if "doc_stride" in kind.model_fields and "max_length" in options:
             options["doc_stride"] = options["max_length"] // 3
     try:
@@ -85,12 +84,8 @@ def data_section(
             f"{model}: what it says of how data is read is not valid: {error.errors()[0]['msg']}", remedy="correct it"
         ) from None
     section = _overridden(section, overrides)
-    for key, positions in (("max_length", reads), ("max_target_length", writes)):
-        if positions is not None and getattr(section, key, 0) > positions:
-            raise UserError(
-                f"data.{key} {getattr(section, key)} exceeds the {positions} positions of {model}",
-                remedy=f"set data.{key}={positions}",
-            )
+    for key, most in limits.items():
+        check_length(getattr(section, key), most, model, key)
     return section
 
 

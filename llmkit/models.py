@@ -113,12 +113,13 @@ def model_for_task(recipe: FinetuneRecipe, head: Head, codec: Codec) -> PreTrain
     return model
 
 
-def check_length(max_length: int, positions: int, name: str) -> None:
-    """Raises UserError where inputs may be longer than a model can read."""
-    if max_length > positions:
+def check_length(length: int, positions: int, name: str, key: str = "max_length") -> None:
+    """Raises UserError where texts may be longer than a model can read, or write."""
+    if length > positions:
+        stride = " (and a data.doc_stride, where there is one, of a third of it)" if key == "max_length" else ""
         raise UserError(
-            f"data.max_length {max_length} exceeds the {positions} positions of {name}",
-            remedy=f"set data.max_length={positions} (and a data.doc_stride, where there is one, of a third of it)",
+            f"data.{key} {length} exceeds the {positions} positions of {name}",
+            remedy=f"set data.{key}={positions}{stride}",
         )
 
 
