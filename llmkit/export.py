@@ -150,11 +150,11 @@ def prepare(
     model: str,
     output: Path,
     *,
-    task: str | None = None,
-    data: str | None = None,
-    overrides: Sequence[str] = (),
-    split: str = "validation",
-    examples: int | None = None,
+    task: str | None,
+    data: str | None,
+    overrides: Sequence[str],
+    split: str,
+    examples: int | None,
 ) -> Subject:
     """The model and the first `examples` of its data, or of other data. Raises UserError; writes only the cache."""
     check_packages()
