@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from llmkit.machine import hardware
+from llmkit.system.machine import hardware
 
 Figures = dict[str, float]
 # One run of a contender in an empty folder.

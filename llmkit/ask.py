@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from llmkit.console import count, result, say, table
-from llmkit.errors import UserError
 from llmkit.evaluate import data_section
-from llmkit.files import read_text
 from llmkit.inference import Course, Reader
-from llmkit.machine import choose, keep_memory, quiet
 from llmkit.passages import Passage, characters_of, passages_of, text_files
-from llmkit.processes import start_group
 from llmkit.purpose import purpose_of
+from llmkit.system.console import count, result, say, table
+from llmkit.system.errors import UserError
+from llmkit.system.files import read_text
+from llmkit.system.machine import choose, keep_memory, quiet
+from llmkit.system.processes import start_group
 from llmkit.task_models import trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction

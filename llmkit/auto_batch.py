@@ -17,13 +17,13 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 from torch.nn.parallel import DistributedDataParallel
 
-from llmkit.console import say
-from llmkit.machine import give_memory_back
-from llmkit.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
-from llmkit.processes import anyone
 from llmkit.recipe import TrainSection
 from llmkit.recipe_reading import dump
-from llmkit.rundir import Recipe, RunDir
+from llmkit.system.console import say
+from llmkit.system.machine import give_memory_back
+from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
+from llmkit.system.processes import anyone
+from llmkit.system.run_folder import Recipe, RunDir
 from llmkit.training import Trainer
 
 

@@ -14,9 +14,9 @@ import os
 import shutil
 from pathlib import Path
 
-from llmkit.console import warn
-from llmkit.errors import UserError
-from llmkit.files import write_whole
+from llmkit.system.console import warn
+from llmkit.system.errors import UserError
+from llmkit.system.files import write_whole
 
 SEAL = "whole.json"
 

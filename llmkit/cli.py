@@ -28,7 +28,7 @@ from llmkit.cli_options import (
 from llmkit.cli_publish import push
 from llmkit.cli_recipes import recipes_app
 from llmkit.cli_use import ask, predict
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 app = typer.Typer(
     name="llmkit",
@@ -53,8 +53,8 @@ def demo(
     Example:
       llmkit demo
     """
-    from llmkit.console import print_json
     from llmkit.demo.command import run_demo, show
+    from llmkit.system.console import print_json
 
     report = run_demo(output)
     if as_json:
@@ -101,10 +101,10 @@ def tokenize(
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
     from llmkit import tokenize as story
-    from llmkit.console import result
-    from llmkit.machine import quiet
     from llmkit.recipe import TokenizeRecipe
     from llmkit.recipe_reading import recipe_from
+    from llmkit.system.console import result
+    from llmkit.system.machine import quiet
 
     if not corpus:
         raise UserError("no source of text is given", remedy="name one with -c, for instance -c wikipedia")
@@ -214,7 +214,7 @@ def evaluate(
       llmkit eval --predictions FILE --data FILE --task squad
     """
     from llmkit import evaluate as story
-    from llmkit.console import print_json
+    from llmkit.system.console import print_json
     from llmkit.tasks import task_named
 
     how = list(overrides or ())
@@ -268,7 +268,7 @@ def _root(
 
 def _go(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
     """Run in this process, or in several; everything was prepared and checked by now."""
-    from llmkit.launch import run_in
+    from llmkit.system.launch import run_in
 
     run_in(processes, run, on_signal=on_signal, one_a_gpu=one_a_gpu)
 
@@ -278,10 +278,10 @@ def main() -> None:
     try:
         app()
     except SystemExit as stop:
-        from llmkit.processes import launched
+        from llmkit.system.processes import launched
 
         if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
-            from llmkit.ends import end
+            from llmkit.system.exits import end
 
             end(
                 130,
@@ -290,6 +290,6 @@ def main() -> None:
             )
         raise
     except Exception as error:  # hides nothing: what is no message of ours is raised again
-        from llmkit.ends import end_for
+        from llmkit.system.exits import end_for
 
         end_for(error)

@@ -40,7 +40,7 @@ def tasks(as_json: AsJson = False) -> None:
     Example:
       llmkit tasks
     """
-    from llmkit.console import print_json, table
+    from llmkit.system.console import print_json, table
     from llmkit.tasks import TASKS
 
     if as_json:
@@ -59,8 +59,8 @@ def doctor(as_json: AsJson = False) -> None:
     Example:
       llmkit doctor
     """
-    from llmkit.console import print_json
     from llmkit.doctor import examine, show
+    from llmkit.system.console import print_json
 
     findings = examine()
     print_json(findings) if as_json else show(findings)

@@ -46,7 +46,7 @@ def export(
       llmkit export runs/tiny-squad -o exported/tiny-squad-int8 --int8 --examples 200
     """
     from llmkit import export as story
-    from llmkit.console import print_json
+    from llmkit.system.console import print_json
 
     subject = story.prepare(
         model, output, task=task, data=data, overrides=overrides or (), split=split, examples=examples

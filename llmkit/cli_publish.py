@@ -24,7 +24,7 @@ def push(
       llmkit push runs/tiny-squad jane/tiny-squad --private
     """
     from llmkit import push as story
-    from llmkit.console import result
+    from llmkit.system.console import result
 
     upload = story.prepare(run, name)
     story.show(upload) if dry_run else result(story.push(upload, private=private))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmkit.cli_options import Overrides, complete_recipe
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 recipes_app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 
@@ -21,8 +21,8 @@ def recipes_list() -> None:
     Example:
       llmkit recipes list
     """
-    from llmkit.console import table
     from llmkit.recipe_reading import shipped_recipes, summary
+    from llmkit.system.console import table
 
     table(["recipe", "what it is"], [[name, summary(path)] for name, path in shipped_recipes().items()])
 
@@ -35,8 +35,8 @@ def recipes_show(name: Annotated[str, typer.Argument(autocompletion=complete_rec
     Example:
       llmkit recipes show bert-mini
     """
-    from llmkit.console import result
     from llmkit.recipe_reading import locate
+    from llmkit.system.console import result
 
     result(locate(name).read_text(encoding="utf-8").rstrip())
 
@@ -52,9 +52,9 @@ def recipes_copy(
     Example:
       llmkit recipes copy bert-mini my-bert.yaml
     """
-    from llmkit.console import result
-    from llmkit.files import write_whole
     from llmkit.recipe_reading import locate
+    from llmkit.system.console import result
+    from llmkit.system.files import write_whole
 
     source = locate(name)
     target = to / source.name if to.is_dir() else to
@@ -79,8 +79,8 @@ def recipes_check(
     Example:
       llmkit recipes check my-bert.yaml train.max_steps=1000
     """
-    from llmkit.console import result
     from llmkit.recipe_reading import dump, kind_of, locate, read_recipe
+    from llmkit.system.console import result
     from llmkit.tasks import TASKS
 
     recipe = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=TASKS)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmkit.cli_options import AsJson, BatchSize, DataOverrides, Model, Processes, TaskName
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 
 def predict(
@@ -41,7 +41,7 @@ def predict(
     """
     from llmkit import predict as story
     from llmkit.evaluate import settings_of
-    from llmkit.launch import run_in
+    from llmkit.system.launch import run_in
 
     settings = settings_of(model, task, source, overrides or ())
     prepared = story.prepare(model, settings, source, output, batch_size)
@@ -79,7 +79,7 @@ def ask(
       llmkit ask runs/demo/squad -q "Who founded Ambury?" -f FOLDER -f FILE
     """
     from llmkit import ask as story
-    from llmkit.console import print_json
+    from llmkit.system.console import print_json
 
     if context is None and files and (len(files) > 1 or files[0].is_dir()):
         found = story.ask_all(model, question, files, answers or story.ANSWERS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from llmkit.cache import cache_folder
-from llmkit.console import table
-from llmkit.hub import TIMEOUT, endpoint
-from llmkit.machine import choose, hardware, quiet, versions
-from llmkit.processes import default_processes
+from llmkit.system.cache import cache_folder
+from llmkit.system.console import table
+from llmkit.system.hub import TIMEOUT, endpoint
+from llmkit.system.machine import choose, hardware, quiet, versions
+from llmkit.system.processes import default_processes
 
 
 def examine() -> dict[str, Any]:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderModel, GenerationConfig, PreTrainedModel
 
-from llmkit.cache import cached, fingerprint
-from llmkit.console import say
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
-from llmkit.errors import UserError
-from llmkit.files import to_json, write_whole
 from llmkit.finetune_recipe import TextRecipe
 from llmkit.heads import HEADS
-from llmkit.hub import file_of, reading_from_the_hub
 from llmkit.models import bert_config, check_length, config_of, load, set_attention_dropout
-from llmkit.rundir import resolve_model
+from llmkit.system.cache import cached, fingerprint
+from llmkit.system.console import say
+from llmkit.system.errors import UserError
+from llmkit.system.files import to_json, write_whole
+from llmkit.system.hub import file_of, reading_from_the_hub
+from llmkit.system.run_folder import resolve_model
 from llmkit.tasks.base import Codec
 
 if TYPE_CHECKING:

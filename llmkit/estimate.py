@@ -16,10 +16,10 @@ from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.batching import EpochBatches
-from llmkit.console import count, duration, say
 from llmkit.pace import Pace
 from llmkit.recipe import TrainSection
 from llmkit.report import Report
+from llmkit.system.console import count, duration, say
 from llmkit.throughput import Work
 from llmkit.training import Trainer, steps_an_epoch
 

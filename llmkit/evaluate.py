@@ -9,19 +9,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmkit.console import is_main, say, table
-from llmkit.errors import UserError
 from llmkit.features import features_of
-from llmkit.files import parse_json, read_text
 from llmkit.finetune_recipe import DataSection, data_class
 from llmkit.inference import BATCH_SIZE, TaskEvaluation
-from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import check_length, describe, positions_of
-from llmkit.out_of_memory import OutOfMemory
-from llmkit.processes import start_group
 from llmkit.purpose import purpose_of
 from llmkit.recipe_reading import recipe_from
-from llmkit.rundir import RunDir
+from llmkit.system.console import is_main, say, table
+from llmkit.system.errors import UserError
+from llmkit.system.files import parse_json, read_text
+from llmkit.system.machine import choose, keep_memory, quiet
+from llmkit.system.out_of_memory import OutOfMemory
+from llmkit.system.processes import start_group
+from llmkit.system.run_folder import RunDir
 from llmkit.task_models import check_labels, check_tags, trained
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction, Task

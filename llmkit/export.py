@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from llmkit.cache import built_once
-from llmkit.console import say, table, warn
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER
 from llmkit.encoder_decoder import GENERATION
-from llmkit.errors import UserError
 from llmkit.evaluate import Settings, check_output, settings_of
 from llmkit.features import features_of
-from llmkit.files import write_whole
 from llmkit.inference import BATCH_SIZE, TaskEvaluation
-from llmkit.machine import keep_memory, quiet
 from llmkit.models import describe
 from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
 from llmkit.onnx_texts import DECODER, ENCODER, logits_of_targets, write_texts, writer_of
 from llmkit.purpose import write_purpose
+from llmkit.system.cache import built_once
+from llmkit.system.console import say, table, warn
+from llmkit.system.errors import UserError
+from llmkit.system.files import write_whole
+from llmkit.system.machine import keep_memory, quiet
 from llmkit.task_models import trained
 from llmkit.tasks.base import Codec, Outputs
 from llmkit.tasks.loading import load_examples

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cache import cached
 from llmkit.corpus.vocabulary import tokenizer_fingerprint
-from llmkit.files import to_json, write_whole
 from llmkit.finetune_recipe import DataSection
+from llmkit.system.cache import cached
+from llmkit.system.files import to_json, write_whole
 from llmkit.tasks.base import Codec, Task
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ import numpy as np
 
 from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
 from llmkit.batching import Collator, EpochBatches, Features
-from llmkit.console import is_main, say, warn
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.evaluate import show
@@ -24,14 +23,23 @@ from llmkit.features import examples_fingerprint, features_of
 from llmkit.finetune_recipe import FinetuneRecipe, TextTrainSection
 from llmkit.heads import HEADS, loss_of_tokens
 from llmkit.inference import TaskEvaluation
-from llmkit.machine import choose, environment, quiet
 from llmkit.model_card import write_card
 from llmkit.models import describe
 from llmkit.pace import Pace
 from llmkit.purpose import write_purpose
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
-from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, null_threshold_of, open_run, start
+from llmkit.system.console import is_main, say, warn
+from llmkit.system.machine import choose, environment, quiet
+from llmkit.system.run_folder import (
+    RunDir,
+    check_same_data,
+    check_same_recipe,
+    hold,
+    null_threshold_of,
+    open_run,
+    start,
+)
 from llmkit.task_models import codec_to_train, model_to_train
 from llmkit.tasks import tags, task_named
 from llmkit.tasks.base import Codec, Prediction, Task

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from llmkit.errors import UserError
-from llmkit.hub import TIMEOUT, endpoint
+from llmkit.system.errors import UserError
+from llmkit.system.hub import TIMEOUT, endpoint
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo

@@ -15,11 +15,12 @@ import torch
 from transformers import PreTrainedModel
 
 from llmkit.batching import Collator
-from llmkit.console import Progress, count, duration
 from llmkit.finetune_recipe import DataSection, Head
 from llmkit.heads import HEADS
-from llmkit.out_of_memory import evaluating
-from llmkit.processes import from_first, sharded, world_size
+from llmkit.system.console import count, duration
+from llmkit.system.out_of_memory import evaluating
+from llmkit.system.processes import from_first, sharded, world_size
+from llmkit.system.progress import Progress
 from llmkit.tasks.base import Codec, Outputs, Prediction, Task
 
 if TYPE_CHECKING:

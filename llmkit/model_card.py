@@ -15,9 +15,9 @@ import yaml
 
 from llmkit.card_facts import Facts, facts_of
 from llmkit.card_usage import HEADS, commands, pipeline_tag
-from llmkit.console import count, duration
-from llmkit.rundir import RunDir
 from llmkit.shareable import CUT
+from llmkit.system.console import count, duration
+from llmkit.system.run_folder import RunDir
 from llmkit.tasks import task_named
 
 NAMED = 20  # files of a corpus, or labels, before "and N more"

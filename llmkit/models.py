@@ -13,14 +13,14 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, BertConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.console import say
-from llmkit.errors import UserError
 from llmkit.finetune_recipe import FinetuneModelSection, FinetuneRecipe, Head
 from llmkit.heads import HEADS
-from llmkit.hub import reading_from_the_hub
 from llmkit.packed_attention import isolation
 from llmkit.recipe import BertShape, ModelSection
-from llmkit.rundir import resolve_model
+from llmkit.system.console import say
+from llmkit.system.errors import UserError
+from llmkit.system.hub import reading_from_the_hub
+from llmkit.system.run_folder import resolve_model
 from llmkit.tasks.base import Codec
 
 

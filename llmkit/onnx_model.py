@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
 LARGEST = 2_000_000_000  # bytes of weights; an ONNX file is a protobuf, which ends at 2 GiB with the graph in it

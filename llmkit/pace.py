@@ -11,9 +11,9 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.checkpoints import seconds_of
-from llmkit.console import warn
-from llmkit.processes import from_first
 from llmkit.recipe import TrainSection
+from llmkit.system.console import warn
+from llmkit.system.processes import from_first
 
 # Pace decides when to log, evaluate and save; the Trainer's own schedule never comes round.
 NEVER = 10**9

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmkit.errors import UserError
-from llmkit.files import read_text
+from llmkit.system.errors import UserError
+from llmkit.system.files import read_text
 
 SUFFIXES = (".txt", ".md")  # of the files in a folder that are read
 PART = 500_000  # characters, a long book; a longer text is cut, so that memory does not grow with it

@@ -15,19 +15,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cache import fingerprint
-from llmkit.console import Progress, duration, is_main, result, say
-from llmkit.errors import UserError, differences
 from llmkit.evaluate import Settings
 from llmkit.features import examples_fingerprint
-from llmkit.files import to_json_lines
 from llmkit.finetune_recipe import DataSection
 from llmkit.inference import BATCH_SIZE, Course, Reader
-from llmkit.machine import choose, keep_memory, quiet
 from llmkit.models import describe
-from llmkit.out_of_memory import OutOfMemory
-from llmkit.partial_file import PartialFile
-from llmkit.processes import start_group
+from llmkit.system.cache import fingerprint
+from llmkit.system.console import duration, is_main, result, say
+from llmkit.system.errors import UserError, differences
+from llmkit.system.files import to_json_lines
+from llmkit.system.machine import choose, keep_memory, quiet
+from llmkit.system.out_of_memory import OutOfMemory
+from llmkit.system.partial_file import PartialFile
+from llmkit.system.processes import start_group
+from llmkit.system.progress import Progress
 from llmkit.task_models import model_fingerprint, trained
 from llmkit.tasks.base import Placed
 from llmkit.tasks.loading import examples_of, expanded, id_of

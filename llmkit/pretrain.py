@@ -17,24 +17,24 @@ import torch
 
 from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
 from llmkit.batching import EpochBatches, MaskedBlocks, collate_blocks
-from llmkit.console import count, is_main, result, say
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
-from llmkit.machine import choose, environment, quiet
 from llmkit.model_card import write_card
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
-from llmkit.out_of_memory import evaluating
 from llmkit.pace import Pace
 from llmkit.packed_attention import choose_attention
-from llmkit.processes import from_first, sharded
 from llmkit.recipe import CorpusSection, PretrainRecipe
 from llmkit.recipe_reading import dump
 from llmkit.report import Report
-from llmkit.rundir import RunDir, check_same_data, check_same_recipe, hold, open_run, start
+from llmkit.system.console import count, is_main, result, say
+from llmkit.system.machine import choose, environment, quiet
+from llmkit.system.out_of_memory import evaluating
+from llmkit.system.processes import from_first, sharded
+from llmkit.system.run_folder import RunDir, check_same_data, check_same_recipe, hold, open_run, start
 from llmkit.tokenize import prepare as prepare_corpus
 from llmkit.tokenize import tokenize
 from llmkit.training import Trainer, save_model

@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from llmkit.console import warn
-from llmkit.errors import UserError
-from llmkit.files import parse_json, read_text, to_json, write_whole
 from llmkit.finetune_recipe import DataSection, data_class
-from llmkit.hub import file_of
 from llmkit.recipe import Section
-from llmkit.rundir import RunDir, resolve_model
+from llmkit.system.console import warn
+from llmkit.system.errors import UserError
+from llmkit.system.files import parse_json, read_text, to_json, write_whole
+from llmkit.system.hub import file_of
+from llmkit.system.run_folder import RunDir, resolve_model
 from llmkit.tasks import TASKS
 
 FILE = "llmkit.json"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.card_usage import NAME
-from llmkit.console import result, say, table, warn
-from llmkit.errors import UserError
-from llmkit.files import read_text
-from llmkit.hub import endpoint
 from llmkit.hub_writing import writing_to_the_hub
 from llmkit.model_card import card_of
-from llmkit.rundir import RunDir
+from llmkit.system.console import result, say, table, warn
+from llmkit.system.errors import UserError
+from llmkit.system.files import read_text
+from llmkit.system.hub import endpoint
+from llmkit.system.run_folder import RunDir
 
 CARD = "README.md"
 # What a model consists of. Nothing else leaves the machine: no checkpoint, no pickle, no note that lies beside it.

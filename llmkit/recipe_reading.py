@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from llmkit.errors import UserError, did_you_mean
 from llmkit.finetune_recipe import RECIPES, FinetuneRecipe, TaskFacts
 from llmkit.recipe import PretrainRecipe, Section
+from llmkit.system.errors import UserError, did_you_mean
 
 R = TypeVar("R", bound=Section)
 Key = tuple[str | int, ...]

@@ -14,9 +14,10 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.batching import IGNORED
-from llmkit.console import Progress, count, duration, is_main, say, warn
 from llmkit.pace import NEVER, Pace
-from llmkit.rundir import RunDir
+from llmkit.system.console import count, duration, is_main, say, warn
+from llmkit.system.progress import Progress
+from llmkit.system.run_folder import RunDir
 from llmkit.throughput import Work, peak
 
 # A loss is worth a warning that is this far above the mean of the ten reports before it.

@@ -9,9 +9,9 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.console import say
-from llmkit.ends import told_by_launcher
-from llmkit.processes import anyone, largest, told_to_stop
+from llmkit.system.console import say
+from llmkit.system.exits import told_by_launcher
+from llmkit.system.processes import anyone, largest, told_to_stop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HEARD = "saving after this step; once more stops at once, without saving"

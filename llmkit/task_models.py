@@ -7,12 +7,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from llmkit.console import warn
 from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint
 from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
-from llmkit.errors import UserError
 from llmkit.finetune_recipe import DataSection, FinetuneRecipe, TextData, TextRecipe
 from llmkit.models import labels_of, model_for_task, trained_model
+from llmkit.system.console import warn
+from llmkit.system.errors import UserError
 from llmkit.tasks import tags
 from llmkit.tasks.base import Codec, Task
 from llmkit.tasks.labels import SHOWN, numbered, strangers

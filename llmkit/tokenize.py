@@ -12,8 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cache import built_once, cached_folder, fingerprint, has_manifest, say_what_differs, writing
-from llmkit.console import Progress, count, duration, say
 from llmkit.corpus.chunks import CHUNK_CHARACTERS, write_chunks
 from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import FORMAT, read_manifest, write_shards
@@ -24,10 +22,13 @@ from llmkit.corpus.vocabulary import (
     tokenizer_fingerprint,
     train_tokenizer,
 )
-from llmkit.errors import UserError, differences
-from llmkit.files import to_json, write_whole
-from llmkit.processes import launched
 from llmkit.recipe import Source, TokenizerSection
+from llmkit.system.cache import built_once, cached_folder, fingerprint, has_manifest, say_what_differs, writing
+from llmkit.system.console import count, duration, say
+from llmkit.system.errors import UserError, differences
+from llmkit.system.files import to_json, write_whole
+from llmkit.system.processes import launched
+from llmkit.system.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -19,16 +19,16 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.batching import EpochBatches, Features, MaskedBlocks
 from llmkit.checkpoints import evaluation_due, newest, prune, seal
-from llmkit.console import is_main, say
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER
-from llmkit.errors import Stopped, UserError
-from llmkit.files import libraries_writing
-from llmkit.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.pace import NEVER, Pace
-from llmkit.processes import Interrupted, from_first
 from llmkit.report import Report
-from llmkit.rundir import RunDir
 from llmkit.stopping import StopOnSignal
+from llmkit.system.console import is_main, say
+from llmkit.system.errors import Stopped, UserError
+from llmkit.system.files import libraries_writing
+from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
+from llmkit.system.processes import Interrupted, from_first
+from llmkit.system.run_folder import RunDir
 
 NAMED = 8  # examples, in an error
 Assess = Callable[[PreTrainedModel], dict[str, float]]

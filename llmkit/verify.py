@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from llmkit.checkpoints import SEAL
-from llmkit.console import Progress, duration, result, say
-from llmkit.errors import UserError
 from llmkit.finetune_recipe import FinetuneRecipe
 from llmkit.recipe import PretrainRecipe
 from llmkit.recipe_reading import dump
+from llmkit.system.console import duration, result, say
+from llmkit.system.errors import UserError
+from llmkit.system.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from llmkit.batching import Collator, EpochBatches, MaskedBlocks, collate_blocks
 from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 from llmkit.tasks.base import Codec
 
 SPECIAL, MASK, WORDS = 5, 4, 50  # ids 0-4 are special, 4 is [MASK]

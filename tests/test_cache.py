@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.cache import built_once, cache_folder, cached, cached_folder, file_fingerprint, fingerprint
-from llmkit.errors import UserError
+from llmkit.system.cache import built_once, cache_folder, cached, cached_folder, file_fingerprint, fingerprint
+from llmkit.system.errors import UserError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),

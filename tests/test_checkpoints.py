@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.checkpoints import SEAL, newest, prune, seal, seconds_of
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 
 def write(folder: Path, step: int, *, whole: bool = True) -> Path:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from llmkit import console
-from llmkit.console import Progress, count, duration, fail, result, say, table, warn
+from llmkit.system import console
+from llmkit.system.console import count, duration, fail, result, say, table, warn
+from llmkit.system.progress import Progress
 
 Captured = pytest.CaptureFixture[str]
 
@@ -118,7 +119,7 @@ def test_results_can_be_piped(capsys: Captured) -> None:
 
 def test_a_plain_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = 0.0
-    monkeypatch.setattr("llmkit.console.time.monotonic", lambda: clock)
+    monkeypatch.setattr("llmkit.system.console.time.monotonic", lambda: clock)
     with Progress("working") as progress:
         for second in range(12):
             clock = float(second)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from llmkit import ends
-from llmkit.ends import End, end, end_for, read, tell
-from llmkit.errors import UserError
-from llmkit.out_of_memory import OutOfMemory
+from llmkit.system import exits
+from llmkit.system.errors import UserError
+from llmkit.system.exits import End, end, end_for, read, tell
+from llmkit.system.out_of_memory import OutOfMemory
 
 GLOO = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
 ECHO = End(0, 2.0, 1, traceback="Traceback: Connection closed by peer\n", echo=True)
@@ -76,7 +76,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv(ends.FOLDER, str(tmp_path))
+    monkeypatch.setenv(exits.FOLDER, str(tmp_path))
     return tmp_path
 
 

@@ -28,8 +28,8 @@ from transformers import (
 )
 
 from llmkit import export, onnx_model
-from llmkit.errors import UserError
 from llmkit.export import Measured, Report, largest_difference
+from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 
 Command = Callable[..., tuple[int, str, str]]

@@ -13,8 +13,8 @@ import torch
 
 import llmkit
 from llmkit import doctor
-from llmkit.cache import cache_folder
-from llmkit.machine import choose, environment, give_memory_back, hardware, keep_memory, versions
+from llmkit.system.cache import cache_folder
+from llmkit.system.machine import choose, environment, give_memory_back, hardware, keep_memory, versions
 
 
 @pytest.mark.parametrize(("avx512", "amx"), [(False, False), (True, False), (False, True)])
@@ -49,7 +49,7 @@ def test_the_allocator_is_left_alone_where_it_is_not_glibc(monkeypatch: pytest.M
         raise AssertionError("no C library is opened here")
 
     monkeypatch.setattr(sys, "platform", platform_name)
-    monkeypatch.setattr("llmkit.machine.ctypes.CDLL", refuse)
+    monkeypatch.setattr("llmkit.system.machine.ctypes.CDLL", refuse)
     keep_memory()
     give_memory_back()
 

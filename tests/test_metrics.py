@@ -25,12 +25,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmkit.errors import UserError
 from llmkit.metrics.bootstrap import cluster_interval
 from llmkit.metrics.null_threshold import best_threshold
 from llmkit.metrics.squad import Squad
 from llmkit.metrics.squad_v2 import SquadV2
 from llmkit.metrics.text_overlap import exact_match, exact_match_v2, f1, f1_v2, normalize_answer
+from llmkit.system.errors import UserError
 
 DATA = Path(__file__).parent / "data"
 properties = settings(deadline=None, database=None)

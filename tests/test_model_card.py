@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertForToken
 from llmkit.card_facts import Facts, facts_of
 from llmkit.card_usage import HEADS, NAME, OUTPUT, commands, pipeline_tag
 from llmkit.model_card import card_of
-from llmkit.rundir import RunDir
+from llmkit.system.run_folder import RunDir
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -22,7 +22,7 @@ from transformers import BertForQuestionAnswering
 
 from llmkit.checkpoints import evaluation_due, newest
 from llmkit.demo.data import documents
-from llmkit.out_of_memory import is_out_of_memory, smaller_pieces
+from llmkit.system.out_of_memory import is_out_of_memory, smaller_pieces
 
 sys.path.append(str(Path(__file__).parent / "e2e"))
 from test_flow import weights

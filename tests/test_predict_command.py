@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from llmkit import predict as story
 from llmkit.inference import Reader
-from llmkit.partial_file import PartialFile
+from llmkit.system.partial_file import PartialFile
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -16,9 +16,9 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig
 
-from llmkit.errors import UserError
-from llmkit.launch import relaunch
-from llmkit.processes import (
+from llmkit.system.errors import UserError
+from llmkit.system.launch import relaunch
+from llmkit.system.processes import (
     check_launch,
     default_processes,
     from_first,

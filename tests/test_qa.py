@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from standin_hub import StandInHub, add_squad, add_squad_v2
 from transformers import BertTokenizer
 
-from llmkit.errors import UserError
 from llmkit.finetune_recipe import SpanData
 from llmkit.metrics.squad import Squad
 from llmkit.metrics.text_overlap import normalize_answer
+from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.loading import load_examples

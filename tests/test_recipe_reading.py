@@ -10,7 +10,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.errors import UserError
 from llmkit.finetune_recipe import FinetuneRecipe
 from llmkit.recipe import PretrainRecipe, Section, TokenizeRecipe, TrainSection
 from llmkit.recipe_reading import (
@@ -23,6 +22,7 @@ from llmkit.recipe_reading import (
     shipped_recipes,
     summary,
 )
+from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 
 PRETRAIN = """\

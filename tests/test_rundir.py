@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmkit.errors import UserError
-from llmkit.files import to_json, write_whole
 from llmkit.recipe import PretrainRecipe
 from llmkit.recipe_reading import dump, recipe_from
-from llmkit.rundir import LOCK, RunDir, check_same_recipe, hold, open_run, resolve_model, start
+from llmkit.system.errors import UserError
+from llmkit.system.files import to_json, write_whole
+from llmkit.system.run_folder import LOCK, RunDir, check_same_recipe, hold, open_run, resolve_model, start
 
 PRETRAIN = recipe_from(
     PretrainRecipe, {"name": "a", "corpus": {"path": "x"}, "model": {"config": {}}, "train": {"max_steps": 3}}
@@ -275,7 +275,7 @@ class TestResolvingAModel:
 
 def test_a_run_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     start(RunDir(tmp_path), RECIPE, {})
-    code = "import time; from pathlib import Path; from llmkit.rundir import RunDir, hold\n"
+    code = "import time; from pathlib import Path; from llmkit.system.run_folder import RunDir, hold\n"
     code += "with hold(RunDir(Path())): print('held', flush=True); time.sleep(100)"
     writer = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
-from llmkit.errors import UserError
 from llmkit.metrics.sql import same_result
 from llmkit.metrics.text_generation import rouge, translation
+from llmkit.system.errors import UserError
 
 
 @pytest.fixture

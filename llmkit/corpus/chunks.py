@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 
 from llmkit.corpus.encoding import Encoder, Ids
 from llmkit.corpus.sources import OpenSource
-from llmkit.files import write_whole
-from llmkit.processes import rank, world_size
+from llmkit.system.files import write_whole
+from llmkit.system.processes import rank, world_size
 
 CHUNK_CHARACTERS = 2**24  # a chunk is closed at the end of the document that reaches this
 COUNTS = ("documents", "tokens", "bytes")

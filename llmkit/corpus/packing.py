@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from llmkit.corpus.shards import TokenShards
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -24,8 +24,8 @@ import pyarrow as pa
 from llmkit.corpus.chunks import chunks_of, documents_batch, read_chunk, write_batch
 from llmkit.corpus.encoding import Ids
 from llmkit.corpus.vocabulary import no_text, save_tokenizer
-from llmkit.errors import UserError
-from llmkit.files import to_json, write_whole
+from llmkit.system.errors import UserError
+from llmkit.system.files import to_json, write_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

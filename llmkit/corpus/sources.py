@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llmkit.cache import file_fingerprint
-from llmkit.errors import UserError
-from llmkit.files import parse_json
-from llmkit.hub import commit_of, reading_from_the_hub, unreachable
 from llmkit.recipe import Source
+from llmkit.system.cache import file_fingerprint
+from llmkit.system.errors import UserError
+from llmkit.system.files import parse_json
+from llmkit.system.hub import commit_of, reading_from_the_hub, unreachable
 
 FORMATS = (".txt", ".jsonl", ".parquet")
 WIKIPEDIA: dict[str, str | None] = {"path": "wikimedia/wikipedia", "name": "20231101.en"}

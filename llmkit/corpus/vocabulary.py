@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UserError
-from llmkit.hub import reading_from_the_hub
-from llmkit.rundir import resolve_model
+from llmkit.system.errors import UserError
+from llmkit.system.hub import reading_from_the_hub
+from llmkit.system.run_folder import resolve_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

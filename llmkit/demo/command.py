@@ -11,17 +11,17 @@ from typing import Any
 
 from llmkit.ask import ask
 from llmkit.ask import show as show_answer
-from llmkit.console import duration, result, say, table
-from llmkit.errors import UserError
 from llmkit.finetune import finetune
 from llmkit.finetune import prepare as prepare_finetune
 from llmkit.finetune_recipe import FinetuneRecipe, SpanData
-from llmkit.machine import quiet
 from llmkit.pretrain import prepare as prepare_pretrain
 from llmkit.pretrain import pretrain
 from llmkit.recipe import PretrainRecipe
 from llmkit.recipe_reading import read_recipe
-from llmkit.rundir import RunDir
+from llmkit.system.console import duration, result, say, table
+from llmkit.system.errors import UserError
+from llmkit.system.machine import quiet
+from llmkit.system.run_folder import RunDir
 from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.loading import load_examples
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 IntArray = npt.NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import evaluate
 
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 
 class InMemoryMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types

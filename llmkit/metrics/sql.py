@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 STEPS = 20_000_000  # of SQLite's virtual machine, for one query: some seconds
 STEPS_BETWEEN_LOOKS = 100_000

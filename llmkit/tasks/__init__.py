@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmkit.errors import UserError, did_you_mean
+from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
 from llmkit.tasks.classification import Classification
 from llmkit.tasks.extractive_qa import ExtractiveQA

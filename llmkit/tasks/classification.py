@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llmkit.errors import UserError, did_you_mean
+from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks import labels as label_forms
 from llmkit.tasks.base import BadRow, Candidate, Codec, NoColumn, NoLabel, Outputs, Placed, Prediction
 from llmkit.tasks.loading import checked_text

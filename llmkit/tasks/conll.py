@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from llmkit.errors import UserError
-from llmkit.files import text_lines
+from llmkit.system.errors import UserError
+from llmkit.system.files import text_lines
 from llmkit.tasks.base import Placed
 
 DOCUMENT = "-DOCSTART-"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 from llmkit.tasks import squad_data
 from llmkit.tasks.base import Candidate, Codec, Outputs, Placed, Prediction
 from llmkit.tasks.spans import best_spans

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmkit.errors import UserError
 from llmkit.metrics import confusion, correlation
+from llmkit.system.errors import UserError
 from llmkit.tasks.base import Prediction, by_id
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UserError, did_you_mean
+from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import BadRow, NoLabel
 
 if TYPE_CHECKING:

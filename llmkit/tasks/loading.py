@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UserError, did_you_mean
+from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import BadRow, NoColumn, NoLabel, Placed, Task
 from llmkit.tasks.reading import DEMO, rows_of
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UserError, did_you_mean
-from llmkit.files import parse_json, read_text, text_lines
-from llmkit.hub import reading_from_the_hub
+from llmkit.system.errors import UserError, did_you_mean
+from llmkit.system.files import parse_json, read_text, text_lines
+from llmkit.system.hub import reading_from_the_hub
 from llmkit.tasks.base import Placed
 from llmkit.tasks.conll import sentences
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UserError
 from llmkit.metrics.bootstrap import cluster_interval
+from llmkit.system.errors import UserError
 from llmkit.tasks.base import Prediction, by_id
 
 if TYPE_CHECKING:

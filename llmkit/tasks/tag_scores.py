@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmkit.errors import UserError
 from llmkit.metrics.bootstrap import corpus_interval
 from llmkit.metrics.entities import entity_counts, entity_scores, f1_of_counts
+from llmkit.system.errors import UserError
 from llmkit.tasks.base import Prediction, by_id
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llmkit.errors import UserError, did_you_mean
+from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import BadRow, Codec, NoLabel, Outputs, Placed, Prediction
 from llmkit.tasks.loading import checked_text
 from llmkit.tasks.tags import check_tag, numbered

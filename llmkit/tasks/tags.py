@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UserError
 from llmkit.metrics.entities import entities
+from llmkit.system.errors import UserError
 from llmkit.tasks.base import BadRow
 from llmkit.tasks.labels import SHOWN, counted_strangers
 from llmkit.tasks.loading import checked_text

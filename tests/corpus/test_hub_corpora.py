@@ -40,7 +40,7 @@ from transformers import AutoTokenizer
 import llmkit.hub
 from llmkit.cli import main
 
-llmkit.hub.TIMEOUT = 1.0
+llmkit.system.hub.TIMEOUT = 1.0
 for name, arguments in json.load(sys.stdin).items():
     sys.argv = ["llmkit", *arguments]
     out, err, code, began = io.StringIO(), io.StringIO(), 0, time.monotonic()

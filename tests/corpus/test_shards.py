@@ -20,8 +20,8 @@ from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import OpenSource
 from llmkit.corpus.vocabulary import load_tokenizer
-from llmkit.errors import UserError
 from llmkit.recipe import Source
+from llmkit.system.errors import UserError
 
 WORDS = ["the", "ship", "town", "##s", "##ing", "sail", "old"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from llmkit.corpus.sources import open_source
 from llmkit.demo import data as demo
-from llmkit.errors import UserError
 from llmkit.recipe import Source
+from llmkit.system.errors import UserError
 
 # What UTF-8 can hold; U+2028 and \x85 end lines for Python, and must not for a JSON-lines file.
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\u2028\x85\x0b\r\n\x00")))

@@ -16,7 +16,7 @@ import pytest
 from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
 
 from llmkit.checkpoints import newest
-from llmkit.launch import relaunch
+from llmkit.system.launch import relaunch
 
 
 def slow(*values: object) -> Any:

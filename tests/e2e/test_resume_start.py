@@ -16,7 +16,7 @@ import torch
 
 from llmkit.batching import EpochBatches, Features
 from llmkit.checkpoints import SEAL, seal
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 from llmkit.training import Trainer
 
 sys.path.append(str(Path(__file__).parent.parent))

@@ -19,10 +19,10 @@ from datasets import Dataset
 from standin_hub import GLUE, StandInHub, add_glue, glue_rows
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
 
-from llmkit.errors import UserError
 from llmkit.finetune_recipe import LabelData
 from llmkit.metrics import confusion
 from llmkit.metrics.correlation import correlations
+from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.classification import Regression

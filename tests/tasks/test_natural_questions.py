@@ -18,8 +18,8 @@ from transformers import BertTokenizer
 
 from llmkit import features
 from llmkit.demo.data import questions
-from llmkit.errors import UserError
 from llmkit.finetune_recipe import SpanData
+from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.loading import examples_of, load_examples

@@ -20,8 +20,8 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
 from llmkit.batching import IGNORED, Collator
-from llmkit.errors import UserError
 from llmkit.finetune_recipe import TagData
+from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.loading import examples_of, load_examples

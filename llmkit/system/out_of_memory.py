@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 # Libraries that allocate on their own raise a plain RuntimeError. (torch's allocator on a CPU; CUDA outside of
 # torch's allocator; a C++ library's; cuBLAS; oneDNN, which says no more than that.)

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-from llmkit import ends
-from llmkit.console import say, warn
-from llmkit.errors import Ended
-from llmkit.out_of_memory import OutOfMemory
-from llmkit.processes import check_launch, default_processes, end_group, launched
+from llmkit.system import exits
+from llmkit.system.console import say, warn
+from llmkit.system.errors import Ended
+from llmkit.system.out_of_memory import OutOfMemory
+from llmkit.system.processes import check_launch, default_processes, end_group, launched
 
 SAVING = 120  # seconds until a process that was told to stop is killed
 
@@ -88,7 +88,7 @@ def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, 
             signals_to_handle="SIGHUP,SIGQUIT",  # the others are ours
             logs_specs=DefaultLogsSpecs(log_dir=name),
         )
-        os.environ[ends.FOLDER] = name
+        os.environ[exits.FOLDER] = name
         try:
             with _signals(on_signal):
                 elastic_launch(config, sys.executable)("-m", "llmkit", *arguments)
@@ -97,11 +97,11 @@ def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, 
         except ChildFailedError as failed:
             exit_codes = {rank: int(failure.exitcode) for rank, failure in failed.failures.items()}
         finally:
-            del os.environ[ends.FOLDER]
-        found = ends.read(Path(name))
+            del os.environ[exits.FOLDER]
+        found = exits.read(Path(name))
     if not exit_codes and not found:
         return stopped, False
-    told = ends.tell(found, exit_codes, count, arguments[0] if arguments else "")
+    told = exits.tell(found, exit_codes, count, arguments[0] if arguments else "")
     return stopped or told, not stopped and any(end.again for end in found)
 
 

@@ -10,15 +10,12 @@ import json
 import os
 import re
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-PLAIN_EVERY = 5.0  # seconds between plain lines, where there is no terminal
 
 # Messages go to rich as Text: in a plain str it would read [tags], and replace :codes: by emoji, of what is a
 # user's text or path.
@@ -104,33 +101,3 @@ def count(number: float) -> str:
         return f"{number:.0f}"
     size, unit = next(((s, u) for s, u in ((1e3, "k"), (1e6, "M")) if round(number / s, 1) < 1000), (1e9, "G"))
     return f"{number / size:.1f}{unit}"
-
-
-class Progress:
-    """One line that says how far a job is. Use as a context manager; call it with the line's parts."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._last = time.monotonic()
-        self._live = _stderr.status("", spinner="dots") if _stderr.is_terminal and is_main() else None
-
-    def __enter__(self) -> Progress:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-
-    def __call__(self, parts: Mapping[str, Any]) -> None:
-        """Show the line: now on a terminal, elsewhere when the last one is a few seconds old."""
-        now = time.monotonic()
-        if not is_main() or (self._live is None and now - self._last < PLAIN_EVERY):
-            return
-        self._last = now
-        line = self._name + "  " + "  ".join(f"{key} {value}".strip() for key, value in parts.items())
-        if self._live:
-            self._live.update(Text(line))
-        else:
-            say(line)

@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llmkit.errors import UserError
-from llmkit.files import to_json, write_whole
+from llmkit.system.errors import UserError
+from llmkit.system.files import to_json, write_whole
 
 ELSEWHERE = "choose another file with -o"
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from llmkit.console import say
-from llmkit.errors import UserError, differences
-from llmkit.files import is_about_writing
+from llmkit.system.console import say
+from llmkit.system.errors import UserError, differences
+from llmkit.system.files import is_about_writing
 
 
 def cache_folder() -> Path:

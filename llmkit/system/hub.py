@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from llmkit.cache import cache_folder
-from llmkit.console import warn
-from llmkit.errors import UserError
-from llmkit.files import write_whole
+from llmkit.system.cache import cache_folder
+from llmkit.system.console import warn
+from llmkit.system.errors import UserError
+from llmkit.system.files import write_whole
 
 Kind = Literal["dataset", "model"]
 

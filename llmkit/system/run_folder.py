@@ -25,12 +25,12 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from llmkit.errors import UserError, differences
-from llmkit.files import to_json, to_json_lines, write_whole
 from llmkit.finetune_recipe import FinetuneRecipe
-from llmkit.processes import rank
 from llmkit.recipe import PretrainRecipe, TrainSection
 from llmkit.recipe_reading import dump
+from llmkit.system.errors import UserError, differences
+from llmkit.system.files import to_json, to_json_lines, write_whole
+from llmkit.system.processes import rank
 
 LOCK = ".lock"
 FOREIGN = "give the folder of a run, as llmkit wrote it"

@@ -9,7 +9,7 @@ from functools import cache
 from threading import Event
 from typing import Any, TypeVar
 
-from llmkit.errors import UserError
+from llmkit.system.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from llmkit.console import fail, say, warn
-from llmkit.errors import Ended, Stopped, UserError
-from llmkit.files import UNWRITABLE, write_whole
-from llmkit.out_of_memory import OutOfMemory
-from llmkit.processes import launched, rank
+from llmkit.system.console import fail, say, warn
+from llmkit.system.errors import Ended, Stopped, UserError
+from llmkit.system.files import UNWRITABLE, write_whole
+from llmkit.system.out_of_memory import OutOfMemory
+from llmkit.system.processes import launched, rank
 
 # The folder to write to: set by our own launcher alone. Under torchrun and accelerate a process prints its error.
 FOLDER = "LLMKIT_ENDS"

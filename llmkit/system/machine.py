@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from llmkit.hub import commits
-from llmkit.processes import world_size
+from llmkit.system.hub import commits
+from llmkit.system.processes import world_size
 
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "evaluate", "numpy", "pyarrow")
 
