@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from llmkit.finetune_recipe import TextData
+from llmkit.recipes.finetuning import TextData
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Prediction
 from llmkit.tasks.loading import load_examples

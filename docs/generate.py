@@ -17,9 +17,10 @@ from typing import Any
 import typer
 
 from llmkit.cli import app
-from llmkit.finetune_recipe import FinetuneRecipe, LabelRecipe, SpanRecipe, TagRecipe, TextRecipe
-from llmkit.recipe import PretrainRecipe, Section, TokenizeRecipe
-from llmkit.recipe_reading import kind_of, shipped_recipes, summary
+from llmkit.recipes.finetuning import FinetuneRecipe, LabelRecipe, SpanRecipe, TagRecipe, TextRecipe
+from llmkit.recipes.pretraining import PretrainRecipe, Section, TokenizeRecipe
+from llmkit.recipes.reading import kind_of
+from llmkit.recipes.shipped import shipped_recipes, summary
 
 Schema = dict[str, Any]  # JSON schema, as pydantic writes it
 

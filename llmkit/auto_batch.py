@@ -17,8 +17,8 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 from torch.nn.parallel import DistributedDataParallel
 
-from llmkit.recipe import TrainSection
-from llmkit.recipe_reading import dump
+from llmkit.recipes.pretraining import TrainSection
+from llmkit.recipes.reading import dump
 from llmkit.system.console import say
 from llmkit.system.machine import give_memory_back
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces

@@ -101,8 +101,8 @@ def tokenize(
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
     from llmkit import tokenize as story
-    from llmkit.recipe import TokenizeRecipe
-    from llmkit.recipe_reading import recipe_from
+    from llmkit.recipes.pretraining import TokenizeRecipe
+    from llmkit.recipes.reading import recipe_from
     from llmkit.system.console import result
     from llmkit.system.machine import quiet
 
@@ -134,8 +134,8 @@ def pretrain(
     Example:
       llmkit pretrain -r tiny/pretrain -o runs/tiny-pretrain
     """
-    from llmkit.recipe import PretrainRecipe
-    from llmkit.recipe_reading import read_recipe
+    from llmkit.recipes.pretraining import PretrainRecipe
+    from llmkit.recipes.reading import read_recipe
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit import pretrain as story
@@ -168,8 +168,8 @@ def finetune(
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
       llmkit finetune --task glue/sst2 --dry-run
     """
-    from llmkit.finetune_recipe import FinetuneRecipe
-    from llmkit.recipe_reading import read_recipe
+    from llmkit.recipes.finetuning import FinetuneRecipe
+    from llmkit.recipes.reading import read_recipe
     from llmkit.tasks import TASKS, task_named
 
     if recipe is None and task is None:

@@ -23,7 +23,8 @@ def verify(
       llmkit verify packing -r tiny/pretrain
     """
     from llmkit import verify as story
-    from llmkit.recipe_reading import kind_of, locate, read_recipe
+    from llmkit.recipes.reading import kind_of, read_recipe
+    from llmkit.recipes.shipped import locate
     from llmkit.tasks import TASKS
 
     name = recipe or "tiny/pretrain"

@@ -17,7 +17,7 @@ def complete_task(incomplete: str) -> list[str]:
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Names of shipped recipes, for the shell."""
-    from llmkit.recipe_reading import shipped_recipes
+    from llmkit.recipes.shipped import shipped_recipes
 
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 

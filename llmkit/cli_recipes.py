@@ -21,7 +21,7 @@ def recipes_list() -> None:
     Example:
       llmkit recipes list
     """
-    from llmkit.recipe_reading import shipped_recipes, summary
+    from llmkit.recipes.shipped import shipped_recipes, summary
     from llmkit.system.console import table
 
     table(["recipe", "what it is"], [[name, summary(path)] for name, path in shipped_recipes().items()])
@@ -35,7 +35,7 @@ def recipes_show(name: Annotated[str, typer.Argument(autocompletion=complete_rec
     Example:
       llmkit recipes show bert-mini
     """
-    from llmkit.recipe_reading import locate
+    from llmkit.recipes.shipped import locate
     from llmkit.system.console import result
 
     result(locate(name).read_text(encoding="utf-8").rstrip())
@@ -52,7 +52,7 @@ def recipes_copy(
     Example:
       llmkit recipes copy bert-mini my-bert.yaml
     """
-    from llmkit.recipe_reading import locate
+    from llmkit.recipes.shipped import locate
     from llmkit.system.console import result
     from llmkit.system.files import write_whole
 
@@ -79,7 +79,8 @@ def recipes_check(
     Example:
       llmkit recipes check my-bert.yaml train.max_steps=1000
     """
-    from llmkit.recipe_reading import dump, kind_of, locate, read_recipe
+    from llmkit.recipes.reading import dump, kind_of, read_recipe
+    from llmkit.recipes.shipped import locate
     from llmkit.system.console import result
     from llmkit.tasks import TASKS
 

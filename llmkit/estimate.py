@@ -17,7 +17,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.batching import EpochBatches
 from llmkit.pace import Pace
-from llmkit.recipe import TrainSection
+from llmkit.recipes.pretraining import TrainSection
 from llmkit.report import Report
 from llmkit.system.console import count, duration, say
 from llmkit.throughput import Work

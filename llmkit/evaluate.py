@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmkit.features import features_of
-from llmkit.finetune_recipe import DataSection, data_class
 from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.models import check_length, describe, positions_of
 from llmkit.purpose import purpose_of
-from llmkit.recipe_reading import recipe_from
+from llmkit.recipes.finetuning import DataSection, data_class
+from llmkit.recipes.reading import recipe_from
 from llmkit.system.console import is_main, say, table
 from llmkit.system.errors import UserError
 from llmkit.system.files import parse_json, read_text

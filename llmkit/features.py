@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.corpus.vocabulary import tokenizer_fingerprint
-from llmkit.finetune_recipe import DataSection
+from llmkit.recipes.finetuning import DataSection
 from llmkit.system.cache import cached
 from llmkit.system.files import to_json, write_whole
 from llmkit.tasks.base import Codec, Task

@@ -20,14 +20,14 @@ from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.evaluate import show
 from llmkit.features import examples_fingerprint, features_of
-from llmkit.finetune_recipe import FinetuneRecipe, TextTrainSection
 from llmkit.heads import HEADS, loss_of_tokens
 from llmkit.inference import TaskEvaluation
 from llmkit.model_card import write_card
 from llmkit.models import describe
 from llmkit.pace import Pace
 from llmkit.purpose import write_purpose
-from llmkit.recipe_reading import dump
+from llmkit.recipes.finetuning import FinetuneRecipe, TextTrainSection
+from llmkit.recipes.reading import dump
 from llmkit.report import Report
 from llmkit.system.console import is_main, say, warn
 from llmkit.system.machine import choose, environment, quiet

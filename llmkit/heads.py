@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from llmkit.batching import IGNORED
-from llmkit.finetune_recipe import Head
+from llmkit.recipes.finetuning import Head
 from llmkit.tasks.base import Outputs
 
 Batch = Mapping[str, Tensor]

@@ -15,8 +15,8 @@ import torch
 from transformers import PreTrainedModel
 
 from llmkit.batching import Collator
-from llmkit.finetune_recipe import DataSection, Head
 from llmkit.heads import HEADS
+from llmkit.recipes.finetuning import DataSection, Head
 from llmkit.system.console import count, duration
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded, world_size

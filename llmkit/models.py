@@ -13,10 +13,10 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, BertConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.finetune_recipe import FinetuneModelSection, FinetuneRecipe, Head
 from llmkit.heads import HEADS
 from llmkit.packed_attention import isolation
-from llmkit.recipe import BertShape, ModelSection
+from llmkit.recipes.finetuning import FinetuneModelSection, FinetuneRecipe, Head
+from llmkit.recipes.pretraining import BertShape, ModelSection
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.system.hub import reading_from_the_hub

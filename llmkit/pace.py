@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.checkpoints import seconds_of
-from llmkit.recipe import TrainSection
+from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import warn
 from llmkit.system.processes import from_first
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.evaluate import Settings
 from llmkit.features import examples_fingerprint
-from llmkit.finetune_recipe import DataSection
 from llmkit.inference import BATCH_SIZE, Course, Reader
 from llmkit.models import describe
+from llmkit.recipes.finetuning import DataSection
 from llmkit.system.cache import fingerprint
 from llmkit.system.console import duration, is_main, result, say
 from llmkit.system.errors import UserError, differences

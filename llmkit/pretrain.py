@@ -27,8 +27,8 @@ from llmkit.model_card import write_card
 from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
 from llmkit.pace import Pace
 from llmkit.packed_attention import choose_attention
-from llmkit.recipe import CorpusSection, PretrainRecipe
-from llmkit.recipe_reading import dump
+from llmkit.recipes.pretraining import CorpusSection, PretrainRecipe
+from llmkit.recipes.reading import dump
 from llmkit.report import Report
 from llmkit.system.console import count, is_main, result, say
 from llmkit.system.machine import choose, environment, quiet

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from llmkit.finetune_recipe import DataSection, data_class
-from llmkit.recipe import Section
+from llmkit.recipes.finetuning import DataSection, data_class
+from llmkit.recipes.pretraining import Section
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
 from llmkit.system.files import parse_json, read_text, to_json, write_whole

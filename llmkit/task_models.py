@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint
 from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
-from llmkit.finetune_recipe import DataSection, FinetuneRecipe, TextData, TextRecipe
 from llmkit.models import labels_of, model_for_task, trained_model
+from llmkit.recipes.finetuning import DataSection, FinetuneRecipe, TextData, TextRecipe
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
 from llmkit.tasks import tags

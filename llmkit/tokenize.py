@@ -22,7 +22,7 @@ from llmkit.corpus.vocabulary import (
     tokenizer_fingerprint,
     train_tokenizer,
 )
-from llmkit.recipe import Source, TokenizerSection
+from llmkit.recipes.pretraining import Source, TokenizerSection
 from llmkit.system.cache import built_once, cached_folder, fingerprint, has_manifest, say_what_differs, writing
 from llmkit.system.console import count, duration, say
 from llmkit.system.errors import UserError, differences

@@ -6,7 +6,7 @@ import torch
 from transformers import TrainingArguments
 
 from llmkit.pace import NEVER
-from llmkit.recipe import TrainSection
+from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.errors import UserError
 from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import world_size

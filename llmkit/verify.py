@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from llmkit.checkpoints import SEAL
-from llmkit.finetune_recipe import FinetuneRecipe
-from llmkit.recipe import PretrainRecipe
-from llmkit.recipe_reading import dump
+from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.reading import dump
 from llmkit.system.console import duration, result, say
 from llmkit.system.errors import UserError
 from llmkit.system.progress import Progress

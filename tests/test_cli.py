@@ -13,7 +13,7 @@ import pytest
 
 import llmkit as package
 from llmkit import cli
-from llmkit.recipe_reading import shipped_recipes
+from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 
 Command = Callable[..., tuple[int, str, str]]

@@ -13,9 +13,9 @@ import typer
 from pydantic import BaseModel
 
 from llmkit.cli import app
-from llmkit.finetune_recipe import RECIPES
-from llmkit.recipe import PretrainRecipe
-from llmkit.recipe_reading import shipped_recipes
+from llmkit.recipes.finetuning import RECIPES
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.shipped import shipped_recipes
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -89,7 +89,7 @@ def keys(section: type[BaseModel], sections: Callable[[Any], Any]) -> Iterator[s
 
 @pytest.mark.parametrize("kind", [PretrainRecipe, *RECIPES.values()])
 def test_every_key_of_a_recipe_is_documented(kind: type[BaseModel]) -> None:
-    from llmkit.recipe_reading import _section_in
+    from llmkit.recipes.reading import _section_in
 
     page = (DOCS / "recipes.md").read_text(encoding="utf-8")
     documented = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}

@@ -18,8 +18,8 @@ from transformers import (
 
 from llmkit.corpus.vocabulary import load_tokenizer
 from llmkit.evaluate import read_predictions
-from llmkit.finetune_recipe import SpanData
 from llmkit.inference import TaskEvaluation
+from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec
 from llmkit.tasks.loading import load_examples

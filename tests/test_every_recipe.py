@@ -15,8 +15,9 @@ from transformers import BertConfig, BertForMaskedLM
 sys.path.insert(0, str(Path(__file__).parent / "tasks"))
 from every import fixture, letters
 
-from llmkit.recipe import PretrainRecipe
-from llmkit.recipe_reading import kind_of, read_recipe, shipped_recipes
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.reading import kind_of, read_recipe
+from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 
 Command = Callable[..., tuple[int, str, str]]

@@ -51,7 +51,7 @@ def imports_of(module: str) -> Iterator[tuple[str, int]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{MODULES[module]}:{node.lineno}: a relative import"
             assert node.module
-            # `from llmkit import pretrain` names a module, `from llmkit.recipe import Source` something inside one.
+            # `from llmkit import pretrain` names a module, `from llmkit.recipes.pretraining import Source` something inside one.
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if name in MODULES else node.module for name in inner]
         else:

@@ -11,10 +11,10 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
 
-from llmkit.finetune_recipe import FinetuneModelSection, SpanData, SpanRecipe
 from llmkit.models import BertForMaskedLM, model_for_pretraining, model_for_task, trained_model
 from llmkit.packed_attention import VARLEN, choose_attention, isolation
-from llmkit.recipe import BertShape, ModelSection, TrainSection
+from llmkit.recipes.finetuning import FinetuneModelSection, SpanData, SpanRecipe
+from llmkit.recipes.pretraining import BertShape, ModelSection, TrainSection
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Codec
 

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM
 sys.path.insert(0, str(Path(__file__).parent / "tasks"))
 from every import letters
 
-from llmkit.recipe_reading import summary
+from llmkit.recipes.shipped import summary
 from llmkit.tasks import TASKS
 
 Command = Callable[..., tuple[int, str, str]]

@@ -14,7 +14,7 @@ from transformers.trainer_callback import TrainerControl
 
 from llmkit.checkpoints import seal
 from llmkit.pace import Pace
-from llmkit.recipe import TrainSection
+from llmkit.recipes.pretraining import TrainSection
 
 
 def section(**values: Any) -> TrainSection:

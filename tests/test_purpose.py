@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from small_runs import finetuned, pretrained, questions, write_questions
 
-from llmkit.finetune_recipe import TextData
 from llmkit.purpose import FILE, Purpose, purpose_of, write_purpose
+from llmkit.recipes.finetuning import TextData
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from standin_hub import StandInHub, add_squad, add_squad_v2
 from transformers import BertTokenizer
 
-from llmkit.finetune_recipe import SpanData
 from llmkit.metrics.squad import Squad
 from llmkit.metrics.text_overlap import normalize_answer
+from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.base import Codec, Prediction
@@ -341,7 +341,7 @@ def test_bad_files(tmp_path: Path) -> None:
 
 def test_squad_on_the_hub(tmp_path: Path) -> None:
     code = (
-        "from llmkit.tasks import TASKS; from llmkit.finetune_recipe import SpanData\n"
+        "from llmkit.tasks import TASKS; from llmkit.recipes.finetuning import SpanData\n"
         "from llmkit.tasks.loading import load_examples\n"
         "for name in ('squad', 'squad_v2'):\n"
         "    splits = load_examples(TASKS[name], SpanData(path=TASKS[name].hub_id), ['train', 'validation'])\n"

@@ -10,18 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.finetune_recipe import FinetuneRecipe
-from llmkit.recipe import PretrainRecipe, Section, TokenizeRecipe, TrainSection
-from llmkit.recipe_reading import (
-    dump,
-    kind_of,
-    locate,
-    read_recipe,
-    recipe_folder,
-    recipe_from,
-    shipped_recipes,
-    summary,
-)
+from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.pretraining import PretrainRecipe, Section, TokenizeRecipe, TrainSection
+from llmkit.recipes.reading import dump, kind_of, read_recipe, recipe_from
+from llmkit.recipes.shipped import FOLDER, locate, shipped_recipes, summary
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 
@@ -472,8 +464,8 @@ class TestDump:
 
 class TestFinding:
     def test_names_and_paths(self, pretrain_file: Path) -> None:
-        assert locate("bert-mini") == recipe_folder() / "pretrain" / "bert-mini.yaml"
-        assert locate("tiny/squad") == recipe_folder() / "tiny" / "squad.yaml"
+        assert locate("bert-mini") == FOLDER / "pretrain" / "bert-mini.yaml"
+        assert locate("tiny/squad") == FOLDER / "tiny" / "squad.yaml"
         assert locate(str(pretrain_file)) == pretrain_file
 
     def test_an_unknown_name_names_the_nearest(self) -> None:
@@ -502,7 +494,7 @@ class TestFinding:
         assert told.count("(") == told.count(")"), "a summary is a whole sentence"
 
     def test_every_file_of_the_folder_is_shipped(self) -> None:
-        files = [path for path in recipe_folder().rglob("*") if path.is_file()]
+        files = [path for path in FOLDER.rglob("*") if path.is_file()]
         assert sorted(shipped_recipes().values()) == sorted(files)
         assert {"bert-base", *(task.recipe for task in TASKS.values())} <= set(shipped_recipes())
 

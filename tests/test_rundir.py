@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmkit.recipe import PretrainRecipe
-from llmkit.recipe_reading import dump, recipe_from
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.reading import dump, recipe_from
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 from llmkit.system.run_folder import LOCK, RunDir, check_same_recipe, hold, open_run, resolve_model, start

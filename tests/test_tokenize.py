@@ -32,7 +32,7 @@ from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import BOOKCORPUS_SENTENCES, OpenSource, _joined, open_source
 from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint, train_tokenizer
-from llmkit.recipe import Source
+from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
 
 Command = Callable[..., tuple[int, str, str]]

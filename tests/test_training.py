@@ -18,7 +18,7 @@ from transformers.trainer_callback import TrainerControl
 from llmkit.corpus.vocabulary import save_tokenizer, train_tokenizer
 from llmkit.demo.data import questions
 from llmkit.pace import Pace
-from llmkit.recipe import TrainSection
+from llmkit.recipes.pretraining import TrainSection
 from llmkit.training import Trainer
 
 sys.path.append(str(Path(__file__).parent / "e2e"))

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from llmkit import verify
-from llmkit.finetune_recipe import FinetuneRecipe
-from llmkit.recipe import PretrainRecipe
-from llmkit.recipe_reading import read_recipe
+from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.reading import read_recipe
 from llmkit.tasks import TASKS
 
 Command = Callable[..., tuple[int, str, str]]

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llmkit.recipe import Source
+from llmkit.recipes.pretraining import Source
 from llmkit.system.cache import file_fingerprint
 from llmkit.system.errors import UserError
 from llmkit.system.files import parse_json

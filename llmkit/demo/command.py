@@ -13,11 +13,11 @@ from llmkit.ask import ask
 from llmkit.ask import show as show_answer
 from llmkit.finetune import finetune
 from llmkit.finetune import prepare as prepare_finetune
-from llmkit.finetune_recipe import FinetuneRecipe, SpanData
 from llmkit.pretrain import prepare as prepare_pretrain
 from llmkit.pretrain import pretrain
-from llmkit.recipe import PretrainRecipe
-from llmkit.recipe_reading import read_recipe
+from llmkit.recipes.finetuning import FinetuneRecipe, SpanData
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.reading import read_recipe
 from llmkit.system.console import duration, result, say, table
 from llmkit.system.errors import UserError
 from llmkit.system.machine import quiet

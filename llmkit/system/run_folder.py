@@ -25,9 +25,9 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from llmkit.finetune_recipe import FinetuneRecipe
-from llmkit.recipe import PretrainRecipe, TrainSection
-from llmkit.recipe_reading import dump
+from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.pretraining import PretrainRecipe, TrainSection
+from llmkit.recipes.reading import dump
 from llmkit.system.errors import UserError, differences
 from llmkit.system.files import to_json, to_json_lines, write_whole
 from llmkit.system.processes import rank

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
     from transformers import PreTrainedTokenizerFast
 
-    from llmkit.finetune_recipe import Head
+    from llmkit.recipes.finetuning import Head
 
 # The outputs of one feature, by name: arrays, or for texts what was written.
 Outputs = Mapping[str, np.ndarray[Any, np.dtype[Any]]]

@@ -23,7 +23,7 @@ from llmkit.tasks.loading import checked_text
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-    from llmkit.finetune_recipe import LabelData
+    from llmkit.recipes.finetuning import LabelData
 
 N_BEST = 20  # candidates kept for an example
 ENCODED_AT_ONCE = 1000  # examples

@@ -28,7 +28,7 @@ from llmkit.tasks.spans import best_spans
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-    from llmkit.finetune_recipe import SpanData
+    from llmkit.recipes.finetuning import SpanData
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

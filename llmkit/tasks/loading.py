@@ -14,7 +14,7 @@ from llmkit.tasks.reading import DEMO, rows_of
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from llmkit.finetune_recipe import DataSection
+    from llmkit.recipes.finetuning import DataSection
 
 SHOWN = 3  # problems listed before "and N more"
 

@@ -27,7 +27,7 @@ from llmkit.tasks.natural_questions_scores import natural_questions_scores, peop
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-    from llmkit.finetune_recipe import SpanData
+    from llmkit.recipes.finetuning import SpanData
 
 Span = tuple[int, int]  # characters [start, end) of a passage
 

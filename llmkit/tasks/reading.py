@@ -16,7 +16,7 @@ from llmkit.tasks.base import Placed
 from llmkit.tasks.conll import sentences
 
 if TYPE_CHECKING:
-    from llmkit.finetune_recipe import DataSection
+    from llmkit.recipes.finetuning import DataSection
 
 SPLITS = ("train", "validation", "test")
 _SPELLINGS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
     from transformers import PreTrainedTokenizerFast
 
-    from llmkit.finetune_recipe import TextData
+    from llmkit.recipes.finetuning import TextData
 
 Measure = Literal["translation", "summary", "program"]
 _HEADLINES: dict[Measure, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ from llmkit.tasks.base import Prediction, by_id
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from llmkit.finetune_recipe import TextData
+    from llmkit.recipes.finetuning import TextData
 
 
 def _texts(predictions: Sequence[Prediction], examples: Dataset) -> tuple[list[str], list[str]]:

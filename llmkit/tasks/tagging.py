@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
     from transformers import PreTrainedTokenizerFast
 
-    from llmkit.finetune_recipe import TagData
+    from llmkit.recipes.finetuning import TagData
 
 ENCODED_AT_ONCE = 1000  # sentences
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmkit.corpus.sources import open_source
 from llmkit.demo import data as demo
-from llmkit.recipe import Source
+from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
 
 # What UTF-8 can hold; U+2028 and \x85 end lines for Python, and must not for a JSON-lines file.

@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import BertTokenizer
 
 from llmkit.corpus.vocabulary import train_bpe
-from llmkit.finetune_recipe import data_class
+from llmkit.recipes.finetuning import data_class
 from llmkit.tasks.base import Codec, Outputs
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -19,9 +19,9 @@ from datasets import Dataset
 from standin_hub import GLUE, StandInHub, add_glue, glue_rows
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
 
-from llmkit.finetune_recipe import LabelData
 from llmkit.metrics import confusion
 from llmkit.metrics.correlation import correlations
+from llmkit.recipes.finetuning import LabelData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec, Prediction
@@ -97,7 +97,7 @@ def test_features_learn_the_labels_by_number(name: str, tokenizer: Any) -> None:
 def test_glue_on_the_hub(tmp_path: Path, encoder: Path) -> None:
     code = (
         "import json\n"
-        "from llmkit.tasks import TASKS; from llmkit.finetune_recipe import LabelData\n"
+        "from llmkit.tasks import TASKS; from llmkit.recipes.finetuning import LabelData\n"
         "from llmkit.tasks.loading import load_examples\n"
         "for name, task in TASKS.items():\n"
         "    if task.hub_id == 'nyu-mll/glue':\n"

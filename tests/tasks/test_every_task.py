@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from every import codec_of, fixture, oracle, section
 
-from llmkit.recipe_reading import shipped_recipes
+from llmkit.recipes.shipped import shipped_recipes
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.loading import load_examples

@@ -18,7 +18,7 @@ from transformers import BertTokenizer
 
 from llmkit import features
 from llmkit.demo.data import questions
-from llmkit.finetune_recipe import SpanData
+from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec, Prediction
@@ -112,7 +112,7 @@ def test_who_must_have_answered(annotations: list[dict[str, Any]], answers: int)
 
 def test_natural_questions_on_the_hub(tmp_path: Path) -> None:
     code = (
-        "from llmkit.finetune_recipe import FinetuneRecipe, SpanData; from llmkit.recipe_reading import read_recipe\n"
+        "from llmkit.recipes.finetuning import FinetuneRecipe, SpanData; from llmkit.recipes.reading import read_recipe\n"
         "from llmkit.tasks import TASKS; from llmkit.tasks.loading import load_examples; import json\n"
         "task = TASKS['natural_questions']\n"
         "recipe = read_recipe(FinetuneRecipe, 'natural-questions-bert-base', tasks=TASKS)\n"

@@ -29,8 +29,8 @@ from transformers import (
 from llmkit.batching import Collator
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
 from llmkit.evaluate import settings_of
-from llmkit.finetune_recipe import TextData
 from llmkit.heads import HEADS
+from llmkit.recipes.finetuning import TextData
 from llmkit.system.errors import UserError
 from llmkit.task_models import trained
 from llmkit.tasks import TASKS

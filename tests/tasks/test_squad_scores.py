@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from llmkit.finetune_recipe import SpanData
 from llmkit.metrics.null_threshold import best_threshold
 from llmkit.metrics.squad_v2 import SquadV2
+from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Candidate, Prediction
 

@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
 from llmkit.batching import IGNORED, Collator
-from llmkit.finetune_recipe import TagData
+from llmkit.recipes.finetuning import TagData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec, Prediction
@@ -257,7 +257,7 @@ def test_a_text_beside_data_is_a_note(tmp_path: Path) -> None:
 
 def test_conll_2003_on_the_hub(tmp_path: Path) -> None:
     code = (
-        "from llmkit.finetune_recipe import FinetuneRecipe; from llmkit.recipe_reading import read_recipe\n"
+        "from llmkit.recipes.finetuning import FinetuneRecipe; from llmkit.recipes.reading import read_recipe\n"
         "from llmkit.tasks import TASKS; from llmkit.tasks.loading import load_examples\n"
         "recipe = read_recipe(FinetuneRecipe, 'ner-bert-base', tasks=TASKS)\n"
         "rows = load_examples(TASKS['ner'], recipe.data, ['train', 'test'])\n"

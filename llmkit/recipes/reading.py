@@ -15,8 +15,9 @@ from typing import Any, TypeVar, cast, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from llmkit.finetune_recipe import RECIPES, FinetuneRecipe, TaskFacts
-from llmkit.recipe import PretrainRecipe, Section
+from llmkit.recipes.finetuning import RECIPES, FinetuneRecipe, TaskFacts
+from llmkit.recipes.pretraining import PretrainRecipe, Section
+from llmkit.recipes.shipped import locate
 from llmkit.system.errors import UserError, did_you_mean
 
 R = TypeVar("R", bound=Section)
@@ -68,51 +69,6 @@ class _Draft:
             if key[:length] in self.places:
                 return self.places[key[:length]]
         return ""
-
-
-def recipe_folder() -> Path:
-    """The folder of shipped recipes: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).parent
-    installed = package / "recipes"
-    return installed if installed.is_dir() else package.parent / "recipes"
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Name → file of every recipe that comes with llmkit; `tiny/` and `demo/` keep their folder's name."""
-    folder = recipe_folder()
-    found = {}
-    for path in sorted(folder.rglob("*.yaml")):
-        parent = path.parent.relative_to(folder).as_posix()
-        name = path.stem if parent in ("pretrain", "finetune") else f"{parent}/{path.stem}"
-        found[name] = path
-    return found
-
-
-def summary(path: Path) -> str:
-    """The first sentence of the comment that a recipe opens with."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# "))
-    # A full stop before a capital: that of "et al. 2020" ends no sentence.
-    return re.split(r"\.\s+(?=[A-Z])", " ".join(lines))[0].rstrip(".:")
-
-
-def locate(name_or_path: str) -> Path:
-    """The file of a recipe given by name or by path. Raises UserError where there is none."""
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if not path.is_file():
-            raise UserError(f"no recipe file {path}", remedy="see `llmkit recipes list` for those that come along")
-        return path
-    shipped = shipped_recipes()
-    if name_or_path not in shipped:
-        raise UserError(
-            f"no recipe named {name_or_path!r}{did_you_mean(name_or_path, shipped)}",
-            remedy="see `llmkit recipes list`, or give the path of a .yaml file",
-        )
-    return shipped[name_or_path]
 
 
 def read_recipe(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from llmkit.recipe import ModelSection, Section, Share, TrainSection
+from llmkit.recipes.pretraining import ModelSection, Section, Share, TrainSection
 from llmkit.system.errors import did_you_mean
 
 Head = Literal["span", "label", "tags", "text"]
