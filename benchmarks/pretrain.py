@@ -19,7 +19,7 @@ from llmkit.batching import MaskedBlocks
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models import BertForMaskedLM
 from llmkit.pretrain import HeldOut
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from llmkit.corpus.passages import Passage, characters_of, passages_of, text_files
 from llmkit.evaluate import data_section
 from llmkit.inference import Course, Reader
-from llmkit.passages import Passage, characters_of, passages_of, text_files
 from llmkit.purpose import purpose_of
 from llmkit.system.console import count, result, say, table
 from llmkit.system.errors import UserError

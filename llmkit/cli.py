@@ -53,7 +53,7 @@ def demo(
     Example:
       llmkit demo
     """
-    from llmkit.demo.command import run_demo, show
+    from llmkit.demo_command import run_demo, show
     from llmkit.system.console import print_json
 
     report = run_demo(output)

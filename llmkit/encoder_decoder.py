@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderModel, GenerationConfig, PreTrainedModel
 
-from llmkit.corpus.vocabulary import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
+from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
 from llmkit.heads import HEADS
 from llmkit.models import bert_config, check_length, config_of, load, set_attention_dropout
 from llmkit.recipes.finetuning import TextRecipe

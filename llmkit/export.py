@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from llmkit.corpus.vocabulary import DECODER_TOKENIZER
+from llmkit.corpus.tokenizer import DECODER_TOKENIZER
 from llmkit.encoder_decoder import GENERATION
 from llmkit.evaluate import Settings, check_output, settings_of
 from llmkit.features import features_of

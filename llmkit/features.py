@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.corpus.vocabulary import tokenizer_fingerprint
+from llmkit.corpus.tokenizer import tokenizer_fingerprint
 from llmkit.recipes.finetuning import DataSection
 from llmkit.system.cache import cached
 from llmkit.system.files import to_json, write_whole

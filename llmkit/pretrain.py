@@ -20,7 +20,7 @@ from llmkit.batching import EpochBatches, MaskedBlocks, collate_blocks
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.model_card import write_card

@@ -16,12 +16,7 @@ from llmkit.corpus.chunks import CHUNK_CHARACTERS, write_chunks
 from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import FORMAT, read_manifest, write_shards
 from llmkit.corpus.sources import PART_BYTES, OpenSource, open_source
-from llmkit.corpus.vocabulary import (
-    check_for_pretraining,
-    load_tokenizer,
-    tokenizer_fingerprint,
-    train_tokenizer,
-)
+from llmkit.corpus.tokenizer import check_for_pretraining, load_tokenizer, tokenizer_fingerprint, train_tokenizer
 from llmkit.recipes.pretraining import Source, TokenizerSection
 from llmkit.system.cache import built_once, cached_folder, fingerprint, has_manifest, say_what_differs, writing
 from llmkit.system.console import count, duration, say

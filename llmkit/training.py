@@ -19,7 +19,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.batching import EpochBatches, Features, MaskedBlocks
 from llmkit.checkpoints import evaluation_due, newest, prune, seal
-from llmkit.corpus.vocabulary import DECODER_TOKENIZER
+from llmkit.corpus.tokenizer import DECODER_TOKENIZER
 from llmkit.pace import NEVER, Pace
 from llmkit.report import Report
 from llmkit.stopping import StopOnSignal

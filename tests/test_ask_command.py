@@ -13,7 +13,7 @@ import torch
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from llmkit import ask as story
-from llmkit import passages
+from llmkit.corpus import passages
 from llmkit.inference import Reader
 
 Command = Callable[..., tuple[int, str, str]]

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from llmkit.demo import names
-from llmkit.demo.data import documents, questions
-from llmkit.demo.wording import KINDS, PAIRS
+from llmkit.corpus.demo import names
+from llmkit.corpus.demo.data import documents, questions
+from llmkit.corpus.demo.wording import KINDS, PAIRS
 
 MAKERS = (names.SURNAMES, names.TOWNS, names.SHIPS, names.COMPANIES)
 
@@ -67,7 +67,7 @@ def validation() -> list[dict[str, Any]]:
 def test_every_process_draws_the_same_data_from_a_seed() -> None:
     program = (
         "import hashlib, itertools, json\n"
-        "from llmkit.demo.data import documents, questions\n"
+        "from llmkit.corpus.demo.data import documents, questions\n"
         "data = [list(itertools.islice(documents(3), 200)), questions('validation', 3)]\n"
         "print(hashlib.sha256(json.dumps(data).encode()).hexdigest())\n"
     )

@@ -16,7 +16,7 @@ from transformers import (
     BertTokenizer,
 )
 
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.evaluate import read_predictions
 from llmkit.inference import TaskEvaluation
 from llmkit.recipes.finetuning import SpanData

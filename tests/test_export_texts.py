@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from llmkit import onnx_texts
-from llmkit.corpus.vocabulary import DECODER_TOKENIZER, train_bpe
+from llmkit.corpus.tokenizer import DECODER_TOKENIZER, train_bpe
 from llmkit.onnx_model import quantize
 
 Command = Callable[..., tuple[int, str, str]]

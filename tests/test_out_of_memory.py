@@ -21,7 +21,7 @@ from test_training import tune
 from transformers import BertForQuestionAnswering
 
 from llmkit.checkpoints import evaluation_due, newest
-from llmkit.demo.data import documents
+from llmkit.corpus.demo.data import documents
 from llmkit.system.out_of_memory import is_out_of_memory, smaller_pieces
 
 sys.path.append(str(Path(__file__).parent / "e2e"))

@@ -31,7 +31,7 @@ from llmkit.corpus.chunks import write_chunks
 from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import BOOKCORPUS_SENTENCES, OpenSource, _joined, open_source
-from llmkit.corpus.vocabulary import load_tokenizer, tokenizer_fingerprint, train_tokenizer
+from llmkit.corpus.tokenizer import load_tokenizer, tokenizer_fingerprint, train_tokenizer
 from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
 
@@ -117,7 +117,7 @@ def test_shards_are_what_datasets_opens(tokenizer: Any, tmp_path: Path) -> None:
 
 def test_vocabulary_is_the_same_in_every_process(tmp_path: Path) -> None:
     code = (
-        "import sys; from llmkit.corpus.vocabulary import *;"
+        "import sys; from llmkit.corpus.tokenizer import *;"
         "texts = [f'w{n % 17}x y{n % 5} é{n % 11}z [!]' for n in range(400)];"
         "print(tokenizer_fingerprint(train_tokenizer(lambda: iter(texts), 90, lowercase=False)))"
     )

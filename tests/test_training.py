@@ -15,8 +15,8 @@ import torch
 from transformers import AutoTokenizer
 from transformers.trainer_callback import TrainerControl
 
-from llmkit.corpus.vocabulary import save_tokenizer, train_tokenizer
-from llmkit.demo.data import questions
+from llmkit.corpus.demo.data import questions
+from llmkit.corpus.tokenizer import save_tokenizer, train_tokenizer
 from llmkit.pace import Pace
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.training import Trainer

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from llmkit.corpus.chunks import chunks_of, documents_batch, read_chunk, write_batch
 from llmkit.corpus.encoding import Ids
-from llmkit.corpus.vocabulary import no_text, save_tokenizer
+from llmkit.corpus.tokenizer import no_text, save_tokenizer
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 

@@ -51,7 +51,7 @@ class OpenSource:
         Raises UserError for a data set that cannot be read, and while a part is read at its first bad document.
         """
         if self.spec.path == "demo":
-            from llmkit.demo.data import documents
+            from llmkit.corpus.demo.data import documents
 
             return [documents]
         if not self.files:
@@ -256,7 +256,7 @@ def _text(value: Any, place: str, column: str) -> str:
 
 def _demo_content() -> dict[str, Any]:
     """What decides the demo's documents: the code that makes them, and how many."""
-    from llmkit.demo import data, names, wording
+    from llmkit.corpus.demo import data, names, wording
 
     code = [file_fingerprint(Path(str(module.__file__))) for module in (data, names, wording)]
     return {"demo": code, "documents": data.NUM_DOCUMENTS}

@@ -80,7 +80,7 @@ def _format(file: Path) -> str:
 
 
 def _demo_rows(split: str) -> Iterator[Placed]:
-    from llmkit.demo.data import questions
+    from llmkit.corpus.demo.data import questions
 
     if split not in ("train", "validation"):
         raise UserError(f"the demo has no split {split!r}", remedy="its splits are train and validation")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llmkit.corpus.vocabulary import forget_lengths
+from llmkit.corpus.tokenizer import forget_lengths
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import BadRow, Codec, Outputs, Placed, Prediction
 from llmkit.tasks.loading import text_of

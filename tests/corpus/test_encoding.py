@@ -20,7 +20,7 @@ from transformers import BertTokenizer, PreTrainedTokenizerFast
 from llmkit.corpus import encoding
 from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import TokenShards
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.corpus.tokenizer import load_tokenizer
 
 Command = Callable[..., tuple[int, str, str]]
 

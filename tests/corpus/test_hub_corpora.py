@@ -29,7 +29,7 @@ from standin_hub import (
 )
 
 from llmkit.corpus.shards import TokenShards, read_manifest
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.corpus.tokenizer import load_tokenizer
 
 # The Hub's address is read once a process, and a process takes seconds to start: it runs all commands.
 DRIVER = """

@@ -19,7 +19,7 @@ from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import OpenSource
-from llmkit.corpus.vocabulary import load_tokenizer
+from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
 

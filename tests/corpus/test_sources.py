@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmkit.corpus.demo import data as demo
 from llmkit.corpus.sources import open_source
-from llmkit.demo import data as demo
 from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
 

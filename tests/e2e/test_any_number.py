@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_flow import SHAPE, run_command, write_text
 
-from llmkit.demo.data import questions
+from llmkit.corpus.demo.data import questions
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.demo.data import documents, questions
+from llmkit.corpus.demo.data import documents, questions
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -166,7 +166,9 @@ def test_a_time_budget_ends_the_run_and_its_schedule(base: dict[str, Any], llmki
 
 def test_demo_command(llmkit: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The demo's plot, with few and short steps; what it reaches in full is tested in test_demo_in_full."""
-    from llmkit.demo import command, data
+    from llmkit.demo import command
+
+    from llmkit.corpus.demo import data
 
     monkeypatch.setattr(data, "NUM_DOCUMENTS", 1000)
     monkeypatch.setattr(data, "NUM_QUESTIONS", {"train": 64, "validation": 24})

@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import BertTokenizer
 
-from llmkit.corpus.vocabulary import train_bpe
+from llmkit.corpus.tokenizer import train_bpe
 from llmkit.recipes.finetuning import data_class
 from llmkit.tasks.base import Codec, Outputs
 

@@ -17,7 +17,7 @@ from standin_hub import StandInHub, add_natural_questions
 from transformers import BertTokenizer
 
 from llmkit import features
-from llmkit.demo.data import questions
+from llmkit.corpus.demo.data import questions
 from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS

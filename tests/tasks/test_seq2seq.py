@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from llmkit.batching import Collator
-from llmkit.corpus.vocabulary import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
+from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
 from llmkit.evaluate import settings_of
 from llmkit.heads import HEADS
 from llmkit.recipes.finetuning import TextData

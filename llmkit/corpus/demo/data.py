@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from llmkit.demo import names
-from llmkit.demo.wording import KINDS, PAIRS, Kind, Relation
+from llmkit.corpus.demo import names
+from llmkit.corpus.demo.wording import KINDS, PAIRS, Kind, Relation
 
 Split = Literal["train", "validation"]
 

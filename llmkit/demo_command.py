@@ -55,7 +55,7 @@ def run_demo(output: Path) -> dict[str, Any]:
 
 def show(report: dict[str, Any], output: Path) -> None:
     """A question and its answer, the table of scores, and the commands to go on with, on stdout."""
-    from llmkit.demo.data import questions
+    from llmkit.corpus.demo.data import questions
 
     row, other, *_ = questions("validation")
     result(f"\nQ: {row['question']}\n   {row['context']}")
