@@ -17,7 +17,7 @@ import numpy as np
 from llmkit.recipes.finetuning import TextData
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Prediction
-from llmkit.tasks.loading import load_examples
+from llmkit.tasks.examples import load_examples
 
 WORD = re.compile(r"\w+")
 

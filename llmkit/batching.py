@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
-from llmkit.tasks.base import Codec
+from llmkit.tasks.base import IGNORED, Codec
 
 if TYPE_CHECKING:
     import datasets
@@ -25,7 +25,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Batch = dict[str, Tensor]
 
 POOL = 50  # global batches that are sorted by length together, as transformers' own bucketing does
-IGNORED = -100  # the label of what has no target, as transformers has it
 PAD_TO = 8  # tokens; a multiple that the attention kernels of GPUs want. On a CPU it would only be padding.
 
 

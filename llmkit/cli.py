@@ -216,6 +216,7 @@ def evaluate(
     from llmkit import evaluate as story
     from llmkit.system.console import print_json
     from llmkit.tasks import task_named
+    from llmkit.tasks.score_tables import show
 
     how = list(overrides or ())
     if model is not None and model.startswith("data."):  # beside --predictions there is no model before it
@@ -231,7 +232,7 @@ def evaluate(
         if output is not None:
             raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
         scores = story.evaluate_predictions(predictions, task_named(task), data, split, how)
-        print_json(scores) if as_json else story.show(task_named(task), scores, str(predictions))
+        print_json(scores) if as_json else show(task_named(task), scores, str(predictions))
         return
     assert model is not None
     name = model
@@ -240,7 +241,7 @@ def evaluate(
 
     def run() -> None:
         scores = story.evaluate_model(name, settings, split, output, batch_size)
-        print_json(scores) if as_json else story.show(settings.task, scores, name)
+        print_json(scores) if as_json else show(settings.task, scores, name)
 
     _go(processes, run)
 

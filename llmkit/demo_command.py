@@ -23,7 +23,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.machine import quiet
 from llmkit.system.run_folder import RunDir
 from llmkit.tasks import TASKS, task_named
-from llmkit.tasks.loading import load_examples
+from llmkit.tasks.examples import load_examples
 
 
 def run_demo(output: Path) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import torch
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER
 from llmkit.encoder_decoder import GENERATION
 from llmkit.evaluate import Settings, check_output, settings_of
-from llmkit.features import features_of
 from llmkit.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.models import describe
 from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
@@ -29,7 +28,8 @@ from llmkit.system.files import write_whole
 from llmkit.system.machine import keep_memory, quiet
 from llmkit.task_models import trained
 from llmkit.tasks.base import Codec, Outputs
-from llmkit.tasks.loading import load_examples
+from llmkit.tasks.examples import load_examples
+from llmkit.tasks.features import features_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -18,8 +18,6 @@ from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
 from llmkit.batching import Collator, EpochBatches, Features
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
-from llmkit.evaluate import show
-from llmkit.features import examples_fingerprint, features_of
 from llmkit.heads import HEADS, loss_of_tokens
 from llmkit.inference import TaskEvaluation
 from llmkit.model_card import write_card
@@ -41,10 +39,13 @@ from llmkit.system.run_folder import (
     start,
 )
 from llmkit.task_models import codec_to_train, model_to_train
-from llmkit.tasks import tags, task_named
+from llmkit.tasks import task_named
 from llmkit.tasks.base import Codec, Prediction, Task
-from llmkit.tasks.labels import shares, strangers
-from llmkit.tasks.loading import load_examples
+from llmkit.tasks.examples import load_examples
+from llmkit.tasks.features import examples_fingerprint, features_of
+from llmkit.tasks.label.labels import shares, strangers
+from llmkit.tasks.score_tables import show
+from llmkit.tasks.tags import tags
 from llmkit.training import Trainer, save_model
 from llmkit.training_arguments import training_arguments
 

@@ -21,9 +21,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from llmkit.batching import IGNORED
 from llmkit.recipes.finetuning import Head
-from llmkit.tasks.base import Outputs
+from llmkit.tasks.base import IGNORED, Outputs
 
 Batch = Mapping[str, Tensor]
 # (outputs, labels, num_items_in_batch, the targets of all micro-batches and processes) → the loss to step on.

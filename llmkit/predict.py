@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.evaluate import Settings
-from llmkit.features import examples_fingerprint
 from llmkit.inference import BATCH_SIZE, Course, Reader
 from llmkit.models import describe
 from llmkit.recipes.finetuning import DataSection
@@ -31,8 +30,9 @@ from llmkit.system.processes import start_group
 from llmkit.system.progress import Progress
 from llmkit.task_models import model_fingerprint, trained
 from llmkit.tasks.base import Placed
-from llmkit.tasks.loading import examples_of, expanded, id_of
-from llmkit.tasks.reading import rows_of
+from llmkit.tasks.examples import examples_of, expanded, id_of
+from llmkit.tasks.features import examples_fingerprint
+from llmkit.tasks.rows import rows_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -13,11 +13,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.batching import IGNORED
 from llmkit.pace import NEVER, Pace
 from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.progress import Progress
 from llmkit.system.run_folder import RunDir
+from llmkit.tasks.base import IGNORED
 from llmkit.throughput import Work, peak
 
 # A loss is worth a warning that is this far above the mean of the ten reports before it.

@@ -13,9 +13,9 @@ from llmkit.models import labels_of, model_for_task, trained_model
 from llmkit.recipes.finetuning import DataSection, FinetuneRecipe, TextData, TextRecipe
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
-from llmkit.tasks import tags
 from llmkit.tasks.base import Codec, Task
-from llmkit.tasks.labels import SHOWN, numbered, strangers
+from llmkit.tasks.label.labels import SHOWN, numbered, strangers
+from llmkit.tasks.tags import tags
 
 if TYPE_CHECKING:
     from datasets import Dataset

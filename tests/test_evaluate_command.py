@@ -22,7 +22,7 @@ from llmkit.inference import TaskEvaluation
 from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec
-from llmkit.tasks.loading import load_examples
+from llmkit.tasks.examples import load_examples
 
 Command = Callable[..., tuple[int, str, str]]
 

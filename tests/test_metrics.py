@@ -25,12 +25,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmkit.metrics.bootstrap import cluster_interval
-from llmkit.metrics.null_threshold import best_threshold
-from llmkit.metrics.squad import Squad
-from llmkit.metrics.squad_v2 import SquadV2
-from llmkit.metrics.text_overlap import exact_match, exact_match_v2, f1, f1_v2, normalize_answer
 from llmkit.system.errors import UserError
+from llmkit.tasks.bootstrap import cluster_interval
+from llmkit.tasks.span.null_threshold import best_threshold
+from llmkit.tasks.span.squad_metric import Squad
+from llmkit.tasks.span.squad_v2_metric import SquadV2
+from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2, normalize_answer
 
 DATA = Path(__file__).parent / "data"
 properties = settings(deadline=None, database=None)
@@ -287,7 +287,7 @@ def test_metrics_in_use_at_the_same_time_do_not_mix() -> None:
 
 def test_scores_per_question_import_nothing_heavy() -> None:
     code = (
-        "import sys, llmkit.metrics.text_overlap, llmkit.metrics.null_threshold, llmkit.metrics.bootstrap\n"
+        "import sys, llmkit.tasks.span.text_overlap, llmkit.tasks.span.null_threshold, llmkit.tasks.bootstrap\n"
         "heavy = {'evaluate', 'datasets', 'transformers', 'torch', 'pandas'} & set(sys.modules)\n"
         "sys.exit(', '.join(heavy) or None)"
     )

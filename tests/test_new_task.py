@@ -34,7 +34,7 @@ def test_a_task_that_is_added_as_the_page_says(
     llmkit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = tmp_path / "news_task.py"
-    module.write_text("from llmkit.tasks.classification import Classification\n\n" + block("python"))
+    module.write_text("from llmkit.tasks.label.task import Classification\n\n" + block("python"))
     monkeypatch.syspath_prepend(str(tmp_path))
     from news_task import AG_NEWS
 

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from standin_hub import StandInHub, add_squad, add_squad_v2
 from transformers import BertTokenizer
 
-from llmkit.metrics.squad import Squad
-from llmkit.metrics.text_overlap import normalize_answer
 from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.base import Codec, Prediction
-from llmkit.tasks.loading import load_examples
-from llmkit.tasks.spans import best_spans
+from llmkit.tasks.examples import load_examples
+from llmkit.tasks.span.best_spans import best_spans
+from llmkit.tasks.span.squad_metric import Squad
+from llmkit.tasks.span.text_overlap import normalize_answer
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz0123456789.,;:!?-'()é"]
@@ -342,7 +342,7 @@ def test_bad_files(tmp_path: Path) -> None:
 def test_squad_on_the_hub(tmp_path: Path) -> None:
     code = (
         "from llmkit.tasks import TASKS; from llmkit.recipes.finetuning import SpanData\n"
-        "from llmkit.tasks.loading import load_examples\n"
+        "from llmkit.tasks.examples import load_examples\n"
         "for name in ('squad', 'squad_v2'):\n"
         "    splits = load_examples(TASKS[name], SpanData(path=TASKS[name].hub_id), ['train', 'validation'])\n"
         "    print({k: len(v) for k, v in splits.items()}, [r['answers']['text'] for r in splits['validation']])\n"

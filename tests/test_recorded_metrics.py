@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.metrics.bootstrap import cluster_interval, corpus_interval
-from llmkit.metrics.entities import Entity, entities, entity_counts, entity_scores, f1_of_counts
-from llmkit.metrics.natural_questions import short_answer_scores
 from llmkit.system.errors import UserError
+from llmkit.tasks.bootstrap import cluster_interval, corpus_interval
+from llmkit.tasks.span.natural_questions_metric import short_answer_scores
+from llmkit.tasks.tags.entities import Entity, entities, entity_counts, entity_scores, f1_of_counts
 
 DATA = Path(__file__).parent / "data"
 properties = settings(deadline=None, database=None)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
-from llmkit.metrics.sql import same_result
-from llmkit.metrics.text_generation import rouge, translation
 from llmkit.system.errors import UserError
+from llmkit.tasks.text.generation_metrics import rouge, translation
+from llmkit.tasks.text.sql import same_result
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from typing import Any
 
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
-from llmkit.tasks.classification import Classification
-from llmkit.tasks.extractive_qa import ExtractiveQA
-from llmkit.tasks.glue import GLUE
-from llmkit.tasks.natural_questions import NaturalQuestions
-from llmkit.tasks.tagging import Tagging
-from llmkit.tasks.texts import TEXTS
+from llmkit.tasks.label.glue import GLUE
+from llmkit.tasks.label.task import Classification
+from llmkit.tasks.span.natural_questions import NaturalQuestions
+from llmkit.tasks.span.task import ExtractiveQA
+from llmkit.tasks.tags.task import Tagging
+from llmkit.tasks.text.data_sets import TEXTS
 
 TASKS: dict[str, Task[Any]] = {
     "squad": ExtractiveQA(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from llmkit.recipes.finetuning import Head
 
+IGNORED = -100  # the label of what has no target, as transformers has it
+
 # The outputs of one feature, by name: arrays, or for texts what was written.
 Outputs = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 

@@ -19,14 +19,14 @@ from datasets import Dataset
 from standin_hub import GLUE, StandInHub, add_glue, glue_rows
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
 
-from llmkit.metrics import confusion
-from llmkit.metrics.correlation import correlations
 from llmkit.recipes.finetuning import LabelData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec, Prediction
-from llmkit.tasks.classification import Regression
-from llmkit.tasks.loading import examples_of, load_examples
+from llmkit.tasks.examples import examples_of, load_examples
+from llmkit.tasks.label import confusion
+from llmkit.tasks.label.correlation import correlations
+from llmkit.tasks.label.task import Regression
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -98,7 +98,7 @@ def test_glue_on_the_hub(tmp_path: Path, encoder: Path) -> None:
     code = (
         "import json\n"
         "from llmkit.tasks import TASKS; from llmkit.recipes.finetuning import LabelData\n"
-        "from llmkit.tasks.loading import load_examples\n"
+        "from llmkit.tasks.examples import load_examples\n"
         "for name, task in TASKS.items():\n"
         "    if task.hub_id == 'nyu-mll/glue':\n"
         "        data = LabelData(path=task.hub_id, name=task.hub_name)\n"

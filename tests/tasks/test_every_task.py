@@ -8,7 +8,7 @@ from every import codec_of, fixture, oracle, section
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.loading import load_examples
+from llmkit.tasks.examples import load_examples
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -31,7 +31,7 @@ def test_contract(name: str) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_rows_without_answers_are_refused_and_named(name: str) -> None:
     """As gold; as questions to answer they are fine."""
-    from llmkit.tasks.loading import examples_of
+    from llmkit.tasks.examples import examples_of
 
     task = TASKS[name]
     data = section(task, fixture(name))

@@ -16,13 +16,12 @@ from datasets import Dataset
 from standin_hub import StandInHub, add_natural_questions
 from transformers import BertTokenizer
 
-from llmkit import features
 from llmkit.corpus.demo.data import questions
 from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
-from llmkit.tasks import TASKS
+from llmkit.tasks import TASKS, features
 from llmkit.tasks.base import Codec, Prediction
-from llmkit.tasks.loading import examples_of, load_examples
+from llmkit.tasks.examples import examples_of, load_examples
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -113,7 +112,7 @@ def test_who_must_have_answered(annotations: list[dict[str, Any]], answers: int)
 def test_natural_questions_on_the_hub(tmp_path: Path) -> None:
     code = (
         "from llmkit.recipes.finetuning import FinetuneRecipe, SpanData; from llmkit.recipes.reading import read_recipe\n"
-        "from llmkit.tasks import TASKS; from llmkit.tasks.loading import load_examples; import json\n"
+        "from llmkit.tasks import TASKS; from llmkit.tasks.examples import load_examples; import json\n"
         "task = TASKS['natural_questions']\n"
         "recipe = read_recipe(FinetuneRecipe, 'natural-questions-bert-base', tasks=TASKS)\n"
         "rows = load_examples(task, recipe.data, ['train', 'validation'])\n"
@@ -237,7 +236,7 @@ def test_features_are_known_by_all_the_code_that_makes_them(monkeypatch: pytest.
     read: list[str] = []
     monkeypatch.setattr(features.inspect, "getsource", lambda module: read.append(module.__name__) or module.__name__)
     features._code_fingerprint(NQ)
-    assert {"llmkit.tasks.natural_questions", "llmkit.tasks.extractive_qa"} <= set(read)
+    assert {"llmkit.tasks.span.natural_questions", "llmkit.tasks.span.task"} <= set(read)
 
 
 def spans(made: Dataset, logits: list[tuple[float, float, int]]) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ from llmkit.system.errors import UserError
 from llmkit.task_models import trained
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec
-from llmkit.tasks.loading import load_examples
+from llmkit.tasks.examples import load_examples
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.tasks.spans import best_spans
+from llmkit.tasks.span.best_spans import best_spans
 
 
 @given(

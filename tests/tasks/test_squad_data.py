@@ -13,7 +13,7 @@ import pytest
 from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.loading import load_examples
+from llmkit.tasks.examples import load_examples
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 CONTEXT = "Tom Reed founded Ambury."

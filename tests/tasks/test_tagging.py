@@ -19,12 +19,12 @@ from standin_hub import CONLL_SENTENCES, CONLL_TAGS, StandInHub, add_conll2003
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
-from llmkit.batching import IGNORED, Collator
+from llmkit.batching import Collator
 from llmkit.recipes.finetuning import TagData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Codec, Prediction
-from llmkit.tasks.loading import examples_of, load_examples
+from llmkit.tasks.base import IGNORED, Codec, Prediction
+from llmkit.tasks.examples import examples_of, load_examples
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -258,7 +258,7 @@ def test_a_text_beside_data_is_a_note(tmp_path: Path) -> None:
 def test_conll_2003_on_the_hub(tmp_path: Path) -> None:
     code = (
         "from llmkit.recipes.finetuning import FinetuneRecipe; from llmkit.recipes.reading import read_recipe\n"
-        "from llmkit.tasks import TASKS; from llmkit.tasks.loading import load_examples\n"
+        "from llmkit.tasks import TASKS; from llmkit.tasks.examples import load_examples\n"
         "recipe = read_recipe(FinetuneRecipe, 'ner-bert-base', tasks=TASKS)\n"
         "rows = load_examples(TASKS['ner'], recipe.data, ['train', 'test'])\n"
         "import json; print(json.dumps([rows['train']['tags'][:], TASKS['ner'].labels(rows['test'])]))\n"

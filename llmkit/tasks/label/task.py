@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from llmkit.system.errors import UserError, did_you_mean
-from llmkit.tasks import labels as label_forms
 from llmkit.tasks.base import BadRow, Candidate, Codec, NoColumn, NoLabel, Outputs, Placed, Prediction
-from llmkit.tasks.loading import checked_text
+from llmkit.tasks.examples import checked_text
+from llmkit.tasks.label import labels as label_forms
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -165,7 +165,7 @@ class Classification:
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
         """See Task. Raises UserError where no prediction is a label of the examples."""
-        from llmkit.tasks.label_scores import label_scores
+        from llmkit.tasks.label.scores import label_scores
 
         return label_scores(predictions, examples, self.headline, self.names)
 
@@ -201,7 +201,7 @@ class Regression(Classification):
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
         """See Task. Raises UserError where a prediction is no number."""
-        from llmkit.tasks.label_scores import number_scores
+        from llmkit.tasks.label.scores import number_scores
 
         return number_scores(predictions, examples)
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import BadRow, Codec, NoLabel, Outputs, Placed, Prediction
-from llmkit.tasks.loading import checked_text
-from llmkit.tasks.tags import check_tag, numbered
+from llmkit.tasks.examples import checked_text
+from llmkit.tasks.tags.tags import check_tag, numbered
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -93,7 +93,7 @@ class Tagging:
         """
         from datasets import Dataset
 
-        from llmkit.batching import IGNORED
+        from llmkit.tasks.base import IGNORED
 
         pieces = _Pieces(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
@@ -144,7 +144,7 @@ class Tagging:
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> dict[str, Any]:
         """See Task. Raises UserError where a prediction has not a tag for every word."""
-        from llmkit.tasks.tag_scores import tag_scores
+        from llmkit.tasks.tags.scores import tag_scores
 
         return tag_scores(predictions, examples)
 

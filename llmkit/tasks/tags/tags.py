@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from llmkit.metrics.entities import entities
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import BadRow
-from llmkit.tasks.labels import SHOWN, counted_strangers
-from llmkit.tasks.loading import checked_text
+from llmkit.tasks.examples import checked_text
+from llmkit.tasks.label.labels import SHOWN, counted_strangers
+from llmkit.tasks.tags.entities import entities
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.metrics.bootstrap import cluster_interval
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Prediction, by_id
+from llmkit.tasks.bootstrap import cluster_interval
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,14 +32,14 @@ def _mean(name: str, values: Sequence[float], examples: Dataset) -> dict[str, An
 
 def translation_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
     """`bleu` and `chrf`."""
-    from llmkit.metrics.text_generation import translation
+    from llmkit.tasks.text.generation_metrics import translation
 
     return {**translation(*_texts(predictions, examples)), "total": len(examples)}
 
 
 def summary_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
     """`rouge1`, `rouge2`, `rougeL` and `rougeLsum`, F-measures in percent."""
-    from llmkit.metrics.text_generation import rouge
+    from llmkit.tasks.text.generation_metrics import rouge
 
     found = rouge(*_texts(predictions, examples))
     means = {key: value for name, values in found.items() for key, value in _mean(name, values, examples).items()}
@@ -53,7 +53,7 @@ def program_scores(predictions: Sequence[Prediction], examples: Dataset, data: T
     same = [float(a.split() == b.split()) for a, b in zip(written, wanted, strict=True)]
     scores = {**_mean("exact_match", same, examples), "total": len(same)}
     if data.database is not None:
-        from llmkit.metrics.sql import same_result
+        from llmkit.tasks.text.sql import same_result
 
         results = [
             float(same_result(a, b, database_of(data.database, name), example_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmkit.tasks.seq2seq import Seq2Seq
+from llmkit.tasks.text.task import Seq2Seq
 
 TEXTS = {
     "summarization": Seq2Seq(

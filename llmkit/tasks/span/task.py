@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from llmkit.system.errors import UserError
-from llmkit.tasks import squad_data
 from llmkit.tasks.base import Candidate, Codec, Outputs, Placed, Prediction
-from llmkit.tasks.spans import best_spans
+from llmkit.tasks.span import squad_rows
+from llmkit.tasks.span.best_spans import best_spans
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -56,7 +56,7 @@ class ExtractiveQA:
     metric: str = "f1"
     headline: tuple[str, ...] = ("exact_match", "f1")
     item: str = "question"
-    columns: tuple[str, ...] = squad_data.COLUMNS
+    columns: tuple[str, ...] = squad_rows.COLUMNS
 
     def splits(self, split: str) -> tuple[str, ...]:
         """See Task."""
@@ -65,13 +65,13 @@ class ExtractiveQA:
     def expand(self, place: str, row: Any) -> Iterator[Placed]:
         """See Task: SQuAD's own files hold articles."""
         if isinstance(row, dict) and ("paragraphs" in row or ("title" in row and "context" not in row)):
-            yield from squad_data.questions_of(place, row)
+            yield from squad_rows.questions_of(place, row)
         else:
             yield place, row
 
     def example(self, row: Mapping[str, Any], data: SpanData, *, labelled: bool) -> dict[str, Any]:
         """See Task."""
-        return squad_data.question_of(row, null_answers=self.null_answers, labelled=labelled)
+        return squad_rows.question_of(row, null_answers=self.null_answers, labelled=labelled)
 
     def schema(self) -> Features:
         """See Task."""
@@ -196,7 +196,7 @@ class ExtractiveQA:
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Any]:
         """See Task."""
-        from llmkit.tasks.squad_scores import squad_scores, squad_v2_scores
+        from llmkit.tasks.span.scores import squad_scores, squad_v2_scores
 
         return (squad_v2_scores if self.null_answers else squad_scores)(predictions, examples)
 

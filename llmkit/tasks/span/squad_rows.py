@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmkit.tasks.base import BadRow, Placed
-from llmkit.tasks.loading import checked_text, text_of
+from llmkit.tasks.examples import checked_text, text_of
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 _NO_ANSWERS: dict[str, list[Any]] = {"text": [], "answer_start": []}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmkit.metrics import confusion, correlation
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Prediction, by_id
+from llmkit.tasks.label import confusion, correlation
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -20,9 +20,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from llmkit.tasks.base import BadRow, Placed, Prediction
-from llmkit.tasks.extractive_qa import ExtractiveQA
-from llmkit.tasks.loading import checked_text, text_of
-from llmkit.tasks.natural_questions_scores import natural_questions_scores, people_needed
+from llmkit.tasks.examples import checked_text, text_of
+from llmkit.tasks.span.natural_questions_scores import natural_questions_scores, people_needed
+from llmkit.tasks.span.task import ExtractiveQA
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

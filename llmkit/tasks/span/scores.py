@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmkit.metrics.bootstrap import cluster_interval
-from llmkit.metrics.null_threshold import best_threshold
-from llmkit.metrics.text_overlap import exact_match, exact_match_v2, f1, f1_v2
 from llmkit.tasks.base import Prediction
+from llmkit.tasks.bootstrap import cluster_interval
+from llmkit.tasks.span.null_threshold import best_threshold
+from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +24,7 @@ _MISSING = "\0"
 
 def squad_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
     """SQuAD 1.1: `exact_match` and `f1` in percent, `total`, and 95 % intervals [low, high] over paragraphs."""
-    from llmkit.metrics.squad import Squad
+    from llmkit.tasks.span.squad_metric import Squad
 
     ids, texts, golds, references = _matched(predictions, examples)
     scores = Squad().compute(
@@ -47,7 +47,7 @@ def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dic
     Where predictions carry null scores, also `tuned`: the threshold that is best on one half of the
     paragraphs, with the scores of that half and, untouched by the choice, of the other.
     """
-    from llmkit.metrics.squad_v2 import SquadV2
+    from llmkit.tasks.span.squad_v2_metric import SquadV2
 
     ids, texts, golds, references = _matched(predictions, examples)
     exact = [exact_match_v2(t, g) for t, g in zip(texts, golds, strict=True)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmkit.tasks.classification import Classification, Regression
+from llmkit.tasks.label.task import Classification, Regression
 
 _F1: dict[str, Any] = {"metric": "combined_score", "headline": ("accuracy", "f1", "combined_score")}
 _SENTENCES = ("sentence1", "sentence2")

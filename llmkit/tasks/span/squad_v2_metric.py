@@ -10,9 +10,9 @@ import evaluate
 import numpy as np
 import numpy.typing as npt
 
-from llmkit.metrics.in_memory import InMemoryMetric, check_unique_ids
-from llmkit.metrics.text_overlap import exact_match_v2, f1_v2
 from llmkit.system.errors import UserError
+from llmkit.tasks.span.in_memory import InMemoryMetric, check_unique_ids
+from llmkit.tasks.span.text_overlap import exact_match_v2, f1_v2
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

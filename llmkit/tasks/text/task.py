@@ -19,7 +19,7 @@ import numpy as np
 from llmkit.corpus.tokenizer import forget_lengths
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import BadRow, Codec, Outputs, Placed, Prediction
-from llmkit.tasks.loading import text_of
+from llmkit.tasks.examples import text_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -136,7 +136,7 @@ class Seq2Seq:
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
         """See Task."""
-        from llmkit.tasks.seq2seq_scores import SCORES
+        from llmkit.tasks.text.scores import SCORES
 
         return SCORES[self.measure](predictions, examples, data)
 

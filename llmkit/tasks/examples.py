@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import BadRow, NoColumn, NoLabel, Placed, Task
-from llmkit.tasks.reading import DEMO, rows_of
+from llmkit.tasks.rows import DEMO, rows_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmkit.metrics.natural_questions import Annotation, Answer, short_answer_scores
 from llmkit.tasks.base import Prediction, by_id
-from llmkit.tasks.squad_scores import squad_v2_scores
+from llmkit.tasks.span.natural_questions_metric import Annotation, Answer, short_answer_scores
+from llmkit.tasks.span.scores import squad_v2_scores
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,9 +8,9 @@ from typing import Any
 import datasets
 import evaluate
 
-from llmkit.metrics.in_memory import InMemoryMetric, check_unique_ids
-from llmkit.metrics.text_overlap import exact_match, f1
 from llmkit.system.errors import UserError
+from llmkit.tasks.span.in_memory import InMemoryMetric, check_unique_ids
+from llmkit.tasks.span.text_overlap import exact_match, f1
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""A label of a text, or a number."""

@@ -1,0 +1,1 @@
+"""A span of a passage: extractive question answering."""

@@ -1,0 +1,1 @@
+"""A text made of another: translation, summarization, semantic parsing."""
