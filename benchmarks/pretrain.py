@@ -20,7 +20,7 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.models import BertForMaskedLM
+from llmkit.models.masked_lm import BertForMaskedLM
 from llmkit.pretrain import HeldOut
 
 SHAPES = {

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from llmkit.corpus.passages import Passage, characters_of, passages_of, text_files
-from llmkit.evaluate import data_section
-from llmkit.inference import Course, Reader
-from llmkit.purpose import purpose_of
+from llmkit.models.inference import Reader
+from llmkit.models.purpose import data_section, purpose_of
+from llmkit.models.task_model import trained
 from llmkit.system.console import count, result, say, table
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
 from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import start_group
-from llmkit.task_models import trained
+from llmkit.system.progress import Course
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Candidate, Prediction
 

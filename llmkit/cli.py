@@ -214,6 +214,7 @@ def evaluate(
       llmkit eval --predictions FILE --data FILE --task squad
     """
     from llmkit import evaluate as story
+    from llmkit.models.purpose import settings_of
     from llmkit.system.console import print_json
     from llmkit.tasks import task_named
     from llmkit.tasks.score_tables import show
@@ -236,7 +237,7 @@ def evaluate(
         return
     assert model is not None
     name = model
-    settings = story.settings_of(name, task, data, how)
+    settings = settings_of(name, task, data, how)
     story.check(name, settings, split, output)
 
     def run() -> None:

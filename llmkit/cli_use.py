@@ -40,7 +40,7 @@ def predict(
       llmkit predict runs/demo/squad demo -o answers.jsonl
     """
     from llmkit import predict as story
-    from llmkit.evaluate import settings_of
+    from llmkit.models.purpose import settings_of
     from llmkit.system.launch import run_in
 
     settings = settings_of(model, task, source, overrides or ())

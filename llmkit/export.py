@@ -14,19 +14,18 @@ import numpy as np
 import torch
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER
-from llmkit.encoder_decoder import GENERATION
-from llmkit.evaluate import Settings, check_output, settings_of
-from llmkit.inference import BATCH_SIZE, TaskEvaluation
-from llmkit.models import describe
+from llmkit.models.checkpoint import describe
+from llmkit.models.encoder_decoder import GENERATION
+from llmkit.models.inference import BATCH_SIZE, TaskEvaluation
+from llmkit.models.purpose import Settings, settings_of, write_purpose
+from llmkit.models.task_model import trained
 from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
 from llmkit.onnx_texts import DECODER, ENCODER, logits_of_targets, write_texts, writer_of
-from llmkit.purpose import write_purpose
 from llmkit.system.cache import built_once
 from llmkit.system.console import say, table, warn
 from llmkit.system.errors import UserError
-from llmkit.system.files import write_whole
+from llmkit.system.files import check_output, write_whole
 from llmkit.system.machine import keep_memory, quiet
-from llmkit.task_models import trained
 from llmkit.tasks.base import Codec, Outputs
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of

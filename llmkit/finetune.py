@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
-from llmkit.batching import Collator, EpochBatches, Features
+from llmkit.batching import EpochBatches, Features
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
-from llmkit.heads import HEADS, loss_of_tokens
-from llmkit.inference import TaskEvaluation
 from llmkit.model_card import write_card
-from llmkit.models import describe
+from llmkit.models.checkpoint import describe
+from llmkit.models.collator import Collator
+from llmkit.models.heads import HEADS, loss_of_tokens
+from llmkit.models.inference import TaskEvaluation
+from llmkit.models.purpose import write_purpose
+from llmkit.models.task_model import codec_to_train, model_to_train
 from llmkit.pace import Pace
-from llmkit.purpose import write_purpose
 from llmkit.recipes.finetuning import FinetuneRecipe, TextTrainSection
 from llmkit.recipes.reading import dump
 from llmkit.report import Report
@@ -38,7 +40,6 @@ from llmkit.system.run_folder import (
     open_run,
     start,
 )
-from llmkit.task_models import codec_to_train, model_to_train
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Codec, Prediction, Task
 from llmkit.tasks.examples import load_examples

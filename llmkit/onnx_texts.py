@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
-from llmkit.batching import Collator
+from llmkit.models.collator import Collator
 from llmkit.onnx_model import OnnxModel, write_graph
 from llmkit.tasks.base import Codec, Outputs
 

@@ -15,9 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.evaluate import Settings
-from llmkit.inference import BATCH_SIZE, Course, Reader
-from llmkit.models import describe
+from llmkit.models.checkpoint import describe
+from llmkit.models.inference import BATCH_SIZE, Reader
+from llmkit.models.purpose import Settings
+from llmkit.models.task_model import model_fingerprint, trained
 from llmkit.recipes.finetuning import DataSection
 from llmkit.system.cache import fingerprint
 from llmkit.system.console import duration, is_main, result, say
@@ -27,8 +28,7 @@ from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.partial_file import PartialFile
 from llmkit.system.processes import start_group
-from llmkit.system.progress import Progress
-from llmkit.task_models import model_fingerprint, trained
+from llmkit.system.progress import Course, Progress
 from llmkit.tasks.base import Placed
 from llmkit.tasks.examples import examples_of, expanded, id_of
 from llmkit.tasks.features import examples_fingerprint

@@ -24,9 +24,10 @@ from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.estimate import estimate
 from llmkit.estimate import show as show_estimate
 from llmkit.model_card import write_card
-from llmkit.models import BertForMaskedLM, describe, model_for_pretraining
+from llmkit.models.checkpoint import describe
+from llmkit.models.masked_lm import BertForMaskedLM, model_for_pretraining
+from llmkit.models.packed_attention import choose_attention
 from llmkit.pace import Pace
-from llmkit.packed_attention import choose_attention
 from llmkit.recipes.pretraining import CorpusSection, PretrainRecipe
 from llmkit.recipes.reading import dump
 from llmkit.report import Report

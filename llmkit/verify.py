@@ -87,7 +87,7 @@ def _moved(prepared: Prepared) -> tuple[float, float, int]:
 
     from llmkit.batching import MaskedBlocks, collate_blocks
     from llmkit.corpus.masking import Vocabulary
-    from llmkit.packed_attention import isolation
+    from llmkit.models.packed_attention import isolation
 
     vocabulary = Vocabulary.of(prepared.tokenizer)
     blocks = MaskedBlocks(prepared.train, vocabulary, probability=0.15, whole_words=False, seed=0)

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from llmkit import ask as story
 from llmkit.corpus import passages
-from llmkit.inference import Reader
+from llmkit.models.inference import Reader
 
 Command = Callable[..., tuple[int, str, str]]
 

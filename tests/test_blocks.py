@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from llmkit.batching import Collator, EpochBatches, MaskedBlocks, collate_blocks
+from llmkit.batching import EpochBatches, MaskedBlocks, collate_blocks
 from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
+from llmkit.models.collator import Collator
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Codec
 

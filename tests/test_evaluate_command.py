@@ -18,7 +18,7 @@ from transformers import (
 
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.evaluate import read_predictions
-from llmkit.inference import TaskEvaluation
+from llmkit.models.inference import TaskEvaluation
 from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec

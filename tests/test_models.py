@@ -11,8 +11,9 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
 
-from llmkit.models import BertForMaskedLM, model_for_pretraining, model_for_task, trained_model
-from llmkit.packed_attention import VARLEN, choose_attention, isolation
+from llmkit.models.checkpoint import model_for_task, trained_model
+from llmkit.models.masked_lm import BertForMaskedLM, model_for_pretraining
+from llmkit.models.packed_attention import VARLEN, choose_attention, isolation
 from llmkit.recipes.finetuning import FinetuneModelSection, SpanData, SpanRecipe
 from llmkit.recipes.pretraining import BertShape, ModelSection, TrainSection
 from llmkit.system.errors import UserError
@@ -124,7 +125,7 @@ def test_the_kernel_of_gpus_is_given_the_same_documents(monkeypatch: pytest.Monk
             parts.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scale).transpose(0, 1))
         return torch.cat(parts)
 
-    monkeypatch.setattr("llmkit.packed_attention.varlen_attn", varlen)
+    monkeypatch.setattr("llmkit.models.packed_attention.varlen_attn", varlen)
     torch.manual_seed(0)
     model = BertForMaskedLM(config()).eval()
     batch = packed()

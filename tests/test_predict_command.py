@@ -19,7 +19,7 @@ from filelock import FileLock
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from llmkit import predict as story
-from llmkit.inference import Reader
+from llmkit.models.inference import Reader
 from llmkit.system.partial_file import PartialFile
 
 Command = Callable[..., tuple[int, str, str]]

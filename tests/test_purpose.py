@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from small_runs import finetuned, pretrained, questions, write_questions
 
-from llmkit.purpose import FILE, Purpose, purpose_of, write_purpose
+from llmkit.models.purpose import FILE, Purpose, purpose_of, write_purpose
 from llmkit.recipes.finetuning import TextData
 
 Command = Callable[..., tuple[int, str, str]]

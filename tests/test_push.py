@@ -27,7 +27,7 @@ from standin_hub import (
 )
 
 from llmkit.model_card import card_of
-from llmkit.purpose import FILE
+from llmkit.models.purpose import FILE
 from llmkit.system.run_folder import RunDir
 
 Command = Callable[..., tuple[int, str, str]]

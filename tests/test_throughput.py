@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForQuestionAnswering, PreTrainedModel
 
-from llmkit.models import BertForMaskedLM
+from llmkit.models.masked_lm import BertForMaskedLM
 from llmkit.throughput import Work, peak
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": 70}

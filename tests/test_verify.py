@@ -55,7 +55,7 @@ def test_packing(llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def blind(config: Any, input_ids: torch.Tensor, cu_seq_lens: torch.Tensor) -> dict[str, Any]:
         return {"attention_mask": None}
 
-    monkeypatch.setattr("llmkit.packed_attention.isolation", blind)
+    monkeypatch.setattr("llmkit.models.packed_attention.isolation", blind)
     code, out, _ = llmkit("verify", "packing", *TINY)
     assert (code, out.startswith("NO: ")) == (1, True)
 

@@ -112,3 +112,9 @@ def to_json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
 def to_json(value: Any) -> str:
     """JSON for people and programs alike: indented, Unicode as it is, no NaN."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def check_output(output: Path | None) -> None:
+    """Raises UserError where an output folder is in use."""
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} is in use", remedy="choose another folder with -o")

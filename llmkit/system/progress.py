@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.text import Text
 
-from llmkit.system.console import _stderr, is_main, say
+from llmkit.system.console import _stderr, count, duration, is_main, say
 
 PLAIN_EVERY = 5.0  # seconds between plain lines, where there is no terminal
 
@@ -41,3 +41,47 @@ class Progress:
             self._live.update(Text(line))
         else:
             say(line)
+
+
+# Told after every batch of this process: the tokens that are done, and those that there are for it to do.
+Advance = Callable[[int, int], None]
+
+
+class Course:
+    """How far a job is that goes through a model in parts, as a line: `evaluating  96 of 500 features  tokens/s …`.
+
+    `total`, and `done` where a part of it was done before, count what the job is made of, its `units`.
+    """
+
+    def __init__(self, name: str, total: int, units: str, done: int = 0) -> None:
+        self._progress, self._total, self._units = Progress(name), total, units
+        self._before = self._done = done
+        self._tokens, self._began = 0, time.monotonic()
+
+    def __enter__(self) -> Course:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.__exit__()
+
+    def part(self, size: int) -> Advance:
+        """Begin with the next part, of `size` units; what it returns is told how far it is."""
+        start, tokens_before = self._done, self._tokens
+        self._done += size
+
+        def advance(tokens: int, share: int) -> None:
+            # By tokens, not by units: the longest come first.
+            done = start + size * tokens / share
+            self._tokens = tokens_before + tokens
+            seconds = time.monotonic() - self._began
+            left = seconds * (self._total - done) / (done - self._before)
+            self._progress(
+                {
+                    "": f"{int(done):,} of {self._total:,} {self._units}",
+                    "tokens/s": count(self._tokens / seconds),
+                    "left": duration(max(0.0, left)),
+                }
+            )
+
+        return advance

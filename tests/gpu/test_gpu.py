@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import BertConfig
 
-from llmkit.models import BertForMaskedLM
-from llmkit.packed_attention import VARLEN, choose_attention
+from llmkit.models.masked_lm import BertForMaskedLM
+from llmkit.models.packed_attention import VARLEN, choose_attention
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

@@ -26,13 +26,13 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from llmkit.batching import Collator
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
-from llmkit.evaluate import settings_of
-from llmkit.heads import HEADS
+from llmkit.models.collator import Collator
+from llmkit.models.heads import HEADS
+from llmkit.models.purpose import settings_of
+from llmkit.models.task_model import trained
 from llmkit.recipes.finetuning import TextData
 from llmkit.system.errors import UserError
-from llmkit.task_models import trained
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec
 from llmkit.tasks.examples import load_examples

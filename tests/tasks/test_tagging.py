@@ -19,7 +19,7 @@ from standin_hub import CONLL_SENTENCES, CONLL_TAGS, StandInHub, add_conll2003
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
-from llmkit.batching import Collator
+from llmkit.models.collator import Collator
 from llmkit.recipes.finetuning import TagData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS

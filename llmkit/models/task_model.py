@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from llmkit.corpus.tokenizer import load_tokenizer, tokenizer_fingerprint
-from llmkit.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
-from llmkit.models import labels_of, model_for_task, trained_model
+from llmkit.models.checkpoint import labels_of, model_for_task, trained_model
+from llmkit.models.encoder_decoder import codec_of_trained, encoder_decoder, text_codec
 from llmkit.recipes.finetuning import DataSection, FinetuneRecipe, TextData, TextRecipe
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError

@@ -6,84 +6,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, BertConfig, PreTrainedModel, PreTrainedTokenizerFast
-from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.heads import HEADS
-from llmkit.packed_attention import isolation
+from llmkit.models.heads import HEADS
 from llmkit.recipes.finetuning import FinetuneModelSection, FinetuneRecipe, Head
-from llmkit.recipes.pretraining import BertShape, ModelSection
+from llmkit.recipes.pretraining import BertShape
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.system.hub import reading_from_the_hub
 from llmkit.system.run_folder import resolve_model
 from llmkit.tasks.base import Codec
-
-
-class BertForMaskedLM(transformers.BertForMaskedLM):
-    """BERT whose vocabulary-sized head runs on the masked tokens alone, over packed blocks.
-
-    It has its parent's name, weights and file format: a checkpoint says and is a plain BertForMaskedLM.
-    """
-
-    accepts_loss_kwargs = True  # the Trainer hands over the global number of targets
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor,
-        cu_seq_lens: Tensor,
-        masked_positions: Tensor,
-        labels: Tensor,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> MaskedLMOutput:
-        """Shapes: input_ids, position_ids [B, L]; cu_seq_lens, where the documents of the flattened batch start,
-        and its end, int32, [D + 1]; masked_positions, places in the flattened batch, and labels, the tokens
-        there, [T].
-
-        The loss is summed over targets and divided by `num_items_in_batch`, the targets of all micro-batches
-        and processes of this step, or else by T.
-        """
-        hidden = self.bert(
-            input_ids, position_ids=position_ids, **isolation(self.config, input_ids, cu_seq_lens)
-        ).last_hidden_state
-        logits = self.cls(hidden.flatten(0, 1)[masked_positions])
-        total = cross_entropy(logits.float(), labels, reduction="sum")
-        return MaskedLMOutput(loss=total / (num_items_in_batch if num_items_in_batch is not None else len(labels)))
-
-
-def model_for_pretraining(
-    section: ModelSection, tokenizer: PreTrainedTokenizerFast, block_size: int
-) -> BertForMaskedLM:
-    """A BERT to pretrain: from its shape with random weights, or on from a checkpoint.
-
-    Raises UserError where a checkpoint is no BERT or its vocabulary is not the corpus's.
-    """
-    if section.config is not None:
-        return BertForMaskedLM(bert_config(section.config, tokenizer))
-    assert section.pretrained is not None
-    path = resolve_model(section.pretrained)
-    config = config_of(path)
-    if config.model_type != "bert":
-        raise UserError(
-            f"{section.pretrained} is a {config.model_type} model", remedy="pretraining goes on from a BERT"
-        )
-    _check_vocabulary(tokenizer, config, section.pretrained)
-    if block_size > config.max_position_embeddings:
-        raise UserError(
-            f"corpus.block_size {block_size} exceeds the {config.max_position_embeddings} positions of "
-            f"{section.pretrained}",
-            remedy=f"set corpus.block_size={config.max_position_embeddings}",
-        )
-    model: BertForMaskedLM
-    model, info = load(BertForMaskedLM, path)
-    if fresh := _fresh(info):
-        say(f"{section.pretrained} has no masked-LM head: {', '.join(fresh)} starts from random weights")
-    return model
 
 
 def model_for_task(recipe: FinetuneRecipe, head: Head, codec: Codec) -> PreTrainedModel:
@@ -102,12 +35,12 @@ def model_for_task(recipe: FinetuneRecipe, head: Head, codec: Codec) -> PreTrain
         assert section.pretrained is not None
         name, path = section.pretrained, resolve_model(section.pretrained)
         config = config_of(path)
-        _check_vocabulary(codec.tokenizer, config, name)
+        check_vocabulary(codec.tokenizer, config, name)
         positions = getattr(config, "max_position_embeddings", max_length)
         set_attention_dropout(config, section)
         _set_labels(config, codec.labels)
         model, info = load(kind.auto, path, config=config, ignore_mismatched_sizes=bool(codec.labels))
-        if fresh := _fresh(info, pooler=head == "label"):
+        if fresh := fresh_modules(info, pooler=head == "label"):
             say(f"{name} has no such {kind.noun} head yet: {', '.join(fresh)} starts from random weights")
     check_length(max_length, positions, name)
     return model
@@ -152,7 +85,7 @@ def trained_model(name: str, head: Head) -> PreTrainedModel:
         raise wrong
     model: PreTrainedModel
     model, info = load(HEADS[head].auto, path)
-    if _fresh(info, pooler=head == "label"):
+    if fresh_modules(info, pooler=head == "label"):
         raise wrong
     return model
 
@@ -202,7 +135,7 @@ def config_of(path: str) -> Any:
         ) from error
 
 
-def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, config: Any, name: str) -> None:
+def check_vocabulary(tokenizer: PreTrainedTokenizerFast, config: Any, name: str) -> None:
     if len(tokenizer) > config.vocab_size:
         raise UserError(
             f"the tokenizer has {len(tokenizer):,} tokens, the vocabulary of {name} {config.vocab_size:,}",
@@ -230,7 +163,7 @@ def load(kind: Any, path: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     return model, info
 
 
-def _fresh(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
+def fresh_modules(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
     """Modules that the checkpoint did not hold, or in another size. Few heads use the pooler."""
     names = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
     modules = {"pooler" if ".pooler." in name else name.split(".")[0] for name in names}

@@ -5,8 +5,7 @@ Fine-tuning, `eval`, `predict` and `ask` all go through here, so a score is the 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +13,18 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from llmkit.batching import Collator
-from llmkit.heads import HEADS
+from llmkit.models.collator import Collator
+from llmkit.models.heads import HEADS
 from llmkit.recipes.finetuning import DataSection, Head
-from llmkit.system.console import count, duration
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded, world_size
-from llmkit.system.progress import Progress
+from llmkit.system.progress import Advance, Course
 from llmkit.tasks.base import Codec, Outputs, Prediction, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 BATCH_SIZE = 32  # features, where no recipe says it
-
-# Told after every batch of this process: the tokens that are done, and those that there are for it to do.
-Advance = Callable[[int, int], None]
 
 
 def outputs_of(
@@ -82,46 +77,6 @@ def outputs_of(
         for number, output in zip(numbers, batch_outputs, strict=True):
             outputs[number] = output
     return outputs
-
-
-class Course:
-    """How far a job is that goes through a model in parts, as a line: `evaluating  96 of 500 features  tokens/s …`.
-
-    `total`, and `done` where a part of it was done before, count what the job is made of, its `units`.
-    """
-
-    def __init__(self, name: str, total: int, units: str, done: int = 0) -> None:
-        self._progress, self._total, self._units = Progress(name), total, units
-        self._before = self._done = done
-        self._tokens, self._began = 0, time.monotonic()
-
-    def __enter__(self) -> Course:
-        self._progress.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.__exit__()
-
-    def part(self, size: int) -> Advance:
-        """Begin with the next part, of `size` units; what it returns is told how far it is."""
-        start, tokens_before = self._done, self._tokens
-        self._done += size
-
-        def advance(tokens: int, share: int) -> None:
-            # By tokens, not by units: the longest come first.
-            done = start + size * tokens / share
-            self._tokens = tokens_before + tokens
-            seconds = time.monotonic() - self._began
-            left = seconds * (self._total - done) / (done - self._before)
-            self._progress(
-                {
-                    "": f"{int(done):,} of {self._total:,} {self._units}",
-                    "tokens/s": count(self._tokens / seconds),
-                    "left": duration(max(0.0, left)),
-                }
-            )
-
-        return advance
 
 
 @dataclass(frozen=True)

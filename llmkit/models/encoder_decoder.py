@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderModel, GenerationConfig, PreTrainedModel
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
-from llmkit.heads import HEADS
-from llmkit.models import bert_config, check_length, config_of, load, set_attention_dropout
+from llmkit.models.checkpoint import bert_config, check_length, config_of, load, set_attention_dropout
+from llmkit.models.heads import HEADS
 from llmkit.recipes.finetuning import TextRecipe
 from llmkit.system.cache import cached, fingerprint
 from llmkit.system.console import say

@@ -1,0 +1,1 @@
+"""A checkpoint, its heads, and what goes through it."""
