@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from side_by_side import LLMKIT, Figures, Measure, compare, parser, run, script
 
-from llmkit.batching import MaskedBlocks
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.masked_lm import BertForMaskedLM
 from llmkit.pretrain import HeldOut
+from llmkit.training.batches import MaskedBlocks
 
 SHAPES = {
     "minilm-l6": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},

@@ -139,7 +139,7 @@ def pretrain(
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit import pretrain as story
-    from llmkit.stopping import HEARD
+    from llmkit.training.signals import HEARD
 
     prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
@@ -178,7 +178,7 @@ def finetune(
     chosen = [f"task={task_named(task).name}"] if task is not None else []
     settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit import finetune as story
-    from llmkit.stopping import HEARD
+    from llmkit.training.signals import HEARD
 
     prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:

@@ -19,8 +19,8 @@ from llmkit.models.encoder_decoder import GENERATION
 from llmkit.models.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.models.purpose import Settings, settings_of, write_purpose
 from llmkit.models.task_model import trained
-from llmkit.onnx_model import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
-from llmkit.onnx_texts import DECODER, ENCODER, logits_of_targets, write_texts, writer_of
+from llmkit.sharing.onnx import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
+from llmkit.sharing.onnx_seq2seq import DECODER, ENCODER, logits_of_targets, write_texts, writer_of
 from llmkit.system.cache import built_once
 from llmkit.system.console import say, table, warn
 from llmkit.system.errors import UserError

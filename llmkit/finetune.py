@@ -14,32 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
-from llmkit.batching import EpochBatches, Features
-from llmkit.estimate import estimate
-from llmkit.estimate import show as show_estimate
-from llmkit.model_card import write_card
 from llmkit.models.checkpoint import describe
 from llmkit.models.collator import Collator
 from llmkit.models.heads import HEADS, loss_of_tokens
 from llmkit.models.inference import TaskEvaluation
 from llmkit.models.purpose import write_purpose
 from llmkit.models.task_model import codec_to_train, model_to_train
-from llmkit.pace import Pace
 from llmkit.recipes.finetuning import FinetuneRecipe, TextTrainSection
 from llmkit.recipes.reading import dump
-from llmkit.report import Report
+from llmkit.sharing.model_card import write_card
 from llmkit.system.console import is_main, say, warn
 from llmkit.system.machine import choose, environment, quiet
-from llmkit.system.run_folder import (
-    RunDir,
-    check_same_data,
-    check_same_recipe,
-    hold,
-    null_threshold_of,
-    open_run,
-    start,
-)
+from llmkit.system.run_folder import RunDir, hold, null_threshold_of, open_run, start
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Codec, Prediction, Task
 from llmkit.tasks.examples import load_examples
@@ -47,8 +33,15 @@ from llmkit.tasks.features import examples_fingerprint, features_of
 from llmkit.tasks.label.labels import shares, strangers
 from llmkit.tasks.score_tables import show
 from llmkit.tasks.tags import tags
-from llmkit.training import Trainer, save_model
-from llmkit.training_arguments import training_arguments
+from llmkit.training.arguments import training_arguments
+from llmkit.training.auto_batch import fitted, pieces_of, smaller_next_time
+from llmkit.training.batches import EpochBatches, Features
+from llmkit.training.estimate import estimate
+from llmkit.training.estimate import show as show_estimate
+from llmkit.training.reporting import Report
+from llmkit.training.resuming import check_same_data, check_same_recipe
+from llmkit.training.schedule import Pace
+from llmkit.training.trainer import Trainer, save_model
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -15,31 +15,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from llmkit.auto_batch import fitted, pieces_of, smaller_next_time
-from llmkit.batching import EpochBatches, MaskedBlocks, collate_blocks
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.estimate import estimate
-from llmkit.estimate import show as show_estimate
-from llmkit.model_card import write_card
 from llmkit.models.checkpoint import describe
 from llmkit.models.masked_lm import BertForMaskedLM, model_for_pretraining
 from llmkit.models.packed_attention import choose_attention
-from llmkit.pace import Pace
 from llmkit.recipes.pretraining import CorpusSection, PretrainRecipe
 from llmkit.recipes.reading import dump
-from llmkit.report import Report
+from llmkit.sharing.model_card import write_card
 from llmkit.system.console import count, is_main, result, say
 from llmkit.system.machine import choose, environment, quiet
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded
-from llmkit.system.run_folder import RunDir, check_same_data, check_same_recipe, hold, open_run, start
+from llmkit.system.run_folder import RunDir, hold, open_run, start
 from llmkit.tokenize import prepare as prepare_corpus
 from llmkit.tokenize import tokenize
-from llmkit.training import Trainer, save_model
-from llmkit.training_arguments import training_arguments
+from llmkit.training.arguments import training_arguments
+from llmkit.training.auto_batch import fitted, pieces_of, smaller_next_time
+from llmkit.training.batches import EpochBatches, MaskedBlocks, collate_blocks
+from llmkit.training.estimate import estimate
+from llmkit.training.estimate import show as show_estimate
+from llmkit.training.reporting import Report
+from llmkit.training.resuming import check_same_data, check_same_recipe
+from llmkit.training.schedule import Pace
+from llmkit.training.trainer import Trainer, save_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

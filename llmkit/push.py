@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmkit.card_usage import NAME
-from llmkit.hub_writing import writing_to_the_hub
-from llmkit.model_card import card_of
+from llmkit.sharing.hub_upload import writing_to_the_hub
+from llmkit.sharing.model_card import card_of
+from llmkit.sharing.usage_examples import NAME
 from llmkit.system.console import result, say, table, warn
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from llmkit.checkpoints import SEAL
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import dump
 from llmkit.system.console import duration, result, say
 from llmkit.system.errors import UserError
 from llmkit.system.progress import Progress
+from llmkit.training.checkpoints import SEAL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,9 +85,9 @@ def _moved(prepared: Prepared) -> tuple[float, float, int]:
     and how many documents the block holds."""
     import torch
 
-    from llmkit.batching import MaskedBlocks, collate_blocks
     from llmkit.corpus.masking import Vocabulary
     from llmkit.models.packed_attention import isolation
+    from llmkit.training.batches import MaskedBlocks, collate_blocks
 
     vocabulary = Vocabulary.of(prepared.tokenizer)
     blocks = MaskedBlocks(prepared.train, vocabulary, probability=0.15, whole_words=False, seed=0)

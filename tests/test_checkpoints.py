@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.checkpoints import SEAL, newest, prune, seal, seconds_of
 from llmkit.system.errors import UserError
+from llmkit.training.checkpoints import SEAL, newest, prune, seal, seconds_of
 
 
 def write(folder: Path, step: int, *, whole: bool = True) -> Path:

@@ -27,8 +27,9 @@ from transformers import (
     T5Config,
 )
 
-from llmkit import export, onnx_model
+from llmkit import export
 from llmkit.export import Measured, Report, largest_difference
+from llmkit.sharing import onnx
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 
@@ -198,10 +199,10 @@ def test_any_batch_of_any_length(kind: Any, names: list[str], outputs: list[str]
     torch.manual_seed(2)
     model, file = kind(BertConfig(**SHAPE, num_labels=3 if outputs == ["logits"] else 2)).eval(), tmp_path / "x.onnx"
     attention = model.config._attn_implementation
-    onnx_model.write_onnx(model, bert_tokenizer(model_input_names=names), file)
+    onnx.write_onnx(model, bert_tokenizer(model_input_names=names), file)
     assert model.config._attn_implementation == attention, "the model is as it was"
-    onnx_model.quantize(file, tmp_path / "int8.onnx")
-    exact, int8 = onnx_model.OnnxModel(file), onnx_model.OnnxModel(tmp_path / "int8.onnx")
+    onnx.quantize(file, tmp_path / "int8.onnx")
+    exact, int8 = onnx.OnnxModel(file), onnx.OnnxModel(tmp_path / "int8.onnx")
     for size, length in ((1, 1), (1, 7), (3, 50), (8, 384)):
         inputs = batch(size, length, names)
         with torch.inference_mode():
@@ -221,7 +222,7 @@ def test_a_model_that_differs_is_not_kept(
     def written_wrong(model: Any, tokenizer: Any, file: Path) -> None:
         with torch.no_grad():
             model.qa_outputs.bias += torch.tensor([0.0, 0.001])
-            onnx_model.write_onnx(model, tokenizer, file)
+            onnx.write_onnx(model, tokenizer, file)
             model.qa_outputs.bias -= torch.tensor([0.0, 0.001])
 
     monkeypatch.setattr(export, "write_onnx", written_wrong)
@@ -238,7 +239,7 @@ def test_a_model_that_torch_cannot_export(tmp_path: Path) -> None:
             return super().forward(input_ids[: int(input_ids.max())], **inputs)  # as many rows as the data says
 
     with pytest.raises(UserError, match="torch cannot export a Reading: "):
-        onnx_model.write_onnx(Reading(BertConfig(**SHAPE)), bert_tokenizer(), tmp_path / "x.onnx")
+        onnx.write_onnx(Reading(BertConfig(**SHAPE)), bert_tokenizer(), tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -301,7 +302,7 @@ def test_what_can_be_wrong(arguments: str, expected: str, material: Path, llmkit
 
 
 def test_without_its_packages(material: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = onnx_model.find_spec
+    there = onnx.find_spec
     monkeypatch.setattr(onnx_model, "find_spec", lambda name: None if name == "onnxruntime" else there(name))
     code, _, err = llmkit("export", str(material / "run"), "-o", "out")
     assert code == 1

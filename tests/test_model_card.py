@@ -17,9 +17,9 @@ from small_runs import finetuned, pretrained, questions
 from standin_hub_writes import validate_card
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 
-from llmkit.card_facts import Facts, facts_of
-from llmkit.card_usage import HEADS, NAME, OUTPUT, commands, pipeline_tag
-from llmkit.model_card import card_of
+from llmkit.sharing.card_facts import Facts, facts_of
+from llmkit.sharing.model_card import card_of
+from llmkit.sharing.usage_examples import HEADS, NAME, OUTPUT, commands, pipeline_tag
 from llmkit.system.run_folder import RunDir
 
 Command = Callable[..., tuple[int, str, str]]

@@ -20,9 +20,9 @@ from test_training import folder as folder  # a fixture
 from test_training import tune
 from transformers import BertForQuestionAnswering
 
-from llmkit.checkpoints import evaluation_due, newest
 from llmkit.corpus.demo.data import documents
 from llmkit.system.out_of_memory import is_out_of_memory, smaller_pieces
+from llmkit.training.checkpoints import evaluation_due, newest
 
 sys.path.append(str(Path(__file__).parent / "e2e"))
 from test_flow import weights

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.trainer_callback import TrainerControl
 
-from llmkit.checkpoints import seal
-from llmkit.pace import Pace
 from llmkit.recipes.pretraining import TrainSection
+from llmkit.training.checkpoints import seal
+from llmkit.training.schedule import Pace
 
 
 def section(**values: Any) -> TrainSection:
@@ -67,7 +67,7 @@ def test_what_is_due_by_share_and_by_step() -> None:
 
 def test_a_budget_of_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     clock = 100.0
-    monkeypatch.setattr("llmkit.pace.time.monotonic", lambda: clock)
+    monkeypatch.setattr("llmkit.training.schedule.time.monotonic", lambda: clock)
     budget = TrainSection(time_budget="10s", warmup_steps=0.2, eval_steps=0.5)
     pace = Pace(budget)
     state: Any = SimpleNamespace(global_step=0, max_steps=10**9, is_world_process_zero=True)
@@ -138,7 +138,7 @@ def test_a_resumed_run_goes_on_with_what_is_due() -> None:
 
 def test_the_time_left_follows_from_the_speed_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
-    monkeypatch.setattr("llmkit.pace.time.monotonic", lambda: clock)
+    monkeypatch.setattr("llmkit.training.schedule.time.monotonic", lambda: clock)
     pace = Pace(section())
     state: Any = SimpleNamespace(global_step=50, max_steps=100, is_world_process_zero=True)
     pace.on_train_begin(None, state, TrainerControl())

@@ -26,8 +26,8 @@ from standin_hub import (
     silent_endpoint,
 )
 
-from llmkit.model_card import card_of
 from llmkit.models.purpose import FILE
+from llmkit.sharing.model_card import card_of
 from llmkit.system.run_folder import RunDir
 
 Command = Callable[..., tuple[int, str, str]]
@@ -153,7 +153,7 @@ from contextlib import redirect_stderr, redirect_stdout
 import llmkit.hub_writing
 from llmkit.cli import main
 
-llmkit.hub_writing.TIMEOUT = float(sys.argv[1])
+llmkit.sharing.hub_upload.TIMEOUT = float(sys.argv[1])
 time.sleep = lambda seconds: None  # of the library, before it tries again
 for line in sys.stdin:
     token, arguments = json.loads(line)

@@ -16,7 +16,8 @@ from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import dump, recipe_from
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
-from llmkit.system.run_folder import LOCK, RunDir, check_same_recipe, hold, open_run, resolve_model, start
+from llmkit.system.run_folder import LOCK, RunDir, hold, open_run, resolve_model, start
+from llmkit.training.resuming import check_same_recipe
 
 PRETRAIN = recipe_from(
     PretrainRecipe, {"name": "a", "corpus": {"path": "x"}, "model": {"config": {}}, "train": {"max_steps": 3}}

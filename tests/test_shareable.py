@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.shareable import shareable
+from llmkit.sharing.redact import shareable
 
 TOKEN = "hf_" + "aBcDeFgHiJ" * 3
 

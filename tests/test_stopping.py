@@ -17,7 +17,7 @@ from test_training import folder as folder  # a fixture
 from test_training import tune
 from transformers import BertForQuestionAnswering
 
-from llmkit.checkpoints import evaluation_due, newest
+from llmkit.training.checkpoints import evaluation_due, newest
 
 sys.path.append(str(Path(__file__).parent / "e2e"))
 from test_flow import weights

@@ -17,9 +17,9 @@ from transformers.trainer_callback import TrainerControl
 
 from llmkit.corpus.demo.data import questions
 from llmkit.corpus.tokenizer import save_tokenizer, train_tokenizer
-from llmkit.pace import Pace
 from llmkit.recipes.pretraining import TrainSection
-from llmkit.training import Trainer
+from llmkit.training.schedule import Pace
+from llmkit.training.trainer import Trainer
 
 sys.path.append(str(Path(__file__).parent / "e2e"))
 from test_flow import SHAPE, write_questions

@@ -19,22 +19,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
-from llmkit.recipes.finetuning import FinetuneRecipe
-from llmkit.recipes.pretraining import PretrainRecipe, TrainSection
-from llmkit.recipes.reading import dump
-from llmkit.system.errors import UserError, differences
+from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, to_json_lines, write_whole
 from llmkit.system.processes import rank
 
 LOCK = ".lock"
 FOREIGN = "give the folder of a run, as llmkit wrote it"
-Recipe = TypeVar("Recipe", PretrainRecipe, FinetuneRecipe)
 
 
 @dataclass(frozen=True)
@@ -143,40 +138,6 @@ def _holds_something(path: Path) -> bool:
     return path.name != LOCK and not (path.is_dir() and not any(path.iterdir()))
 
 
-def check_same_recipe(run: RunDir, recipe: Recipe) -> Recipe:
-    """The recipe to resume a run with: the given one, in the smaller pieces of a batch that it or the run's own says.
-
-    Raises UserError where the run was told something else. A key that the llmkit which started it did not know yet
-    counts as its default.
-    """
-    before = run.recipe()
-    with suppress(ValidationError):  # one that is not valid any more differs as it stands
-        started = type(recipe).model_validate(before)
-        recipe = recipe.model_copy(update={"train": _smaller(recipe.train, started.train)})
-        before = yaml.safe_load(dump(started.model_copy(update={"train": _smaller(started.train, recipe.train)})))
-    if told := differences(before, yaml.safe_load(dump(recipe))):
-        raise UserError(
-            f"{run.path} was started with another recipe: {'; '.join(told)}",
-            remedy=f"resume it with its own: -r {run.path / 'recipe.yaml'}",
-        )
-    return recipe
-
-
-def _smaller(train: TrainSection, other: TrainSection) -> TrainSection:
-    """`train`, in the pieces of `other` where these are smaller."""
-    update: dict[str, int] = {}
-    if other.per_device_eval_batch_size < train.per_device_eval_batch_size:
-        update["per_device_eval_batch_size"] = other.per_device_eval_batch_size
-    if (
-        other.per_device_train_batch_size < train.per_device_train_batch_size
-        and other.per_device_train_batch_size * other.gradient_accumulation_steps
-        == train.per_device_train_batch_size * train.gradient_accumulation_steps
-    ):
-        update["per_device_train_batch_size"] = other.per_device_train_batch_size
-        update["gradient_accumulation_steps"] = other.gradient_accumulation_steps
-    return train.model_copy(update=update)
-
-
 @contextmanager
 def hold(run: RunDir) -> Iterator[None]:
     """Keep other commands out of a run's folder, which is made, while this one writes there.
@@ -218,20 +179,6 @@ def start(run: RunDir, recipe_yaml: str, environment: Mapping[str, Any]) -> None
         if run.path.is_dir() and not (run.path / "recipe.yaml").is_file():
             (run.path / "env.json").unlink(missing_ok=True)  # the folder is as it was, for the same command again
         raise _unwritable(run, error) from None
-
-
-def check_same_data(run: RunDir, data: Mapping[str, Any]) -> None:
-    """Raises UserError where the run to resume was started on other data."""
-    path = run.path / "env.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not readable: {error}", remedy="start the run again, in another folder") from None
-    if told := differences(before, json.loads(json.dumps(data))):
-        raise UserError(
-            f"{run.path} was started on other data: {'; '.join(told)}",
-            remedy="restore the data, or start again in another folder with -o",
-        )
 
 
 def resolve_model(name: str) -> str:

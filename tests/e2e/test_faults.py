@@ -16,7 +16,7 @@ import pytest
 import yaml
 from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
 
-from llmkit.checkpoints import newest
+from llmkit.training.checkpoints import newest
 
 # What happens in processes whose rank is in FAULT_RANKS, at FAULT: `train` in the sixth step, `evaluate` in the second
 # batch of an evaluation. Python imports a module of this name when it starts.

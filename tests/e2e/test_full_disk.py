@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from test_flow import PRETRAIN, run_command, weights, write_questions, write_text
 
-from llmkit.checkpoints import newest
+from llmkit.training.checkpoints import newest
 
 Command = Callable[..., tuple[int, str, str]]
 

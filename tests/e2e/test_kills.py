@@ -15,7 +15,7 @@ import psutil
 import pytest
 from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
 
-from llmkit.checkpoints import SEAL, newest
+from llmkit.training.checkpoints import SEAL, newest
 
 pytestmark = pytest.mark.slow
 

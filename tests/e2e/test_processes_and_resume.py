@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
 
-from llmkit.checkpoints import newest
 from llmkit.system.launch import relaunch
+from llmkit.training.checkpoints import newest
 
 
 def slow(*values: object) -> Any:

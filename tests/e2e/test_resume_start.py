@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.batching import EpochBatches, Features
-from llmkit.checkpoints import SEAL, seal
 from llmkit.system.errors import UserError
-from llmkit.training import Trainer
+from llmkit.training.batches import EpochBatches, Features
+from llmkit.training.checkpoints import SEAL, seal
+from llmkit.training.trainer import Trainer
 
 sys.path.append(str(Path(__file__).parent.parent))
 from test_training import folder as folder  # a fixture

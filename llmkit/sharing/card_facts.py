@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.shareable import shareable
+from llmkit.sharing.redact import shareable
 from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, null_threshold_of
 from llmkit.tasks import task_named

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from llmkit.models.collator import Collator
-from llmkit.onnx_model import OnnxModel, write_graph
+from llmkit.sharing.onnx import OnnxModel, write_graph
 from llmkit.tasks.base import Codec, Outputs
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ import torch
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.batching import EpochBatches
-from llmkit.pace import Pace
 from llmkit.recipes.pretraining import TrainSection
-from llmkit.report import Report
 from llmkit.system.console import count, duration, say
-from llmkit.throughput import Work
-from llmkit.training import Trainer, steps_an_epoch
+from llmkit.training.batches import EpochBatches
+from llmkit.training.flops import Work
+from llmkit.training.reporting import Report
+from llmkit.training.schedule import Pace
+from llmkit.training.trainer import Trainer, steps_an_epoch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

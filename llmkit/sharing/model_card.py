@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from llmkit.card_facts import Facts, facts_of
-from llmkit.card_usage import HEADS, commands, pipeline_tag
-from llmkit.shareable import CUT
+from llmkit.sharing.card_facts import Facts, facts_of
+from llmkit.sharing.redact import CUT
+from llmkit.sharing.usage_examples import HEADS, commands, pipeline_tag
 from llmkit.system.console import count, duration
 from llmkit.system.run_folder import RunDir
 from llmkit.tasks import task_named

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from llmkit.card_facts import Facts
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER
+from llmkit.sharing.card_facts import Facts
 from llmkit.tasks import task_named
 
 NAME = "NAMESPACE/NAME"  # what a card calls its repository until it is pushed, when that has a name

@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.pace import NEVER, Pace
 from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.progress import Progress
 from llmkit.system.run_folder import RunDir
 from llmkit.tasks.base import IGNORED
-from llmkit.throughput import Work, peak
+from llmkit.training.flops import Work, peak
+from llmkit.training.schedule import NEVER, Pace
 
 # A loss is worth a warning that is this far above the mean of the ten reports before it.
 SPIKE_DEVIATIONS, SPIKE_SHARE = 4.0, 0.2

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from transformers import TrainingArguments
 
-from llmkit.pace import NEVER
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.errors import UserError
 from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import world_size
 from llmkit.system.run_folder import RunDir
+from llmkit.training.schedule import NEVER
 
 
 def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_is_better: bool) -> TrainingArguments:

@@ -17,18 +17,18 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.batching import EpochBatches, Features, MaskedBlocks
-from llmkit.checkpoints import evaluation_due, newest, prune, seal
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER
-from llmkit.pace import NEVER, Pace
-from llmkit.report import Report
-from llmkit.stopping import StopOnSignal
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import Stopped, UserError
 from llmkit.system.files import libraries_writing
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.system.processes import Interrupted, from_first
 from llmkit.system.run_folder import RunDir
+from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
+from llmkit.training.checkpoints import evaluation_due, newest, prune, seal
+from llmkit.training.reporting import Report
+from llmkit.training.schedule import NEVER, Pace
+from llmkit.training.signals import StopOnSignal
 
 NAMED = 8  # examples, in an error
 Assess = Callable[[PreTrainedModel], dict[str, float]]

@@ -10,10 +10,10 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.checkpoints import seconds_of
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import warn
 from llmkit.system.processes import from_first
+from llmkit.training.checkpoints import seconds_of
 
 # Pace decides when to log, evaluate and save; the Trainer's own schedule never comes round.
 NEVER = 10**9

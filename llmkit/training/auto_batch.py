@@ -23,8 +23,9 @@ from llmkit.system.console import say
 from llmkit.system.machine import give_memory_back
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.system.processes import anyone
-from llmkit.system.run_folder import Recipe, RunDir
-from llmkit.training import Trainer
+from llmkit.system.run_folder import RunDir
+from llmkit.training.resuming import Recipe
+from llmkit.training.trainer import Trainer
 
 
 def fitted(recipe: Recipe, trainer_for: Callable[[RunDir], Trainer], longest: Sequence[int]) -> Recipe:

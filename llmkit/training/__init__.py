@@ -1,0 +1,1 @@
+"""transformers' Trainer with our batches, schedule, checkpoints, signal handling and reports."""
