@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from side_by_side import LLMKIT, Figures, Measure, compare, parser, run, script
 
+from llmkit.commands.pretrain import HeldOut
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.masked_lm import BertForMaskedLM
-from llmkit.pretrain import HeldOut
 from llmkit.training.batches import MaskedBlocks
 
 SHAPES = {

@@ -53,7 +53,7 @@ def demo(
     Example:
       llmkit demo
     """
-    from llmkit.demo_command import run_demo, show
+    from llmkit.commands.demo import run_demo, show
     from llmkit.system.console import print_json
 
     report = run_demo(output)
@@ -100,7 +100,7 @@ def tokenize(
     Example:
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
-    from llmkit import tokenize as story
+    from llmkit.commands import tokenize as story
     from llmkit.recipes.pretraining import TokenizeRecipe
     from llmkit.recipes.reading import recipe_from
     from llmkit.system.console import result
@@ -138,7 +138,7 @@ def pretrain(
     from llmkit.recipes.reading import read_recipe
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
-    from llmkit import pretrain as story
+    from llmkit.commands import pretrain as story
     from llmkit.training.signals import HEARD
 
     prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
@@ -177,7 +177,7 @@ def finetune(
     name = recipe or task_named(task or "").recipe
     chosen = [f"task={task_named(task).name}"] if task is not None else []
     settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
-    from llmkit import finetune as story
+    from llmkit.commands import finetune as story
     from llmkit.training.signals import HEARD
 
     prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
@@ -213,7 +213,7 @@ def evaluate(
       llmkit eval runs/tiny-squad
       llmkit eval --predictions FILE --data FILE --task squad
     """
-    from llmkit import evaluate as story
+    from llmkit.commands import evaluate as story
     from llmkit.models.purpose import settings_of
     from llmkit.system.console import print_json
     from llmkit.tasks import task_named

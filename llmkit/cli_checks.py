@@ -22,7 +22,7 @@ def verify(
       llmkit verify resume -r tiny/pretrain
       llmkit verify packing -r tiny/pretrain
     """
-    from llmkit import verify as story
+    from llmkit.commands import verify as story
     from llmkit.recipes.reading import kind_of, read_recipe
     from llmkit.recipes.shipped import locate
     from llmkit.tasks import TASKS
@@ -60,7 +60,7 @@ def doctor(as_json: AsJson = False) -> None:
     Example:
       llmkit doctor
     """
-    from llmkit.doctor import examine, show
+    from llmkit.commands.doctor import examine, show
     from llmkit.system.console import print_json
 
     findings = examine()

@@ -45,7 +45,7 @@ def export(
       llmkit export runs/tiny-squad -o exported/tiny-squad
       llmkit export runs/tiny-squad -o exported/tiny-squad-int8 --int8 --examples 200
     """
-    from llmkit import export as story
+    from llmkit.commands import export as story
     from llmkit.system.console import print_json
 
     subject = story.prepare(

@@ -23,7 +23,7 @@ def push(
       llmkit push runs/tiny-squad jane/tiny-squad --dry-run
       llmkit push runs/tiny-squad jane/tiny-squad --private
     """
-    from llmkit import push as story
+    from llmkit.commands import push as story
     from llmkit.system.console import result
 
     upload = story.prepare(run, name)

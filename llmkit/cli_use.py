@@ -39,7 +39,7 @@ def predict(
     Example:
       llmkit predict runs/demo/squad demo -o answers.jsonl
     """
-    from llmkit import predict as story
+    from llmkit.commands import predict as story
     from llmkit.models.purpose import settings_of
     from llmkit.system.launch import run_in
 
@@ -78,7 +78,7 @@ def ask(
       llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."
       llmkit ask runs/demo/squad -q "Who founded Ambury?" -f FOLDER -f FILE
     """
-    from llmkit import ask as story
+    from llmkit.commands import ask as story
     from llmkit.system.console import print_json
 
     if context is None and files and (len(files) > 1 or files[0].is_dir()):

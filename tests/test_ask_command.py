@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
-from llmkit import ask as story
+from llmkit.commands import ask as story
 from llmkit.corpus import passages
 from llmkit.models.inference import Reader
 

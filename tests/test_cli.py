@@ -83,7 +83,7 @@ def test_exit_codes(llmkit: Command, monkeypatch: pytest.MonkeyPatch, capsys: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("llmkit.demo_command.run_demo", interrupted)
+        patch.setattr("llmkit.commands.demo.run_demo", interrupted)
         code, _, err = llmkit("demo")
     assert (code, "stopped" in err) == (130, True)
     assert "--resume" in err

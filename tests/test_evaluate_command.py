@@ -16,8 +16,8 @@ from transformers import (
     BertTokenizer,
 )
 
+from llmkit.commands.evaluate import read_predictions
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.evaluate import read_predictions
 from llmkit.models.inference import TaskEvaluation
 from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS

@@ -27,8 +27,8 @@ from transformers import (
     T5Config,
 )
 
-from llmkit import export
-from llmkit.export import Measured, Report, largest_difference
+from llmkit.commands import export
+from llmkit.commands.export import Measured, Report, largest_difference
 from llmkit.sharing import onnx
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import llmkit
-from llmkit import doctor
+from llmkit.commands import doctor
 from llmkit.system.cache import cache_folder
 from llmkit.system.machine import choose, environment, give_memory_back, hardware, keep_memory, versions
 
@@ -103,7 +103,7 @@ def test_doctor_shows_a_cache_that_cannot_be_written(
     found = doctor.examine()
     assert found["cache"] == {"folder": str(cache_folder()), "writable": True}
     assert not (tmp_path / "not").exists(), "it looks and makes nothing"
-    monkeypatch.setattr("llmkit.doctor.os.access", lambda *_: False)
+    monkeypatch.setattr("llmkit.commands.doctor.os.access", lambda *_: False)
     doctor.show(doctor.examine())
     shown = capsys.readouterr().out
     assert "NOT writable: set LLMKIT_CACHE" in shown

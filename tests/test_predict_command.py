@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
-from llmkit import predict as story
+from llmkit.commands import predict as story
 from llmkit.models.inference import Reader
 from llmkit.system.partial_file import PartialFile
 

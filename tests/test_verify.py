@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit import verify
+from llmkit.commands import verify
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmkit import tokenize as story
+from llmkit.commands import tokenize as story
 from llmkit.corpus import chunks, encoding, shards
 
 Command = Callable[..., tuple[int, str, str]]

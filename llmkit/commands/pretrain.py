@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from llmkit.commands.tokenize import prepare as prepare_corpus
+from llmkit.commands.tokenize import tokenize
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
@@ -30,8 +32,6 @@ from llmkit.system.machine import choose, environment, quiet
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded
 from llmkit.system.run_folder import RunDir, hold, open_run, start
-from llmkit.tokenize import prepare as prepare_corpus
-from llmkit.tokenize import tokenize
 from llmkit.training.arguments import training_arguments
 from llmkit.training.auto_batch import fitted, pieces_of, smaller_next_time
 from llmkit.training.batches import EpochBatches, MaskedBlocks, collate_blocks

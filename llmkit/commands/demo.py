@@ -9,12 +9,12 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from llmkit.ask import ask
-from llmkit.ask import show as show_answer
-from llmkit.finetune import finetune
-from llmkit.finetune import prepare as prepare_finetune
-from llmkit.pretrain import prepare as prepare_pretrain
-from llmkit.pretrain import pretrain
+from llmkit.commands.ask import ask
+from llmkit.commands.ask import show as show_answer
+from llmkit.commands.finetune import finetune
+from llmkit.commands.finetune import prepare as prepare_finetune
+from llmkit.commands.pretrain import prepare as prepare_pretrain
+from llmkit.commands.pretrain import pretrain
 from llmkit.recipes.finetuning import FinetuneRecipe, SpanData
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
@@ -99,7 +99,7 @@ def _metrics(run: RunDir) -> dict[str, Any]:
 
 def _scores(run: RunDir) -> dict[str, Any]:
     """A run's scores, also apart for passages with and without a second candidate."""
-    from llmkit.evaluate import read_predictions
+    from llmkit.commands.evaluate import read_predictions
 
     task = task_named("squad")
     data = SpanData(path="demo")

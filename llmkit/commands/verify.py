@@ -32,7 +32,7 @@ from llmkit.training.checkpoints import SEAL
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from llmkit.pretrain import Prepared
+    from llmkit.commands.pretrain import Prepared
 
 FIRST, LAST = 3, 6  # steps whose checkpoints are looked at
 ISOLATED = 1e-6  # by less than this a logit may move, in float32
@@ -68,7 +68,7 @@ def verify_packing(recipe: Recipe) -> bool:
     """Whether changing one document of a block moves no logit of the others."""
     if not isinstance(recipe, PretrainRecipe):
         raise UserError("packing is a matter of pretraining", remedy="name a pretraining recipe with -r")
-    from llmkit.pretrain import prepare
+    from llmkit.commands.pretrain import prepare
 
     with TemporaryDirectory() as name:
         own, others, documents = _moved(prepare(recipe, Path(name) / "run"))
