@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from llmkit.cli import app
+from llmkit.cli.main import app
 from llmkit.recipes.finetuning import FinetuneRecipe, LabelRecipe, SpanRecipe, TagRecipe, TextRecipe
 from llmkit.recipes.pretraining import PretrainRecipe, Section, TokenizeRecipe
 from llmkit.recipes.reading import kind_of

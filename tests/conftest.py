@@ -53,7 +53,7 @@ def llmkit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
     """Run a command as a user does, in a folder of its own: `llmkit("eval", "x")` → (exit code, stdout, stderr)."""
-    from llmkit.cli import main
+    from llmkit.cli.main import main
 
     monkeypatch.chdir(tmp_path)
 

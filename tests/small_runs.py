@@ -14,7 +14,7 @@ QUESTIONS = 24
 
 def command(folder: Path, *arguments: str) -> None:
     """Run a command in a folder, in this process; it must end well."""
-    from llmkit.cli import main
+    from llmkit.cli.main import main
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import llmkit as package
-from llmkit import cli
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 
@@ -39,7 +38,7 @@ COMMANDS += ["recipes copy", "recipes check"]
 def imported_by(arguments: str, **environment: str) -> list[str]:
     code = (
         f"import os, sys; os.environ.update({environment!r}); sys.argv = {['llmkit', *arguments.split()]!r}\n"
-        "from llmkit.cli import main\n"
+        "from llmkit.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
@@ -88,13 +87,13 @@ def test_exit_codes(llmkit: Command, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert (code, "stopped" in err) == (130, True)
     assert "--resume" in err
     for number in (errno.ENOSPC, errno.EACCES, errno.EROFS):
-        monkeypatch.setattr(cli, "app", raising(OSError(number, "x", "some/file")))
+        monkeypatch.setattr("llmkit.cli.main.app", raising(OSError(number, "x", "some/file")))
         code, _, err = llmkit("demo")
         assert code == 1
         assert "some/file: " in err
         assert "Traceback" not in err
     for bug in (ZeroDivisionError(), OSError(errno.EIO, "x")):
-        monkeypatch.setattr(cli, "app", raising(bug))
+        monkeypatch.setattr("llmkit.cli.main.app", raising(bug))
         with pytest.raises(type(bug)):
             llmkit("demo")
 

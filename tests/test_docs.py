@@ -12,7 +12,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from llmkit.cli import app
+from llmkit.cli.main import app
 from llmkit.recipes.finetuning import RECIPES
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.shipped import shipped_recipes

@@ -303,7 +303,7 @@ def test_what_can_be_wrong(arguments: str, expected: str, material: Path, llmkit
 
 def test_without_its_packages(material: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     there = onnx.find_spec
-    monkeypatch.setattr(onnx_model, "find_spec", lambda name: None if name == "onnxruntime" else there(name))
+    monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxruntime" else there(name))
     code, _, err = llmkit("export", str(material / "run"), "-o", "out")
     assert code == 1
     assert "packages that are not installed: onnxruntime" in err
@@ -311,6 +311,6 @@ def test_without_its_packages(material: Path, llmkit: Command, monkeypatch: pyte
 
 
 def test_a_model_beyond_the_size_of_a_file(material: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_model, "LARGEST", 1000)
+    monkeypatch.setattr(onnx, "LARGEST", 1000)
     code, _, err = llmkit("export", str(material / "run"), "-o", "out")
     assert (code, "do not fit into an ONNX file" in err) == (1, True)

@@ -132,7 +132,7 @@ def test_a_model_that_differs_is_not_kept(
         ) -> torch.Tensor:
             return super().forward(input_ids, encoder_hidden_states, encoder_attention_mask) + 0.001
 
-    monkeypatch.setattr(onnx_texts, "_Decoder", Off)
+    monkeypatch.setattr(onnx_seq2seq, "_Decoder", Off)
     code, out, err = llmkit("export", str(material / "run"), "-o", "out", "--examples", "2")
     assert (code, out) == (1, "")
     assert "ONNX differs from PyTorch by 0.001 in logits of " in err

@@ -1,91 +1,85 @@
-"""Imports go one way, and no file tells two stories."""
+"""A room imports only from the rooms after it, and no file is long."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "llmkit"
 
-# From the command line down. A module imports from its own row or from one below; the longest prefix counts.
-LAYERS = (
-    "__main__",
-    "cli cli_use cli_checks cli_recipes cli_options cli_publish cli_export",
-    "tokenize pretrain finetune evaluate predict ask verify doctor demo.command push export",
-    "tasks corpus models task_models encoder_decoder heads packed_attention checkpoints stopping training report "
-    "throughput estimate inference features passages batching pace model_card card_usage card_facts "
-    "training_arguments auto_batch onnx_model onnx_texts purpose",
-    "recipe finetune_recipe recipe_reading rundir cache hub processes machine console files partial_file errors "
-    "metrics demo __init__ hub_writing shareable launch ends out_of_memory",
+# From the command line down. Rooms that share a row do not import one another.
+ROOMS = (
+    ("cli",),
+    ("commands",),
+    ("training", "evidence", "sharing", "serving"),
+    ("models",),
+    ("tasks",),
+    ("corpus",),
+    ("recipes",),
+    ("system",),
 )
-ROWS = {f"llmkit.{name}": row for row, names in enumerate(LAYERS) for name in names.split()}
-LINES = 330  # a longer file is telling two stories
+ROW = {room: row for row, rooms in enumerate(ROOMS) for room in rooms}
+ROOT_FILES = 3
+LINES = 300
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def module_name(file: Path) -> str:
-    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+def room_of(file: Path) -> str:
+    """The folder under llmkit/ that a file is in; empty for the package's own files, which are above all rooms."""
+    parts = file.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
-MODULES = {module_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
-
-
-def row_of(module: str) -> int:
-    """The row that names the module or, failing that, the package around it."""
-    name = module
-    while name not in ROWS:
-        name, dot, _ = name.rpartition(".")
-        assert dot, f"{module} is in no layer: give it a place in LAYERS"
-    return ROWS[name]
-
-
-def imports_of(module: str) -> Iterator[tuple[str, int]]:
-    """Modules of ours that a module imports, those inside functions and for types alone too, with their lines."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{MODULES[module]}:{node.lineno}: a relative import"
-            assert node.module
-            # `from llmkit import pretrain` names a module, `from llmkit.recipes.pretraining import Source` something inside one.
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [name if name in MODULES else node.module for name in inner]
-        else:
+def against_the_rule(room: str, source: str) -> Iterator[tuple[int, str]]:
+    """Lines of a file that import from a room that is not after its own, also inside functions and for types alone."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield node.lineno, "a relative import"
             continue
-        for name in names:
-            if name.partition(".")[0] == "llmkit":
-                yield (name if name in MODULES else f"{name}.__init__"), node.lineno
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [
+                f"{node.module}.{alias.name}" if node.module == "llmkit" else str(node.module) for alias in node.names
+            ]
+        for package, _, name in (name.partition(".") for name in names):
+            other = name.partition(".")[0]
+            if package == "llmkit" and room and other != room and ROW.get(other, -1) <= ROW[room]:
+                yield node.lineno, f"llmkit/{room}/ imports {package}.{name}"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_go_down(module: str) -> None:
-    for imported, line in imports_of(module):
-        assert row_of(imported) >= row_of(module), f"{MODULES[module]}:{line}: {module} imports {imported}, above it"
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+def test_imports_go_one_way(file: Path) -> None:
+    found = list(against_the_rule(room_of(file), file.read_text(encoding="utf-8")))
+    assert found == [], f"{' → '.join(' | '.join(rooms) for rooms in ROOMS)} is the only direction"
 
 
-def test_imports_make_no_circle() -> None:
-    graph = {module: {imported for imported, _ in imports_of(module)} - {module} for module in MODULES}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
+def test_every_folder_is_a_room() -> None:
+    assert {room_of(file) for file in FILES} - {""} <= set(ROW)
+    assert len([file for file in FILES if not room_of(file)]) <= ROOT_FILES
 
 
-def test_every_row_names_modules_that_exist() -> None:
-    assert {name for name in ROWS if name not in MODULES} == set()
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from llmkit.models.checkpoint import load",
+        "import llmkit.models.checkpoint",
+        "from llmkit import models",
+        "def f():\n    from llmkit.training.trainer import Trainer",
+        "from . import base",
+    ],
+)
+def test_an_import_against_the_rule_is_found(source: str) -> None:
+    assert len(list(against_the_rule("tasks", source))) == 1
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_file_is_long(module: str) -> None:
-    lines = len(MODULES[module].read_text(encoding="utf-8").splitlines())
-    assert lines <= LINES, f"{MODULES[module]} has {lines} lines"
+def test_an_import_in_the_right_direction_is_fine() -> None:
+    assert not list(against_the_rule("tasks", "from llmkit.corpus.tokenizer import load_tokenizer\nimport torch"))
+    assert not list(against_the_rule("", "from llmkit.cli.main import main"))
 
 
-def test_the_design_names_every_module() -> None:
-    text = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
-    names = {name.replace(".", "/") for names in LAYERS[1:] for name in names.split()} - {"__init__", "demo"}
-    assert sorted(name for name in names if f"`{name}`" not in text and f"`{name}/`" not in text) == []
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+def test_no_file_is_long(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= LINES

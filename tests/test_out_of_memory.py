@@ -241,7 +241,7 @@ LIMITED = """
 import resource, sys
 import psutil
 from llmkit import pretrain
-from llmkit.cli import main
+from llmkit.cli.main import main
 
 limit = psutil.Process().memory_info().vms + int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

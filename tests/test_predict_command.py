@@ -152,9 +152,9 @@ def test_a_chunk_is_bounded_in_rows_and_in_characters(
 # In the middle of writing the third chunk, half of which is on the disk.
 KILLED = """
 import os, signal, sys
-from llmkit import predict as story
-from llmkit.cli import main
-from llmkit.partial_file import PartialFile
+from llmkit.commands import predict as story
+from llmkit.cli.main import main
+from llmkit.system.partial_file import PartialFile
 
 def append(self, text, key, parts):
     if parts["examples"] == 24:

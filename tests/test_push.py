@@ -150,8 +150,8 @@ def test_a_bare_checkpoint_is_no_run(run: Path, llmkit: Command, tmp_path: Path)
 DRIVER = """
 import io, json, os, sys, time, traceback
 from contextlib import redirect_stderr, redirect_stdout
-import llmkit.hub_writing
-from llmkit.cli import main
+import llmkit.sharing.hub_upload
+from llmkit.cli.main import main
 
 llmkit.sharing.hub_upload.TIMEOUT = float(sys.argv[1])
 time.sleep = lambda seconds: None  # of the library, before it tries again

@@ -22,7 +22,7 @@ from llmkit.system.processes import check_launch, default_processes, end_group, 
 SAVING = 120  # seconds until a process that was told to stop is killed
 
 
-def run_in(processes: int | None, run: Callable[[], None], *, on_signal: str, one_a_gpu: bool) -> None:
+def run_in(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
     """Run in this process, or this command again in several: as many as told, or else one, or one a GPU.
 
     Where memory ran out and the run has smaller pieces by now, it goes on in a new process. Raises Ended where the

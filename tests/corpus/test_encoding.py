@@ -151,7 +151,7 @@ def documents(folder: Path) -> Iterator[list[int]]:
 
 MEMORY = """
 import resource, sys
-from llmkit.cli import main
+from llmkit.cli.main import main
 sys.argv = ["llmkit", *sys.argv[1:]]
 try:
     main()

@@ -37,8 +37,8 @@ import io, json, sys, time, traceback
 from contextlib import redirect_stderr, redirect_stdout
 import datasets
 from transformers import AutoTokenizer
-import llmkit.hub
-from llmkit.cli import main
+import llmkit.system.hub
+from llmkit.cli.main import main
 
 llmkit.system.hub.TIMEOUT = 1.0
 for name, arguments in json.load(sys.stdin).items():

@@ -21,7 +21,7 @@ import os, signal, sys, traceback
 from pathlib import Path
 import datasets, transformers
 from llmkit import tokenize as story
-from llmkit.cli import main
+from llmkit.cli.main import main
 from llmkit.corpus import chunks, encoding, shards, sources, vocabulary
 
 size, victim, *arguments = sys.argv[1:]

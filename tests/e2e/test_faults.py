@@ -26,7 +26,7 @@ from pathlib import Path
 
 if os.environ.get("RANK") in os.environ["FAULT_RANKS"].split(","):
     import torch, transformers
-    from llmkit.errors import UserError
+    from llmkit.system.errors import UserError
     from llmkit.models import BertForMaskedLM
     from llmkit.training import Trainer
 

@@ -166,8 +166,7 @@ def test_a_time_budget_ends_the_run_and_its_schedule(base: dict[str, Any], llmki
 
 def test_demo_command(llmkit: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The demo's plot, with few and short steps; what it reaches in full is tested in test_demo_in_full."""
-    from llmkit.demo import command
-
+    from llmkit.commands import demo as command
     from llmkit.corpus.demo import data
 
     monkeypatch.setattr(data, "NUM_DOCUMENTS", 1000)

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli_options import AsJson, BatchSize, DataOverrides, Model, Processes, TaskName
+from llmkit.cli.options import (
+    AsJson,
+    BatchSize,
+    Data,
+    DataOverrides,
+    Model,
+    Processes,
+    Split,
+    TaskName,
+)
 from llmkit.system.errors import UserError
 
 
@@ -45,7 +54,7 @@ def predict(
 
     settings = settings_of(model, task, source, overrides or ())
     prepared = story.prepare(model, settings, source, output, batch_size)
-    run_in(processes, lambda: story.predict(prepared), on_signal="", one_a_gpu=True)
+    run_in(processes, lambda: story.predict(prepared))
 
 
 def ask(
@@ -94,3 +103,64 @@ def ask(
         print_json({**answer.prediction.as_row(), "line": answer.line})
     else:
         story.show(answer, text)
+
+
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")
+    ] = None,
+    overrides: DataOverrides = None,
+    task: TaskName = None,
+    data: Data = None,
+    split: Split = "validation",
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Score this file in place of a model: `{id: text}`, or predictions.jsonl."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for metrics.json and predictions.jsonl.")
+    ] = None,
+    batch_size: BatchSize = 32,
+    processes: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """A run, checkpoint or predictions file → scores with intervals.
+
+    \b
+    Examples:
+      llmkit eval runs/tiny-squad
+      llmkit eval --predictions FILE --data FILE --task squad
+    """
+    from llmkit.commands import evaluate as story
+    from llmkit.models.purpose import settings_of
+    from llmkit.system.console import print_json
+    from llmkit.system.launch import run_in
+    from llmkit.tasks import task_named
+    from llmkit.tasks.score_tables import show
+
+    how = list(overrides or ())
+    if model is not None and model.startswith("data."):  # beside --predictions there is no model before it
+        how.insert(0, model)
+        model = None
+    if (model is None) == (predictions is None):
+        raise UserError("one thing is scored at a time", remedy="give a run or model, or --predictions FILE")
+    if predictions is not None:
+        if task is None or data is None:
+            raise UserError(
+                "a predictions file says neither its task nor its data", remedy="give both: --task squad --data FILE"
+            )
+        if output is not None:
+            raise UserError("-o has no effect beside --predictions", remedy="leave it out; --json prints the scores")
+        scores = story.evaluate_predictions(predictions, task_named(task), data, split, how)
+        print_json(scores) if as_json else show(task_named(task), scores, str(predictions))
+        return
+    assert model is not None
+    name = model
+    settings = settings_of(name, task, data, how)
+    story.check(name, settings, split, output)
+
+    def run() -> None:
+        scores = story.evaluate_model(name, settings, split, output, batch_size)
+        print_json(scores) if as_json else show(settings.task, scores, name)
+
+    run_in(processes, run)

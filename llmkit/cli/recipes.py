@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli_options import Overrides, complete_recipe
+from llmkit.cli.options import Overrides, complete_recipe
 from llmkit.system.errors import UserError
 
 recipes_app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")

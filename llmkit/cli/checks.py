@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmkit.cli_options import AsJson, Overrides, Processes, Recipe
+from llmkit.cli.options import AsJson, Overrides, Processes, Recipe
 
 
 def verify(
