@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from side_by_side import LLMKIT, Figures, Measure, compare, parser, run, script
 
-from llmkit.commands.pretrain import HeldOut
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.masked_lm import BertForMaskedLM
 from llmkit.training.batches import MaskedBlocks
+from llmkit.training.held_out import HeldOut
 
 SHAPES = {
     "minilm-l6": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
@@ -80,7 +80,7 @@ def figures(arguments: argparse.Namespace, shards: Path, seconds: float, model: 
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
     masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=False, seed=1)
-    scores = HeldOut(masked, arguments.batch_size, bf16=False, most=HELD_OUT_BLOCKS)(loaded)
+    scores = HeldOut(masked, HELD_OUT_BLOCKS)(loaded, arguments.batch_size, bf16=False).scores
     tokens = arguments.steps * arguments.batch_size * arguments.block_size
     return {"tokens/s": tokens / seconds, "held-out loss": scores["loss"], "command, s": wall}
 

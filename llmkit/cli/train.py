@@ -116,13 +116,15 @@ def pretrain(
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit.commands import pretrain as story
+    from llmkit.commands.job import dry_run as try_run
+    from llmkit.commands.job import train
     from llmkit.system.launch import run_in
     from llmkit.training.signals import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
+    job = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
-        return story.dry_run(prepared)
-    run_in(processes, lambda: story.finish_line(story.pretrain(prepared)), on_signal=HEARD)
+        return try_run(job)
+    run_in(processes, lambda: story.finish_line(train(job)), on_signal=HEARD)
 
 
 def finetune(
@@ -155,10 +157,12 @@ def finetune(
     chosen = [f"task={task_named(task).name}"] if task is not None else []
     settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit.commands import finetune as story
+    from llmkit.commands.job import dry_run as try_run
+    from llmkit.commands.job import train
     from llmkit.system.launch import run_in
     from llmkit.training.signals import HEARD
 
-    prepared = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
+    job = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
-        return story.dry_run(prepared)
-    run_in(processes, lambda: story.finish_line(story.finetune(prepared)), on_signal=HEARD)
+        return try_run(job)
+    run_in(processes, lambda: story.finish_line(train(job)), on_signal=HEARD)

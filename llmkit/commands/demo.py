@@ -11,10 +11,9 @@ from typing import Any
 
 from llmkit.commands.ask import ask
 from llmkit.commands.ask import show as show_answer
-from llmkit.commands.finetune import finetune
 from llmkit.commands.finetune import prepare as prepare_finetune
+from llmkit.commands.job import train
 from llmkit.commands.pretrain import prepare as prepare_pretrain
-from llmkit.commands.pretrain import pretrain
 from llmkit.recipes.finetuning import FinetuneRecipe, SpanData
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
@@ -38,7 +37,7 @@ def run_demo(output: Path) -> dict[str, Any]:
     began = time.monotonic()
     say("1 of 3  a BERT from scratch, on articles about things that do not exist")
     recipe = read_recipe(PretrainRecipe, "demo/pretrain")
-    base = pretrain(prepare_pretrain(recipe, output / "pretrain"))
+    base = train(prepare_pretrain(recipe, output / "pretrain"))
     say("2 of 3  fine-tuning it to answer questions about other things that do not exist")
     pretrained = _answerer(output / "squad", [f"model.pretrained={base.path}"])
     say("3 of 3  the same fine-tuning from random weights, to see what pretraining was worth")
@@ -89,7 +88,7 @@ def show(report: dict[str, Any], output: Path) -> None:
 
 def _answerer(output: Path, overrides: Sequence[str]) -> RunDir:
     recipe = read_recipe(FinetuneRecipe, "demo/squad", overrides, tasks=TASKS)
-    return finetune(prepare_finetune(recipe, output))
+    return train(prepare_finetune(recipe, output))
 
 
 def _metrics(run: RunDir) -> dict[str, Any]:

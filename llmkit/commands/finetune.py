@@ -3,91 +3,96 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
-from contextlib import nullcontext
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from llmkit.models.checkpoint import describe
+from llmkit.commands.job import Job, open_job
 from llmkit.models.collator import Collator
 from llmkit.models.heads import HEADS, loss_of_tokens
 from llmkit.models.inference import TaskEvaluation
 from llmkit.models.purpose import write_purpose
 from llmkit.models.task_model import codec_to_train, model_to_train
 from llmkit.recipes.finetuning import FinetuneRecipe, TextTrainSection
-from llmkit.recipes.reading import dump
-from llmkit.sharing.model_card import write_card
 from llmkit.system.console import is_main, say, warn
-from llmkit.system.machine import choose, environment, quiet
-from llmkit.system.run_folder import RunDir, hold, null_threshold_of, open_run, start
+from llmkit.system.run_folder import RunDir, null_threshold_of
 from llmkit.tasks import task_named
-from llmkit.tasks.base import Codec, Prediction, Task
+from llmkit.tasks.base import Codec, Task
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import examples_fingerprint, features_of
 from llmkit.tasks.label.labels import shares, strangers
 from llmkit.tasks.score_tables import show
 from llmkit.tasks.tags import tags
-from llmkit.training.arguments import training_arguments
-from llmkit.training.auto_batch import fitted, pieces_of, smaller_next_time
-from llmkit.training.batches import EpochBatches, Features
-from llmkit.training.estimate import estimate
-from llmkit.training.estimate import show as show_estimate
-from llmkit.training.reporting import Report
-from llmkit.training.resuming import check_same_data, check_same_recipe
-from llmkit.training.schedule import Pace
-from llmkit.training.trainer import Trainer, save_model
+from llmkit.training.batches import Features
+from llmkit.training.evaluation import Scored, seconds_of
+from llmkit.training.resuming import check_same_data
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from transformers import PreTrainedModel, TrainingArguments
+    from transformers import PreTrainedModel
 
-TRIED_WINDOWS = 96  # of the validation set, in a dry run
+TIMED_WINDOWS = 96  # of the validation set, in a dry run
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything a fine-tuning run needs, checked, before any process group exists."""
+    """The task of a run and its data, checked: what is special about fine-tuning."""
 
     recipe: FinetuneRecipe
-    run: RunDir
-    resume: bool
-    auto_batch: bool
     task: Task[Any]
     codec: Codec
-    model: PreTrainedModel
     examples: DatasetDict
     train: Dataset
     validation: Dataset
 
 
-def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Prepared:
-    """Load and check the model and the data. Raises UserError; writes nothing but the cache."""
-    quiet()
-    run = open_run(output or Path("runs") / recipe.name, resume=resume)
-    if resume:
-        recipe = check_same_recipe(run, recipe)
+def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Job:
+    """Load and check the model and the data. Raises UserError; writes only to the cache."""
+    run, recipe = open_job(recipe, output, resume=resume)
     task = task_named(recipe.task)
     examples = load_examples(task, recipe.data, ["train", "validation"])
     codec = codec_to_train(recipe, task, examples["train"])
     model = model_to_train(recipe, task, codec)
     train = features_of(task, examples["train"], codec, recipe.data, training=True)
     validation = features_of(task, examples["validation"], codec, recipe.data, training=False)
-    prepared = Prepared(recipe, run, resume, auto_batch, task, codec, model, examples, train, validation)
+    prepared = Prepared(recipe, task, codec, examples, train, validation)
+    fingerprints = {name: examples_fingerprint(split) for name, split in examples.items()}
     if resume:
-        check_same_data(run, data_of(prepared))
-    return prepared
+        check_same_data(run, fingerprints)
+    return Job(
+        command="finetune",
+        recipe=recipe,
+        run=run,
+        resume=resume,
+        auto_batch=auto_batch,
+        model=model,
+        tokenizer=codec.tokenizer,
+        target_tokenizer=codec.own_target_tokenizer,
+        data=Features(train, examples["train"]["id"]),
+        lengths=lengths_of(train),
+        group_by_length=True,
+        collate=Collator(codec),
+        loss=loss_of_tokens(recipe.train.label_smoothing_factor)
+        if isinstance(recipe.train, TextTrainSection)
+        else HEADS[task.head].loss,
+        evaluation=Validation(prepared),
+        fingerprints=fingerprints,
+        sizes={name: {"examples": len(split)} for name, split in examples.items()},
+        introduce=lambda: introduce(prepared),
+        finish=lambda best, state: finish(prepared, run, best),
+    )
+
+
+def lengths_of(features: Dataset) -> np.ndarray[Any, np.dtype[Any]]:
+    """The number of tokens of each feature, its target included."""
+    lengths = np.asarray(features["length"])
+    return lengths + np.asarray(features["target_length"]) if "target_length" in features.column_names else lengths
 
 
 def introduce(prepared: Prepared) -> None:
-    """Say what is about to be trained, on what."""
-    say(f"computing on {choose(prepared.recipe.train.bf16).why}")
-    say(f"model: {describe(prepared.model)}")
+    """Describe the training and validation data."""
     for name, features in (("train", prepared.train), ("validation", prepared.validation)):
         mean = float(np.mean(features["length"]))
         examples = f"{len(prepared.examples[name]):,} examples"
@@ -107,108 +112,11 @@ def introduce(prepared: Prepared) -> None:
             warn(f"validation: {unknown}")
 
 
-def finetune(prepared: Prepared) -> RunDir:
-    """Train, keep the best checkpoint, evaluate it, write the run down."""
-    run = prepared.run
-    with hold(run):
-        introduce(prepared)
-        if prepared.auto_batch:
-            prepared = fitted_to_memory(prepared)
-        trainer, best = trainer_for(prepared, run)
-        if is_main():
-            start(run, dump(prepared.recipe), environment(data_of(prepared), sizes_of(prepared)))
-        with smaller_next_time(run, prepared.recipe) if prepared.auto_batch else nullcontext():
-            noted = pieces_of(prepared.recipe) if prepared.auto_batch else {}
-            trainer.go(run, resume=prepared.resume, noted=noted)
-        # The best checkpoint's weights are loaded; they were scored before, unless that was before a resume.
-        # (By step: two may have the same score, and different predictions.)
-        if best.step != trainer.state.best_global_step:
-            best.score_again(trainer.state.best_global_step, prepared.model)
-        save_model(trainer, run, prepared.codec.own_target_tokenizer)
-        if is_main():
-            run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
-            write_purpose(run.model, prepared.task.name, prepared.recipe.data, null_threshold_of(best.scores))
-            write_card(run, best.scores)
-            run.write_json("metrics.json", best.scores)
-    return run
-
-
-def fitted_to_memory(prepared: Prepared) -> Prepared:
-    """The same run, in pieces that fit into memory."""
-    trial = replace(prepared, model=deepcopy(prepared.model))
-    longest = np.argsort(-np.asarray(prepared.train["length"]), kind="stable").tolist()
-    return replace(prepared, recipe=fitted(prepared.recipe, lambda run: trainer_for(trial, run)[0], longest))
-
-
-def trainer_for(prepared: Prepared, run: RunDir) -> tuple[Trainer, Best]:
-    """The trainer, and what it remembers of its evaluations. With several processes this starts their group."""
-    recipe, task, codec = prepared.recipe, prepared.task, prepared.codec
-    arguments = training_arguments(recipe.train, run, metric=task.metric, higher_is_better=True)
-    best = Best(evaluation_of(prepared, prepared.validation, arguments), task)
-    pace = Pace(recipe.train)
-    batches = EpochBatches(
-        len(prepared.train),
-        arguments.per_device_train_batch_size,
-        recipe.train.seed,
-        lengths=lengths_of(prepared.train),
-        group=arguments.gradient_accumulation_steps * arguments.world_size,
-    )
-    trainer = Trainer(
-        prepared.model,
-        arguments,
-        data=Features(prepared.train, prepared.examples["train"]["id"]),
-        batches=batches,
-        collate=Collator(codec),
-        assess=lambda model: best.assess(trainer.state.global_step, model),
-        pace=pace,
-        report=Report(run, pace, "finetune", prepared.model, arguments),
-        keep=recipe.train.save_total_limit,
-        tokenizer=codec.tokenizer,
-        loss=loss_of_tokens(recipe.train.label_smoothing_factor)
-        if isinstance(recipe.train, TextTrainSection)
-        else HEADS[task.head].loss,
-    )
-    return trainer, best
-
-
-def lengths_of(features: Dataset) -> np.ndarray[Any, np.dtype[Any]]:
-    """Tokens of each feature, those of a target too: what goes together, and how long it takes, follows them."""
-    lengths = np.asarray(features["length"])
-    return lengths + np.asarray(features["target_length"]) if "target_length" in features.column_names else lengths
-
-
-def evaluation_of(prepared: Prepared, features: Dataset, arguments: TrainingArguments) -> TaskEvaluation:
-    """The evaluation on validation examples, or on those of them that have `features`."""
-    return TaskEvaluation(
-        prepared.task,
-        prepared.examples["validation"],
-        features,
-        prepared.codec,
-        prepared.recipe.data,
-        batch_size=arguments.per_device_eval_batch_size,
-        bf16=arguments.bf16,
-    )
-
-
-def dry_run(prepared: Prepared) -> None:
-    """Say what the run would be, and what it would take: a few of its steps are tried."""
-    introduce(prepared)
-    if prepared.auto_batch:
-        prepared = fitted_to_memory(prepared)
-    validation = prepared.validation
-    lengths = np.asarray(validation["length"])
-    some = np.unique(np.linspace(0, len(lengths) - 1, TRIED_WINDOWS).astype(int))
-    with TemporaryDirectory() as folder:
-        trainer, _ = trainer_for(prepared, RunDir(Path(folder)))
-        outputs = evaluation_of(prepared, validation.select(some), trainer.args).outputs
-
-        def tried(model: PreTrainedModel) -> float:
-            outputs(model)  # the first time is slower than all others
-            began = time.perf_counter()
-            outputs(model)
-            return (time.perf_counter() - began) * float(lengths.sum() / lengths[some].sum())
-
-        show_estimate(estimate(trainer, prepared.recipe.train, lengths_of(prepared.train), tried))
+def finish(prepared: Prepared, run: RunDir, best: Scored) -> dict[str, Any]:
+    """Write the predictions, and what the model is for; returns the scores."""
+    run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
+    write_purpose(run.model, prepared.task.name, prepared.recipe.data, null_threshold_of(best.scores))
+    return best.scores
 
 
 def finish_line(run: RunDir) -> None:
@@ -222,33 +130,29 @@ def finish_line(run: RunDir) -> None:
     say(f"{use}      score it elsewhere: llmkit eval {run.path} --data FILE")
 
 
-def data_of(prepared: Prepared) -> dict[str, str]:
-    """Fingerprints of the data that the run is trained and evaluated on."""
-    return {name: examples_fingerprint(examples) for name, examples in prepared.examples.items()}
+class Validation:
+    """The task's scores on the validation examples."""
 
+    higher_is_better: ClassVar[bool] = True
 
-def sizes_of(prepared: Prepared) -> dict[str, dict[str, int]]:
-    """How much data that is."""
-    return {name: {"examples": len(examples)} for name, examples in prepared.examples.items()}
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self.metric, self.headline = prepared.task.metric, prepared.task.headline
 
+    def __call__(self, model: PreTrainedModel, batch_size: int, *, bf16: bool) -> Scored:
+        """Score a model."""
+        evaluation = self._evaluation(self._prepared.validation, batch_size, bf16=bf16)
+        return Scored(evaluation(model), evaluation.predictions)
 
-class Best:
-    """Remembers scores and predictions of the best evaluation, so that they need not be made twice."""
+    def seconds(self, model: PreTrainedModel, batch_size: int, *, bf16: bool) -> float:
+        """Estimate how long a call takes, from the outputs for TIMED_WINDOWS windows."""
+        features = self._prepared.validation
+        lengths = np.asarray(features["length"])
+        some = np.unique(np.linspace(0, len(lengths) - 1, TIMED_WINDOWS).astype(int))
+        part = self._evaluation(features.select(some), batch_size, bf16=bf16)
+        return seconds_of(lambda: part.outputs(model)) * float(lengths.sum() / lengths[some].sum())
 
-    def __init__(self, evaluation: TaskEvaluation, task: Task[Any]) -> None:
-        self._evaluation, self._task = evaluation, task
-        self.step: int | None = None
-        self.scores: dict[str, Any] = {}
-        self.predictions: Sequence[Prediction] = ()
-
-    def assess(self, step: int, model: PreTrainedModel) -> dict[str, float]:
-        """Score a model as it is at a step; returns the scores worth a line."""
-        scores = self._evaluation(model)
-        if self.step is None or scores[self._task.metric] > self.scores[self._task.metric]:
-            self.step, self.scores, self.predictions = step, scores, self._evaluation.predictions
-        return {name: scores[name] for name in self._task.headline}
-
-    def score_again(self, step: int | None, model: PreTrainedModel) -> None:
-        """Remember a model in place of others: the best, as a run that was resumed knows, which was scored before."""
-        self.step, self.scores = step, self._evaluation(model)
-        self.predictions = self._evaluation.predictions
+    def _evaluation(self, features: Dataset, batch_size: int, *, bf16: bool) -> TaskEvaluation:
+        task, codec, data = self._prepared.task, self._prepared.codec, self._prepared.recipe.data
+        examples = self._prepared.examples["validation"]
+        return TaskEvaluation(task, examples, features, codec, data, batch_size=batch_size, bf16=bf16)

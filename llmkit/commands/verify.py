@@ -32,7 +32,7 @@ from llmkit.training.checkpoints import SEAL
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from llmkit.commands.pretrain import Prepared
+    from llmkit.commands.job import Job
 
 FIRST, LAST = 3, 6  # steps whose checkpoints are looked at
 ISOLATED = 1e-6  # by less than this a logit may move, in float32
@@ -80,7 +80,7 @@ def verify_packing(recipe: Recipe) -> bool:
     return isolated
 
 
-def _moved(prepared: Prepared) -> tuple[float, float, int]:
+def _moved(job: Job) -> tuple[float, float, int]:
     """What changing one document of a block does, at most, to its own logits and to those of the others, in float32;
     and how many documents the block holds."""
     import torch
@@ -89,17 +89,18 @@ def _moved(prepared: Prepared) -> tuple[float, float, int]:
     from llmkit.models.packed_attention import isolation
     from llmkit.training.batches import MaskedBlocks, collate_blocks
 
-    vocabulary = Vocabulary.of(prepared.tokenizer)
-    blocks = MaskedBlocks(prepared.train, vocabulary, probability=0.15, whole_words=False, seed=0)
-    number = next((n for n in range(len(blocks)) if len(prepared.train[n].starts) > 1), None)
-    if number is None:
+    assert isinstance(job.data, MaskedBlocks)
+    blocks = (job.data[number] for number in range(len(job.data)))
+    block = next((block for block in blocks if len(block["starts"]) > 1), None)
+    if block is None:
         raise UserError("no block of this corpus holds two documents", remedy="raise corpus.block_size")
-    batch = collate_blocks([blocks[number]])
+    batch = collate_blocks([block])
     ids, starts = batch["input_ids"], batch["cu_seq_lens"]
     changed, end = ids.clone(), int(starts[1])
-    ordinary = torch.from_numpy(vocabulary.ordinary)
+    ordinary = torch.from_numpy(Vocabulary.of(job.tokenizer).ordinary)
     changed[:, :end] = ordinary[(ids[:, :end] + len(ordinary) // 2) % len(ordinary)]
-    model: Any = prepared.model
+    model: Any = job.model
+    model.set_attn_implementation("sdpa")  # the kernel that bf16 runs use on a GPU knows no float32
     model.eval()
 
     def logits(input_ids: Tensor) -> Tensor:

@@ -17,15 +17,17 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 from torch.nn.parallel import DistributedDataParallel
 
-from llmkit.recipes.pretraining import TrainSection
+from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.pretraining import PretrainRecipe, TrainSection
 from llmkit.recipes.reading import dump
 from llmkit.system.console import say
 from llmkit.system.machine import give_memory_back
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
 from llmkit.system.processes import anyone
 from llmkit.system.run_folder import RunDir
-from llmkit.training.resuming import Recipe
 from llmkit.training.trainer import Trainer
+
+Recipe = PretrainRecipe | FinetuneRecipe
 
 
 def fitted(recipe: Recipe, trainer_for: Callable[[RunDir], Trainer], longest: Sequence[int]) -> Recipe:

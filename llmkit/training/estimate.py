@@ -6,13 +6,13 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.recipes.pretraining import TrainSection
@@ -26,9 +26,6 @@ from llmkit.training.trainer import Trainer, steps_an_epoch
 Array = np.ndarray[Any, np.dtype[Any]]
 
 STEPS = 3  # timed, after one that is not
-
-# Seconds that an evaluation takes, found out with a part of it.
-TryEvaluation = Callable[[PreTrainedModel], float]
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Estimate:
     memory: int
 
 
-def estimate(trainer: Trainer, train: TrainSection, lengths: Array, tried: TryEvaluation) -> Estimate:
+def estimate(trainer: Trainer, train: TrainSection, lengths: Array) -> Estimate:
     """Try steps of a trainer that is thrown away afterwards; its model is no longer what it was.
 
     `lengths[i]` is the number of tokens of item i. Steps are timed over micro-batches from short to long ones,
@@ -67,7 +64,7 @@ def estimate(trainer: Trainer, train: TrainSection, lengths: Array, tried: TryEv
     trainer.train()
     per_flop = sum(np.diff(clock.ends)) / sum(flops[number] for number in spread)
     step = float(flops.mean() * per_flop)
-    one_evaluation = tried(trainer.network)
+    one_evaluation = trainer.seconds_of_evaluation()
     if train.time_budget is not None:
         steps = max(1, int(train.time_budget / step))
     else:

@@ -26,19 +26,16 @@ from llmkit.system.processes import Interrupted, from_first
 from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.checkpoints import evaluation_due, newest, prune, seal
+from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.reporting import Report
 from llmkit.training.schedule import NEVER, Pace
 from llmkit.training.signals import StopOnSignal
 
 NAMED = 8  # examples, in an error
-Assess = Callable[[PreTrainedModel], dict[str, float]]
 
 
 class Trainer(transformers.Trainer):
-    """transformers' Trainer with batches in our order, our schedule, and `assess(model)` as its evaluation.
-
-    `assess` returns the same flat scores on every process.
-    """
+    """transformers' Trainer with batches in our order, our schedule and our evaluation."""
 
     def __init__(
         self,
@@ -48,7 +45,7 @@ class Trainer(transformers.Trainer):
         data: MaskedBlocks | Features,
         batches: EpochBatches,
         collate: Callable[[Any], Any],
-        assess: Assess,
+        evaluation: Evaluation,
         pace: Pace,
         report: Report,
         keep: int,
@@ -70,7 +67,8 @@ class Trainer(transformers.Trainer):
         # The Trainer's own printing of every report; ours takes its place.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
-        self._assess, self._pace, self._report = assess, pace, report
+        self._best = BestStep(evaluation, arguments)
+        self._pace, self._report = pace, report
         # Old checkpoints go when the new one is known to be whole; the Trainer's own pruning is too early.
         self._keep, self.args.save_total_limit = keep, None
         self._first_bad: torch.Tensor | None = None
@@ -105,6 +103,14 @@ class Trainer(transformers.Trainer):
             later = "; its evaluation is made when the run goes on" if self._stop.evaluation_due else ""
             message = f"stopped after step {self.state.global_step:,}, which is saved{later}"
             raise Stopped(self._stop.stopped_by, message, run.path)
+
+    def best(self) -> Scored:
+        """The result of the best checkpoint, whose weights are loaded after `go`."""
+        return self._best.result(self.state.best_global_step, self.network)
+
+    def seconds_of_evaluation(self) -> float:
+        """Estimate how long an evaluation takes."""
+        return self._best.seconds(self.network)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's own. Raises OutOfMemory, with what makes the same step in less memory."""
@@ -243,11 +249,11 @@ class Trainer(transformers.Trainer):
         """Scores of the model as it is now."""
         began = time.monotonic()
         try:
-            assessed = self._assess(self.network)
+            headline = self._best.evaluate(self.state.global_step, self.network)
         except OutOfMemory as error:
             error.remedy += self._go_on
             raise
-        scores = {f"{metric_key_prefix}_{name}": value for name, value in assessed.items()}
+        scores = {f"{metric_key_prefix}_{name}": value for name, value in headline.items()}
         self.log({**scores, f"{metric_key_prefix}_runtime": time.monotonic() - began})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores

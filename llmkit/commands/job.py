@@ -1,0 +1,145 @@
+"""The story of a training run, the same for `pretrain` and `finetune`: hold the folder, train, score, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmkit.models.checkpoint import describe
+from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.reading import dump
+from llmkit.sharing.model_card import write_card
+from llmkit.system.console import is_main, say
+from llmkit.system.machine import choose, environment, quiet
+from llmkit.system.run_folder import RunDir, hold, open_run, start
+from llmkit.training.arguments import training_arguments
+from llmkit.training.auto_batch import fitted, pieces_of, smaller_next_time
+from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
+from llmkit.training.estimate import estimate, show
+from llmkit.training.evaluation import Evaluation, Scored
+from llmkit.training.reporting import Report
+from llmkit.training.resuming import Recipe, check_same_recipe
+from llmkit.training.schedule import Pace
+from llmkit.training.trainer import Trainer, save_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers.trainer_callback import TrainerState
+
+    from llmkit.models.collator import Batch
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run, checked and ready to start. No process group exists yet.
+
+    `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
+    a resumed run must find the same ones. `sizes` say how much data there is, for env.json. `introduce` describes
+    the data on the screen. `finish` runs on the first process, once the model is saved: it writes the files that only
+    this kind of run has, and returns the content of metrics.json.
+    """
+
+    command: str
+    recipe: PretrainRecipe | FinetuneRecipe
+    run: RunDir
+    resume: bool
+    auto_batch: bool
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    data: MaskedBlocks | Features
+    lengths: np.ndarray[Any, np.dtype[Any]]
+    collate: Callable[[Any], Batch]
+    evaluation: Evaluation
+    fingerprints: Mapping[str, Any]
+    sizes: Mapping[str, Mapping[str, int]]
+    introduce: Callable[[], None]
+    finish: Callable[[Scored, TrainerState], dict[str, Any]]
+    group_by_length: bool = False
+    loss: Callable[..., Tensor] | None = None
+    target_tokenizer: PreTrainedTokenizerFast | None = None
+
+
+def open_job(recipe: Recipe, output: Path | None, *, resume: bool) -> tuple[RunDir, Recipe]:
+    """The run's folder, and the recipe to train with. Raises UserError; writes nothing."""
+    quiet()
+    run = open_run(output or Path("runs") / recipe.name, resume=resume)
+    return run, check_same_recipe(run, recipe) if resume else recipe
+
+
+def train(job: Job) -> RunDir:
+    """Train, keep the best checkpoint, and write its model, scores and card."""
+    run = job.run
+    with hold(run):
+        _introduce(job)
+        if job.auto_batch:
+            job = _fitted(job)
+        trainer = _trainer(job, run)
+        if is_main():
+            start(run, dump(job.recipe), environment(job.fingerprints, job.sizes))
+        with smaller_next_time(run, job.recipe) if job.auto_batch else nullcontext():
+            trainer.go(run, resume=job.resume, noted=pieces_of(job.recipe) if job.auto_batch else {})
+        best = trainer.best()
+        save_model(trainer, run, job.target_tokenizer)
+        if is_main():
+            metrics = job.finish(best, trainer.state)
+            write_card(run, metrics)
+            run.write_json("metrics.json", metrics)
+    return run
+
+
+def dry_run(job: Job) -> None:
+    """Describe the run and estimate what it will take, by trying a few of its steps. Writes nothing."""
+    _introduce(job)
+    if job.auto_batch:
+        job = _fitted(job)
+    with TemporaryDirectory() as folder:
+        show(estimate(_trainer(job, RunDir(Path(folder))), job.recipe.train, job.lengths))
+
+
+def _introduce(job: Job) -> None:
+    say(f"computing on {choose(job.recipe.train.bf16).why}")
+    say(f"model: {describe(job.model)}")
+    job.introduce()
+
+
+def _fitted(job: Job) -> Job:
+    """The same job, in micro-batches that fit into memory."""
+    trial = replace(job, model=deepcopy(job.model))
+    longest = np.argsort(-job.lengths, kind="stable").tolist()
+    return replace(job, recipe=fitted(job.recipe, lambda run: _trainer(trial, run), longest))
+
+
+def _trainer(job: Job, run: RunDir) -> Trainer:
+    """The trainer of a job. With several processes this starts their group."""
+    train, evaluation = job.recipe.train, job.evaluation
+    arguments = training_arguments(train, run, metric=evaluation.metric, higher_is_better=evaluation.higher_is_better)
+    batches = EpochBatches(
+        len(job.data),
+        arguments.per_device_train_batch_size,
+        train.seed,
+        lengths=job.lengths if job.group_by_length else None,
+        group=arguments.gradient_accumulation_steps * arguments.world_size,
+    )
+    pace = Pace(train)
+    return Trainer(
+        job.model,
+        arguments,
+        data=job.data,
+        batches=batches,
+        collate=job.collate,
+        evaluation=evaluation,
+        pace=pace,
+        report=Report(run, pace, job.command, job.model, arguments),
+        keep=train.save_total_limit,
+        tokenizer=job.tokenizer,
+        loss=job.loss,
+    )
