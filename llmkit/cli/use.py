@@ -50,11 +50,13 @@ def predict(
     """
     from llmkit.commands import predict as story
     from llmkit.models.purpose import settings_of
+    from llmkit.system.advice import Advice
     from llmkit.system.launch import run_in
 
     settings = settings_of(model, task, source, overrides or ())
     prepared = story.prepare(model, settings, source, output, batch_size)
-    run_in(processes, lambda: story.predict(prepared))
+    advice = Advice(resume="go on with the same command", less_memory="halve --batch-size")
+    run_in(processes, lambda: story.predict(prepared), advice)
 
 
 def ask(
@@ -133,6 +135,7 @@ def evaluate(
     """
     from llmkit.commands import evaluate as story
     from llmkit.models.purpose import settings_of
+    from llmkit.system.advice import Advice
     from llmkit.system.console import print_json
     from llmkit.system.launch import run_in
     from llmkit.tasks import task_named
@@ -163,4 +166,4 @@ def evaluate(
         scores = story.evaluate_model(name, settings, split, output, batch_size)
         print_json(scores) if as_json else show(settings.task, scores, name)
 
-    run_in(processes, run)
+    run_in(processes, run, Advice(less_memory="halve --batch-size"))
