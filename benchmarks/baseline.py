@@ -16,8 +16,8 @@ import numpy as np
 
 from llmkit.recipes.finetuning import TextData
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Prediction
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.values import Prediction
 
 WORD = re.compile(r"\w+")
 

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from llmkit.commands import ask as story
 from llmkit.corpus import passages
-from llmkit.models.inference import Reader
+from llmkit.tasks.inference import Reader
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -18,7 +18,7 @@ from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.models.collator import Collator
 from llmkit.system.errors import UserError
-from llmkit.tasks.base import Codec
+from llmkit.tasks.values import Codec
 from llmkit.training.batches import EpochBatches, MaskedBlocks, collate_blocks
 
 SPECIAL, MASK, WORDS = 5, 4, 50  # ids 0-4 are special, 4 is [MASK]

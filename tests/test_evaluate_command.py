@@ -18,11 +18,11 @@ from transformers import (
 
 from llmkit.commands.evaluate import read_predictions
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.models.inference import TaskEvaluation
 from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Codec
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.inference import TaskEvaluation
+from llmkit.tasks.values import Codec
 
 Command = Callable[..., tuple[int, str, str]]
 

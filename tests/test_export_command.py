@@ -29,7 +29,7 @@ from transformers import (
 
 from llmkit.commands import export
 from llmkit.commands.export import Measured, Report, largest_difference
-from llmkit.sharing import onnx
+from llmkit.models import onnx
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 

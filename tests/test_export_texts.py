@@ -30,8 +30,8 @@ from transformers import (
 )
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, train_bpe
-from llmkit.sharing import onnx_seq2seq
-from llmkit.sharing.onnx import quantize
+from llmkit.models.onnx import quantize
+from llmkit.tasks.text import onnx
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -126,7 +126,7 @@ def test_it_writes_what_the_model_writes(
 def test_a_model_that_differs_is_not_kept(
     material: Path, llmkit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Off(onnx_seq2seq._Decoder):
+    class Off(onnx._Decoder):
         def forward(
             self, input_ids: torch.Tensor, encoder_hidden_states: torch.Tensor, encoder_attention_mask: torch.Tensor
         ) -> torch.Tensor:
@@ -164,9 +164,9 @@ def test_encoder_decoders_of_others(make: Callable[[], PreTrainedModel], tmp_pat
     model: Any = make().eval()
     model.generation_config.eos_token_id = None
     tokenizer = train_bpe(SOURCES, 300)
-    onnx_seq2seq.write_texts(model, tokenizer, tmp_path)
-    files = [tmp_path / name for name in (onnx_seq2seq.ENCODER, onnx_seq2seq.DECODER)]
-    writer: Any = onnx_seq2seq.writer_of(model, *files)
+    onnx.write_texts(model, tokenizer, tmp_path)
+    files = [tmp_path / name for name in (onnx.ENCODER, onnx.DECODER)]
+    writer: Any = onnx.writer_of(model, *files)
     written = []
     for beams in (1, 3):
         batch = tokenizer(SOURCES, padding=True, return_tensors="pt")

@@ -11,13 +11,13 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
 
-from llmkit.models.checkpoint import model_for_task, trained_model
 from llmkit.models.masked_lm import BertForMaskedLM, model_for_pretraining
 from llmkit.models.packed_attention import VARLEN, choose_attention, isolation
 from llmkit.recipes.finetuning import FinetuneModelSection, SpanData, SpanRecipe
 from llmkit.recipes.pretraining import BertShape, ModelSection, TrainSection
 from llmkit.system.errors import UserError
-from llmkit.tasks.base import Codec
+from llmkit.tasks.encoder_models import model_for_task, trained_model
+from llmkit.tasks.values import Codec
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}

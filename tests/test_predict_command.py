@@ -19,8 +19,8 @@ from filelock import FileLock
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from llmkit.commands import predict as story
-from llmkit.models.inference import Reader
 from llmkit.system.partial_file import PartialFile
+from llmkit.tasks.inference import Reader
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -16,7 +16,6 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig
 
-from llmkit.system.advice import Advice
 from llmkit.system.errors import UserError
 from llmkit.system.launch import relaunch
 from llmkit.system.processes import (
@@ -46,7 +45,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LaunchConfig, list[st
 
 
 def test_the_same_command_goes_to_every_process(started: list[tuple[LaunchConfig, list[str], str]]) -> None:
-    assert relaunch(4, ["finetune", "--task", "squad", "-o", "a b", "-n", "4"], Advice()) == 0
+    assert relaunch(4, ["finetune", "--task", "squad", "-o", "a b", "-n", "4"]) == 0
     ((config, command, _),) = started
     assert (config.nproc_per_node, config.min_nodes, config.max_nodes, config.max_restarts) == (4, 1, 1, 0)
     assert command == [sys.executable, "-m", "llmkit", "finetune", "--task", "squad", "-o", "a b", "-n", "4"]
@@ -69,7 +68,7 @@ def test_how_the_processes_ended_is_the_exit_code(error: Exception, code: int, m
         return fail
 
     monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
-    assert relaunch(2, [], Advice()) == code
+    assert relaunch(2, []) == code
 
 
 @pytest.mark.parametrize(("cores", "count", "threads"), [(8, 2, "4"), (2, 4, "1"), (None, 2, "1")])
@@ -82,9 +81,9 @@ def test_the_cores_are_shared_out(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    relaunch(count, [], Advice())
+    relaunch(count, [])
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    relaunch(count, [], Advice())
+    relaunch(count, [])
     assert [found for *_, found in started] == [threads, "3"]
 
 

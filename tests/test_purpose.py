@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from small_runs import finetuned, pretrained, questions, write_questions
 
-from llmkit.models.purpose import FILE, Purpose, purpose_of, write_purpose
 from llmkit.recipes.finetuning import TextData
+from llmkit.tasks.purpose import FILE, Purpose, purpose_of, write_purpose
 
 Command = Callable[..., tuple[int, str, str]]
 

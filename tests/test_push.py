@@ -26,9 +26,9 @@ from standin_hub import (
     silent_endpoint,
 )
 
-from llmkit.models.purpose import FILE
 from llmkit.sharing.model_card import card_of
 from llmkit.system.run_folder import RunDir
+from llmkit.tasks.purpose import FILE
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -21,11 +21,11 @@ from transformers import BertTokenizer
 from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, task_named
-from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.span.best_spans import best_spans
 from llmkit.tasks.span.squad_metric import Squad
 from llmkit.tasks.span.text_overlap import normalize_answer
+from llmkit.tasks.values import Codec, Prediction
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz0123456789.,;:!?-'()é"]

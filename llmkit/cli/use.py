@@ -49,14 +49,12 @@ def predict(
       llmkit predict runs/demo/squad demo -o answers.jsonl
     """
     from llmkit.commands import predict as story
-    from llmkit.models.purpose import settings_of
-    from llmkit.system.advice import Advice
     from llmkit.system.launch import run_in
+    from llmkit.tasks.settings import settings_of
 
     settings = settings_of(model, task, source, overrides or ())
-    prepared = story.prepare(model, settings, source, output, batch_size)
-    advice = Advice(resume="go on with the same command", less_memory="halve --batch-size")
-    run_in(processes, lambda: story.predict(prepared), advice)
+    prepared = story.prepare(settings, source, output, batch_size)
+    run_in(processes, lambda: story.predict(prepared))
 
 
 def ask(
@@ -134,12 +132,11 @@ def evaluate(
       llmkit eval --predictions FILE --data FILE --task squad
     """
     from llmkit.commands import evaluate as story
-    from llmkit.models.purpose import settings_of
-    from llmkit.system.advice import Advice
     from llmkit.system.console import print_json
     from llmkit.system.launch import run_in
     from llmkit.tasks import task_named
     from llmkit.tasks.score_tables import show
+    from llmkit.tasks.settings import settings_of
 
     how = list(overrides or ())
     if model is not None and model.startswith("data."):  # beside --predictions there is no model before it
@@ -159,11 +156,10 @@ def evaluate(
         return
     assert model is not None
     name = model
-    settings = settings_of(name, task, data, how)
-    story.check(name, settings, split, output)
+    prepared = story.prepare(settings_of(name, task, data, how), split, output)
 
     def run() -> None:
-        scores = story.evaluate_model(name, settings, split, output, batch_size)
-        print_json(scores) if as_json else show(settings.task, scores, name)
+        scores = story.evaluate(prepared, batch_size)
+        print_json(scores) if as_json else show(prepared.settings.task, scores, name)
 
-    run_in(processes, run, Advice(less_memory="halve --batch-size"))
+    run_in(processes, run)

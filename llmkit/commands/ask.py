@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from llmkit.corpus.passages import Passage, characters_of, passages_of, text_files
-from llmkit.models.inference import Reader
-from llmkit.models.purpose import data_section, purpose_of
-from llmkit.models.task_model import trained
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.system.console import count, result, say, table
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
@@ -20,7 +18,10 @@ from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import start_group
 from llmkit.system.progress import Course
 from llmkit.tasks import task_named
-from llmkit.tasks.base import Candidate, Prediction
+from llmkit.tasks.inference import Reader
+from llmkit.tasks.purpose import purpose_of
+from llmkit.tasks.settings import data_section
+from llmkit.tasks.values import Candidate, Prediction
 
 ALTERNATIVES = 3
 ANSWERS = 5
@@ -119,14 +120,15 @@ def _reader(model: str) -> Reader:
     quiet()
     keep_memory()
     purpose = purpose_of(model)
-    task = task_named(purpose.task if purpose else "squad")
-    if task.head != "span":
+    task = purpose.task if purpose else task_named("squad")
+    if not task.answers_questions:
         raise UserError(
             f"{model} was fine-tuned for {task.name}, which answers no questions",
             remedy=f"give it a file of rows: llmkit predict {model} FILE -o OUTPUT",
         )
-    data = data_section(model, task, purpose.data if purpose else {}, "passage")
-    loaded, codec = trained(model, task, data)
+    checkpoint = Checkpoint.named(model)
+    data = data_section(checkpoint, task, purpose.data if purpose else {}, "passage")
+    loaded, codec = task.trained(checkpoint, data)
     loaded.to(start_group())
     return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, choose("auto").bf16)
 

@@ -14,7 +14,7 @@ from llmkit.commands.ask import show as show_answer
 from llmkit.commands.finetune import prepare as prepare_finetune
 from llmkit.commands.job import train
 from llmkit.commands.pretrain import prepare as prepare_pretrain
-from llmkit.recipes.finetuning import FinetuneRecipe, SpanData
+from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.console import duration, result, say, table
@@ -101,7 +101,7 @@ def _scores(run: RunDir) -> dict[str, Any]:
     from llmkit.commands.evaluate import read_predictions
 
     task = task_named("squad")
-    data = SpanData(path="demo")
+    data = task.data_class(path="demo")
     examples = load_examples(task, data, ["validation"])["validation"]
     predictions = read_predictions(run.path / "predictions.jsonl")
     scores = _metrics(run)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.models.checkpoint import describe
-from llmkit.models.inference import BATCH_SIZE, TaskEvaluation
-from llmkit.models.purpose import Settings, _overridden, data_origin
-from llmkit.models.task_model import check_labels, check_tags, trained
-from llmkit.recipes.finetuning import data_class
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import UserError
 from llmkit.system.files import check_output, parse_json, read_text
@@ -18,48 +15,66 @@ from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.processes import start_group
 from llmkit.system.run_folder import RunDir
-from llmkit.tasks.base import Candidate, Prediction, Task
+from llmkit.tasks.base import Task
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of
+from llmkit.tasks.inference import BATCH_SIZE, TaskEvaluation
+from llmkit.tasks.settings import Settings, data_origin, overridden
+from llmkit.tasks.values import Candidate, Codec, Prediction
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
 
 
-def check(model: str, settings: Settings, split: str, output: Path | None) -> None:
-    """Load and check everything once, before processes are started. Raises UserError."""
+@dataclass(frozen=True)
+class Prepared:
+    """A model and the examples to score it on, checked. No process group exists yet."""
+
+    settings: Settings
+    model: PreTrainedModel
+    codec: Codec
+    examples: Dataset
+    features: Dataset
+    output: Path | None
+
+
+def prepare(settings: Settings, split: str, output: Path | None) -> Prepared:
+    """Load and check the model and the data. Raises UserError; writes only to the cache."""
     check_output(output)
     quiet()
-    _, codec = trained(model, settings.task, settings.data)
-    examples = load_examples(settings.task, settings.data, [split])[split]
-    if settings.task.head == "label" and len(codec.labels) > 1:  # one output is a number
-        check_labels(model, codec, examples)
-    if settings.task.head == "tags":
-        check_tags(model, codec, examples)
-    features_of(settings.task, examples, codec, settings.data, training=False)
+    task, data = settings.task, settings.data
+    model, codec = task.trained(settings.checkpoint, data)
+    examples = load_examples(task, data, [split])[split]
+    task.check_known(settings.checkpoint.name, codec, examples)
+    features = features_of(task, examples, codec, data, training=False)
+    return Prepared(settings, model, codec, examples, features, output)
 
 
-def evaluate_model(
-    model: str, settings: Settings, split: str, output: Path | None, batch_size: int = BATCH_SIZE
-) -> dict[str, Any]:
-    """Scores of a run or checkpoint. With `output`, also metrics.json and predictions.jsonl in that folder."""
-    check_output(output)
-    quiet()
+def evaluate(prepared: Prepared, batch_size: int = BATCH_SIZE) -> dict[str, Any]:
+    """The scores, on every process; with an output folder, also metrics.json and predictions.jsonl in it."""
     keep_memory()
-    loaded, codec = trained(model, settings.task, settings.data)
-    examples = load_examples(settings.task, settings.data, [split])[split]
-    features = features_of(settings.task, examples, codec, settings.data, training=False)
+    settings, model = prepared.settings, prepared.model
     device = start_group()
     choice = choose("auto")
-    say(f"{describe(loaded)} on {len(examples):,} examples; {choice.why}")
+    say(f"{describe(model)} on {len(prepared.examples):,} examples; {choice.why}")
     evaluation = TaskEvaluation(
-        settings.task, examples, features, codec, settings.data, batch_size=batch_size, bf16=choice.bf16
+        settings.task,
+        prepared.examples,
+        prepared.features,
+        prepared.codec,
+        settings.data,
+        batch_size=batch_size,
+        bf16=choice.bf16,
     )
     try:
-        scores = evaluation(loaded.to(device), settings.threshold)
+        scores = evaluation(model.to(device), settings.threshold)
     except OutOfMemory as error:
         if error.smaller:
             error.remedy = f"give --batch-size {max(1, batch_size // 2)}"
         raise
-    if output is not None and is_main():
-        _write(output, scores, evaluation.predictions)
+    if prepared.output is not None and is_main():
+        _write(prepared.output, scores, evaluation.predictions)
     return scores
 
 
@@ -68,7 +83,7 @@ def evaluate_predictions(
 ) -> dict[str, Any]:
     """Scores of a predictions file: ours (JSON lines) or the official one (`{id: text}`)."""
     quiet()
-    section = _overridden(data_class(task.head)(**data_origin(data, task)), overrides)
+    section = overridden(task.data_class(**data_origin(data, task)), overrides)
     examples = load_examples(task, section, [split])[split]
     predictions = read_predictions(file)
     known = set(examples["id"])

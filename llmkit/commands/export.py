@@ -5,59 +5,37 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER
 from llmkit.models.checkpoint import describe
-from llmkit.models.encoder_decoder import GENERATION
-from llmkit.models.inference import BATCH_SIZE, TaskEvaluation
-from llmkit.models.purpose import Settings, settings_of, write_purpose
-from llmkit.models.task_model import trained
-from llmkit.sharing.onnx import OnnxModel, check_packages, check_size, quantize, size_of, write_onnx
-from llmkit.sharing.onnx_seq2seq import DECODER, ENCODER, logits_of_targets, write_texts, writer_of
+from llmkit.models.onnx import Graphs, check_packages, check_size, quantize, size_of
 from llmkit.system.cache import built_once
 from llmkit.system.console import say, table, warn
 from llmkit.system.errors import UserError
 from llmkit.system.files import check_output, write_whole
 from llmkit.system.machine import keep_memory, quiet
-from llmkit.tasks.base import Codec, Outputs
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of
+from llmkit.tasks.inference import BATCH_SIZE, TaskEvaluation
+from llmkit.tasks.purpose import write_purpose
+from llmkit.tasks.settings import Settings, settings_of
+from llmkit.tasks.values import Codec, Outputs
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 TOLERANCE = 1e-4  # of a logit in float32: several times what another order of additions makes of it
 POINT = 1.0  # of score; where int8 loses more, it is said
-EXAMPLES, TEXTS = 500, 50  # to check on where nothing is said; texts take many steps each
 SINGLES = 10  # of so many windows one goes through a model alone too, to see how long that takes
-MODEL = "model.onnx"
 PAGE = "docs/onnx.md"
-
-
-@dataclass(frozen=True)
-class Graphs:
-    """What a kind of model becomes: its files, what writes them, and what an evaluation runs in place of the model."""
-
-    files: tuple[str, ...]
-    write: Callable[[PreTrainedModel, PreTrainedTokenizerFast, Path], None]
-    run: Callable[..., PreTrainedModel]  # of the model and a path for each of the files
-
-
-ENCODERS = Graphs(
-    (MODEL,),
-    lambda model, tokenizer, folder: write_onnx(model, tokenizer, folder / MODEL),
-    # An evaluation asks no more of a model than an OnnxModel has.
-    lambda _, file: cast("PreTrainedModel", OnnxModel(file)),
-)
-ENCODER_DECODERS = Graphs((ENCODER, DECODER), write_texts, writer_of)
 
 
 @dataclass(frozen=True)
@@ -72,14 +50,9 @@ class Subject:
     features: Dataset
 
     @property
-    def writes(self) -> bool:
-        """Whether it is an encoder-decoder."""
-        return self.settings.task.head == "text"
-
-    @property
     def graphs(self) -> Graphs:
-        """What it becomes."""
-        return ENCODER_DECODERS if self.writes else ENCODERS
+        """How such a model is exported."""
+        return self.settings.task.graphs()
 
     def check(self, features: Dataset, batch_size: int) -> Check:
         """An evaluation on `features`, in float32."""
@@ -160,13 +133,12 @@ def prepare(
     check_output(output)
     quiet()
     settings = settings_of(model, task, data, overrides)
-    loaded, codec = trained(model, settings.task, settings.data)
+    graphs = settings.task.graphs()
+    loaded, codec = settings.task.trained(settings.checkpoint, settings.data)
     check_size(loaded)
     every = load_examples(settings.task, settings.data, [split])[split]
-    writes = settings.task.head == "text"
-    some = every.select(range(min(examples or (TEXTS if writes else EXAMPLES), len(every))))
-    # The logits of an encoder-decoder are compared on the texts that it should write.
-    features = features_of(settings.task, some, codec, settings.data, training=writes)
+    some = every.select(range(min(examples or graphs.examples, len(every))))
+    features = features_of(settings.task, some, codec, settings.data, training=graphs.compared is not None)
     part = f"the first {len(some):,} of {len(every):,}" if len(some) < len(every) else f"all {len(every):,}"
     say(f"{describe(loaded)}; to be checked on {part} {settings.task.item}s of {split}")
     return Subject(loaded, codec, settings, split, some, features)
@@ -239,10 +211,10 @@ def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Me
     codec.tokenizer.save_pretrained(folder)
     model.config.save_pretrained(folder)
     settings = subject.settings
-    write_purpose(folder, settings.task.name, settings.data, settings.threshold)
-    if subject.writes and model.generation_config is not None:
+    write_purpose(folder, settings.task, settings.data, settings.threshold)
+    if model.can_generate() and model.generation_config is not None:
         # Its own way to save refuses what it only warned of when it was loaded.
-        write_whole(folder / GENERATION, model.generation_config.to_json_string())
+        write_whole(folder / "generation_config.json", model.generation_config.to_json_string())
     if codec.own_target_tokenizer is not None:
         codec.own_target_tokenizer.save_pretrained(folder / DECODER_TOKENIZER)
     files = [folder / name for name in graphs.files]
@@ -265,9 +237,8 @@ def _compare(subject: Subject, name: str, files: Sequence[Path], expected: Itera
     said: Iterable[Outputs]
     measured, said = _measure(subject, model, name, sum(file.stat().st_size for file in files))
     measured = replace(measured, files=[file.name for file in files])
-    if subject.writes:
-        both = (subject.model, model)
-        expected, said = (logits_of_targets(each, subject.features, subject.codec) for each in both)
+    if (compared := subject.graphs.compared) is not None:
+        expected, said = (compared(each, subject.features, subject.codec) for each in (subject.model, model))
     difference, feature, output = largest_difference(expected, said)
     if difference > limit or math.isinf(difference):
         example = subject.examples["id"][subject.features["example"][feature]]

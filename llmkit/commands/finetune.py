@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from llmkit.commands.job import Job, open_job
-from llmkit.models.collator import Collator
-from llmkit.models.heads import HEADS, loss_of_tokens
-from llmkit.models.inference import TaskEvaluation
-from llmkit.models.purpose import write_purpose
-from llmkit.models.task_model import codec_to_train, model_to_train
-from llmkit.recipes.finetuning import FinetuneRecipe, TextTrainSection
+from llmkit.models.checkpoint import Checkpoint
+from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import is_main, say, warn
 from llmkit.system.run_folder import RunDir, null_threshold_of
 from llmkit.tasks import task_named
-from llmkit.tasks.base import Codec, Task
+from llmkit.tasks.base import Task
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import examples_fingerprint, features_of
-from llmkit.tasks.label.labels import shares, strangers
+from llmkit.tasks.inference import TaskEvaluation
+from llmkit.tasks.purpose import write_purpose
 from llmkit.tasks.score_tables import show
-from llmkit.tasks.tags import tags
+from llmkit.tasks.values import Array, Codec
 from llmkit.training.batches import Features
 from llmkit.training.evaluation import Scored, seconds_of
 from llmkit.training.resuming import check_same_data
@@ -50,11 +47,17 @@ class Prepared:
 
 def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Job:
     """Load and check the model and the data. Raises UserError; writes only to the cache."""
+    from transformers import set_seed
+
+    from llmkit.tasks.head import training_collator
+
     run, recipe = open_job(recipe, output, resume=resume)
     task = task_named(recipe.task)
     examples = load_examples(task, recipe.data, ["train", "validation"])
-    codec = codec_to_train(recipe, task, examples["train"])
-    model = model_to_train(recipe, task, codec)
+    checkpoint = Checkpoint.named(recipe.model.pretrained) if recipe.model.pretrained is not None else None
+    codec = task.codec_to_train(recipe, checkpoint, examples["train"])
+    set_seed(recipe.train.seed)  # the fresh weights of a head follow from it
+    model = task.model_to_train(recipe, checkpoint, codec)
     train = features_of(task, examples["train"], codec, recipe.data, training=True)
     validation = features_of(task, examples["validation"], codec, recipe.data, training=False)
     prepared = Prepared(recipe, task, codec, examples, train, validation)
@@ -73,10 +76,8 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
         data=Features(train, examples["train"]["id"]),
         lengths=lengths_of(train),
         group_by_length=True,
-        collate=Collator(codec),
-        loss=loss_of_tokens(recipe.train.label_smoothing_factor)
-        if isinstance(recipe.train, TextTrainSection)
-        else HEADS[task.head].loss,
+        collate=training_collator(task.head, codec),
+        loss=task.loss(recipe),
         evaluation=Validation(prepared),
         fingerprints=fingerprints,
         sizes={name: {"examples": len(split)} for name, split in examples.items()},
@@ -85,7 +86,7 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
     )
 
 
-def lengths_of(features: Dataset) -> np.ndarray[Any, np.dtype[Any]]:
+def lengths_of(features: Dataset) -> Array:
     """The number of tokens of each feature, its target included."""
     lengths = np.asarray(features["length"])
     return lengths + np.asarray(features["target_length"]) if "target_length" in features.column_names else lengths
@@ -96,26 +97,19 @@ def introduce(prepared: Prepared) -> None:
     for name, features in (("train", prepared.train), ("validation", prepared.validation)):
         mean = float(np.mean(features["length"]))
         examples = f"{len(prepared.examples[name]):,} examples"
-        inputs = f"{len(features):,} windows" if prepared.task.head == "span" else "inputs"
+        inputs = prepared.task.describe_inputs(features)
         say(f"{name}: {examples}, {inputs} of {mean:.0f} tokens on average")
         cut = sum(features["cut"][:]) if "cut" in features.column_names else 0
         if cut:
             say(f"{name}: {cut:,} of them are longer than data.max_length {prepared.recipe.data.max_length}, and cut")
-    train, validation = prepared.examples["train"], prepared.examples["validation"]
-    if prepared.task.head == "label" and len(prepared.codec.labels) > 1:
-        say(shares(train))
-        if unknown := strangers(validation, train["label"][:], "the training examples never show"):
-            warn(f"validation: {unknown}")
-    if prepared.task.head == "tags":
-        say(tags.shares(train))
-        if unknown := tags.strangers(validation, prepared.codec.labels, "the training examples never show"):
-            warn(f"validation: {unknown}")
+    for is_warning, line in prepared.task.describe_data(prepared.examples, prepared.codec):
+        (warn if is_warning else say)(line)
 
 
 def finish(prepared: Prepared, run: RunDir, best: Scored) -> dict[str, Any]:
     """Write the predictions, and what the model is for; returns the scores."""
     run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
-    write_purpose(run.model, prepared.task.name, prepared.recipe.data, null_threshold_of(best.scores))
+    write_purpose(run.model, prepared.task, prepared.recipe.data, null_threshold_of(best.scores))
     return best.scores
 
 
@@ -125,9 +119,7 @@ def finish_line(run: RunDir) -> None:
         return
     task = task_named(run.recipe()["task"])
     show(task, json.loads((run.path / "metrics.json").read_text(encoding="utf-8")), str(run.path))
-    use = f'ask it: llmkit ask {run.path} -q "…" -f FILE' if task.head == "span" else ""
-    use = use or f"use it: llmkit predict {run.path} FILE -o OUTPUT"
-    say(f"{use}      score it elsewhere: llmkit eval {run.path} --data FILE")
+    say(f"{task.use(str(run.path))}      score it elsewhere: llmkit eval {run.path} --data FILE")
 
 
 class Validation:

@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.models.checkpoint import describe
-from llmkit.models.inference import BATCH_SIZE, Reader
-from llmkit.models.purpose import Settings
-from llmkit.models.task_model import model_fingerprint, trained
 from llmkit.recipes.finetuning import DataSection
 from llmkit.system.cache import fingerprint
 from llmkit.system.console import duration, is_main, result, say
@@ -29,10 +26,12 @@ from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.partial_file import PartialFile
 from llmkit.system.processes import start_group
 from llmkit.system.progress import Course, Progress
-from llmkit.tasks.base import Placed
 from llmkit.tasks.examples import examples_of, expanded, id_of
 from llmkit.tasks.features import examples_fingerprint
+from llmkit.tasks.inference import BATCH_SIZE, Reader, model_fingerprint
 from llmkit.tasks.rows import rows_of
+from llmkit.tasks.settings import Settings
+from llmkit.tasks.values import Placed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -125,7 +124,7 @@ class Rows:
         return next(place for number, (place, row) in enumerate(self) if id_of(row, number) == example_id)
 
 
-def prepare(model: str, settings: Settings, source: str, output: Path, batch_size: int = BATCH_SIZE) -> Prepared:
+def prepare(settings: Settings, source: str, output: Path, batch_size: int = BATCH_SIZE) -> Prepared:
     """Check the rows and load the model. Raises UserError; writes nothing."""
     if output.suffix != ".jsonl":
         raise UserError(
@@ -142,13 +141,13 @@ def prepare(model: str, settings: Settings, source: str, output: Path, batch_siz
     rows = Rows(settings, source)
     before = Done(**begun.parts) if begun else Done()
     total, same = rows.survey(before)
-    loaded, codec = trained(model, settings.task, settings.data)
+    model, codec = settings.task.trained(settings.checkpoint, settings.data)
     choice = choose("auto")
     key = {
         "format": FORMAT,
         "llmkit": version("llmkit"),
         "task": settings.task.name,
-        "model": model_fingerprint(loaded, codec),
+        "model": model_fingerprint(model, codec),
         "options": settings.data.model_dump(exclude=set(DataSection.origin())),
         "null_threshold": settings.threshold,
         "bf16": choice.bf16,
@@ -163,7 +162,7 @@ def prepare(model: str, settings: Settings, source: str, output: Path, batch_siz
             say(f"{output} was begun otherwise, starting over: {'; '.join(told)}")
         else:
             done, size = before, begun.size
-    reader = Reader(loaded, settings.task, codec, settings.data, settings.threshold, choice.bf16, batch_size)
+    reader = Reader(model, settings.task, codec, settings.data, settings.threshold, choice.bf16, batch_size)
     return Prepared(reader, rows, total, file, key, choice.why, done, size)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError
 from llmkit.system.hub import reading_from_the_hub
-from llmkit.system.run_folder import resolve_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,11 +22,11 @@ TRAINING_BYTES = 1_000_000_000
 ALPHABET = 1000  # characters; rarer ones become [UNK], as in BERT's own vocabulary
 
 
-def load_tokenizer(name: str, *, subfolder: str = "") -> PreTrainedTokenizerFast:
-    """The tokenizer of a Hub id, a folder or a run. Raises UserError where there is none that fits."""
+def load_tokenizer(path: str, *, name: str = "", subfolder: str = "") -> PreTrainedTokenizerFast:
+    """The tokenizer of a Hub id or a folder. Raises UserError, which calls it `name`, where there is none that fits."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    path = resolve_model(name)
+    name = name or path
     try:
         with reading_from_the_hub("model", path):
             tokenizer = AutoTokenizer.from_pretrained(path, subfolder=subfolder)

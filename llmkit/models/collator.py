@@ -2,68 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from llmkit.tasks.base import IGNORED, Codec
+from transformers import PreTrainedTokenizerFast
 
 Batch = dict[str, Tensor]
 
-
-PAD_TO = 8  # tokens; a multiple that the attention kernels of GPUs want. On a CPU it would only be padding.
+PAD_TO = 8  # tokens: GPU kernels want such a multiple; on a CPU it would only be padding
 
 
 class Collator:
-    """Features of any length → tensors, padded to the longest among them.
+    """Pads features to the longest among them.
 
-    What the model's tokenizer does not name as an input is left out.
+    Inputs that the tokenizer's `model_input_names` lacks are left out. `targets(rows, length)` adds what training
+    needs; None for inputs alone.
     """
 
-    def __init__(self, codec: Codec) -> None:
-        self._codec = codec
-        self._pad = {"input_ids": codec.tokenizer.pad_token_id or 0, "token_type_ids": 0}
-        self._inputs = [name for name in self._pad if name in codec.tokenizer.model_input_names]
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        targets: Callable[[Sequence[Mapping[str, Any]], int], Batch] | None = None,
+    ) -> None:
+        self._targets = targets
+        self._pad = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": 0}
+        self._inputs = [name for name in self._pad if name in tokenizer.model_input_names]
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Rows of features, each with `input_ids` and `length` → tensors of [rows, longest]."""
         length = max(row["length"] for row in rows)
         if torch.cuda.is_available():
             length = -(-length // PAD_TO) * PAD_TO
         batch = {
-            name: _padded([row[name] for row in rows], length, self._pad[name])
+            name: padded([row[name] for row in rows], length, self._pad[name])
             for name in self._inputs
             if name in rows[0]
         }
         lengths = torch.tensor([row["length"] for row in rows])
         batch["attention_mask"] = (torch.arange(length)[None, :] < lengths[:, None]).long()
-        for name in ("start_positions", "end_positions", "label"):
-            if name in rows[0]:
-                batch[name] = torch.tensor([row[name] for row in rows])
-        if "label" in batch:
-            batch["labels"] = batch.pop("label")
-        if "tag_labels" in rows[0]:
-            batch["labels"] = _padded([row["tag_labels"] for row in rows], length, IGNORED)
-        if "target_ids" in rows[0]:
-            batch |= self._targets([row["target_ids"] for row in rows])
-        return batch
-
-    def _targets(self, targets: Sequence[Sequence[int]]) -> Batch:
-        """What the decoder is to write, and what it reads while it does: the same, a token later."""
-        longest = max(map(len, targets))
-        start, pad = self._codec.decoder_start, self._codec.target_tokenizer.pad_token_id
-        assert start is not None
-        assert pad is not None
-        return {
-            "labels": _padded(targets, longest, IGNORED),
-            "decoder_input_ids": _padded([[start, *target[:-1]] for target in targets], longest, pad),
-        }
+        return batch | (self._targets(rows, length) if self._targets else {})
 
 
-def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
-    padded = np.full((len(rows), length), value, dtype=np.int64)
+def padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
+    """Rows of whole numbers, filled up with `value` to [rows, length]."""
+    filled = np.full((len(rows), length), value, dtype=np.int64)
     for number, row in enumerate(rows):
-        padded[number, : len(row)] = row
-    return torch.from_numpy(padded)
+        filled[number, : len(row)] = row
+    return torch.from_numpy(filled)

@@ -1,4 +1,4 @@
-"""BERT for pretraining: a masked-LM head that computes only what the loss reads."""
+"""BERT for pretraining: a masked-LM head that runs on the masked tokens alone, over packed blocks."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.models.checkpoint import bert_config, check_vocabulary, config_of, fresh_modules, load
+from llmkit.models.checkpoint import Checkpoint, bert_config, fresh_modules
 from llmkit.models.packed_attention import isolation
 from llmkit.recipes.pretraining import ModelSection
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
-from llmkit.system.run_folder import resolve_model
 
 
 class BertForMaskedLM(transformers.BertForMaskedLM):
-    """BERT whose vocabulary-sized head runs on the masked tokens alone, over packed blocks.
+    """A plain BertForMaskedLM in name, weights and file format, with another forward pass."""
 
-    It has its parent's name, weights and file format: a checkpoint says and is a plain BertForMaskedLM.
-    """
-
-    accepts_loss_kwargs = True  # the Trainer hands over the global number of targets
+    accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
 
     def forward(
         self,
@@ -33,12 +29,13 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
         labels: Tensor,
         num_items_in_batch: Tensor | int | None = None,
     ) -> MaskedLMOutput:
-        """Shapes: input_ids, position_ids [B, L]; cu_seq_lens, where the documents of the flattened batch start,
-        and its end, int32, [D + 1]; masked_positions, places in the flattened batch, and labels, the tokens
-        there, [T].
+        """The loss over masked tokens.
 
-        The loss is summed over targets and divided by `num_items_in_batch`, the targets of all micro-batches
-        and processes of this step, or else by T.
+        input_ids, position_ids: [B, L]. cu_seq_lens: int32, [D + 1], where each document of the flattened batch
+        starts, and its end. masked_positions: [T], positions in the flattened batch. labels: [T], the tokens there.
+
+        The sum over targets is divided by `num_items_in_batch`, the targets of all micro-batches and processes of
+        this step, or by T.
         """
         hidden = self.bert(
             input_ids, position_ids=position_ids, **isolation(self.config, input_ids, cu_seq_lens)
@@ -51,28 +48,26 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
 def model_for_pretraining(
     section: ModelSection, tokenizer: PreTrainedTokenizerFast, block_size: int
 ) -> BertForMaskedLM:
-    """A BERT to pretrain: from its shape with random weights, or on from a checkpoint.
+    """A BERT to pretrain: of a given shape with random weights, or a checkpoint to continue.
 
-    Raises UserError where a checkpoint is no BERT or its vocabulary is not the corpus's.
+    Raises UserError where a checkpoint is not a BERT or has another vocabulary than the corpus.
     """
     if section.config is not None:
         return BertForMaskedLM(bert_config(section.config, tokenizer))
     assert section.pretrained is not None
-    path = resolve_model(section.pretrained)
-    config = config_of(path)
+    checkpoint = Checkpoint.named(section.pretrained)
+    config = checkpoint.config
     if config.model_type != "bert":
-        raise UserError(
-            f"{section.pretrained} is a {config.model_type} model", remedy="pretraining goes on from a BERT"
-        )
-    check_vocabulary(tokenizer, config, section.pretrained)
+        raise UserError(f"{checkpoint.name} is a {config.model_type} model", remedy="pretraining continues a BERT only")
+    checkpoint.check_vocabulary(tokenizer)
     if block_size > config.max_position_embeddings:
         raise UserError(
             f"corpus.block_size {block_size} exceeds the {config.max_position_embeddings} positions of "
-            f"{section.pretrained}",
+            f"{checkpoint.name}",
             remedy=f"set corpus.block_size={config.max_position_embeddings}",
         )
     model: BertForMaskedLM
-    model, info = load(BertForMaskedLM, path)
+    model, info = checkpoint.load(BertForMaskedLM)
     if fresh := fresh_modules(info):
-        say(f"{section.pretrained} has no masked-LM head: {', '.join(fresh)} starts from random weights")
+        say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} starts from random weights")
     return model

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from llmkit.recipes.finetuning import RECIPES, FinetuneRecipe, TaskFacts
+from llmkit.recipes.finetuning import FinetuneRecipe, TaskFacts
 from llmkit.recipes.pretraining import PretrainRecipe, Section
 from llmkit.recipes.shipped import locate
 from llmkit.system.errors import UserError, did_you_mean
@@ -114,7 +114,7 @@ def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Mappi
     _apply(draft, overrides)
     task = str(draft.values.get("task"))
     if task != was and task in tasks and was in tasks:
-        if tasks[task].head != tasks[was].head:
+        if tasks[task].recipe_class is not tasks[was].recipe_class:
             raise UserError(
                 f"{draft.place(('task',))}: the recipe is for {was}, whose answers are of another kind",
                 remedy=f"name a recipe for {task}, or none: llmkit finetune --task {task}",
@@ -122,7 +122,7 @@ def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Mappi
         if not draft.place(("name",)).startswith("override "):
             draft.values["name"] = task.replace("/", "-")
     if kind is FinetuneRecipe and task in tasks:
-        kind = cast(type[R], RECIPES[tasks[task].head])
+        kind = cast(type[R], tasks[task].recipe_class)
         _own_data(draft.values, tasks[task])
     try:
         recipe = kind.model_validate(draft.values, context={"tasks": tasks} if tasks else None)

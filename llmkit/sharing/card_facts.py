@@ -14,6 +14,7 @@ from llmkit.sharing.redact import shareable
 from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, null_threshold_of
 from llmkit.tasks import task_named
+from llmkit.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,9 @@ class Facts:
     base: Facts | None
 
     @property
-    def task(self) -> str | None:
+    def task(self) -> Task[Any] | None:
         """The task that the model was fine-tuned for; None where it was pretrained."""
-        return self.recipe.get("task")
-
-    @property
-    def head(self) -> str:
-        """The head of the model."""
-        return task_named(self.task).head if self.task else "masked"
+        return task_named(self.recipe["task"]) if "task" in self.recipe else None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -115,7 +111,7 @@ class Facts:
 
     def selection(self) -> tuple[str, int]:
         """The score that picked the checkpoint, and how many evaluations it was picked from."""
-        metric = task_named(self.task).metric if self.task else "loss"
+        metric = self.task.metric if self.task else "loss"
         return metric, sum(f"eval_{metric}" in line for line in self.log)
 
 

@@ -15,10 +15,9 @@ import yaml
 
 from llmkit.sharing.card_facts import Facts, facts_of
 from llmkit.sharing.redact import CUT
-from llmkit.sharing.usage_examples import HEADS, commands, pipeline_tag
+from llmkit.sharing.usage_examples import pipeline_tag, with_llmkit, with_transformers
 from llmkit.system.console import count, duration
 from llmkit.system.run_folder import RunDir
-from llmkit.tasks import task_named
 
 NAMED = 20  # files of a corpus, or labels, before "and N more"
 HUB = "https://huggingface.co"
@@ -64,14 +63,14 @@ def _metadata(facts: Facts) -> str:
 
     tag = pipeline_tag(facts)
     on = facts.data_on_hub
-    shown = task_named(facts.task).headline if facts.task else facts.scores
+    shown = facts.task.headline if facts.task else facts.scores
     results = [
         EvalResult(
-            task_type=tag,
+            task_type=tag or "other",
             dataset_type=on or ("llmkit-demo" if facts.synthetic else "local"),
             dataset_name=on or (DEMO if facts.synthetic else "local files" if facts.task else "held-out text"),
             dataset_config=facts.data.get("name"),
-            dataset_split=" and ".join(task_named(facts.task).splits("validation")) if facts.task else "validation",
+            dataset_split=" and ".join(facts.task.splits("validation")) if facts.task else "validation",
             dataset_revision=facts.environment["hub"]["dataset"].get(on),
             metric_type=name,
             metric_name=name,
@@ -103,7 +102,7 @@ def _introduction(facts: Facts) -> Iterator[str]:
         if "num_hidden_layers" in half and "hidden_size" in half
     ]
     if facts.task:
-        yield f"{task_named(facts.task).title}."
+        yield f"{facts.task.title}."
     else:
         yield "A masked language model: it fills in words, and is there to be fine-tuned."
     yield (
@@ -149,8 +148,8 @@ def _scores(facts: Facts) -> Iterator[str]:
 
 
 def _usage(facts: Facts) -> Iterator[str]:
-    yield f"With transformers alone:\n\n```python\n{HEADS[facts.head][1](facts)}\n```"
-    yield f"With llmkit:\n\n```sh\n{commands(facts)}\n```"
+    yield f"With transformers alone:\n\n```python\n{with_transformers(facts)}\n```"
+    yield f"With llmkit:\n\n```sh\n{with_llmkit(facts)}\n```"
 
 
 def _data(facts: Facts) -> Iterator[str]:
@@ -173,7 +172,7 @@ def _data(facts: Facts) -> Iterator[str]:
     yield _table(["split", *units, "fingerprint"], rows)
     yield "A fingerprint is a hash of the examples: the same data give the same."
     labels = list(facts.config.get("id2label", {}).values())
-    if facts.head in ("label", "tags") and len(labels) > 1:  # one alone is a number
+    if facts.task.labelled and len(labels) > 1:  # one alone is a number
         more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
         yield f"Labels: {', '.join(f'`{label}`' for label in labels[:NAMED])}{more}."
 

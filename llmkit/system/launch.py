@@ -1,4 +1,4 @@
-"""Start the processes of a command, forward signals to them, and report how they exited."""
+"""Start the processes of a run, pass signals on to them, and say how they ended."""
 
 from __future__ import annotations
 
@@ -14,62 +14,60 @@ from typing import Any
 from uuid import uuid4
 
 from llmkit.system import exits
-from llmkit.system.advice import Advice
 from llmkit.system.console import say, warn
 from llmkit.system.errors import Ended
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.processes import check_launch, default_processes, end_group, launched
 
-SHUTDOWN_TIMEOUT = 120  # seconds to save a checkpoint before the process is killed
+SAVING = 120  # seconds until a process that was told to stop is killed
 
 
-def run_in(processes: int | None, run: Callable[[], None], advice: Advice, *, one_per_gpu: bool = True) -> None:
-    """Call `run` in this process, or rerun this command in several processes.
+def run_in(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
+    """Run in this process, or this command again in several: as many as told, or else one, or one a GPU.
 
-    The default is one process per GPU with `one_per_gpu`, and one otherwise. A run that ran out of memory and has
-    smaller micro-batches in its recipe by now is restarted in a new process. Raises Ended once launched processes
-    have exited.
+    Where memory ran out and the run has smaller pieces by now, it goes on in a new process. Raises Ended where the
+    processes have ended.
     """
     check_launch(processes)
-    count = processes or (default_processes() if one_per_gpu and not launched() else 1)
+    count = processes or (default_processes() if one_a_gpu and not launched() else 1)
     if count > 1 and not launched():
-        raise Ended(relaunch(count, sys.argv[1:], advice))
+        raise Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
     try:
         run()
     except OutOfMemory as error:
-        if not error.restart or launched():
+        if not error.again or launched():
             raise
-        warn(exits.restarting(str(error)))
+        warn(f"{error}: going on in smaller pieces from the last checkpoint")
     else:
         return end_group()
-    _restart([*sys.argv[1:], *advice.restart])  # outside the handler, whose traceback keeps the memory alive
+    _restart(sys.argv[1:])  # out of the handler, which holds on to what fills the memory
 
 
-def relaunch(count: int, arguments: Sequence[str], advice: Advice) -> int:
-    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher. Returns the exit code.
+def relaunch(count: int, arguments: Sequence[str], *, on_signal: str = "") -> int:
+    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher, and tell how they ended.
 
-    Ctrl-C and SIGTERM are forwarded to the processes, which then have SHUTDOWN_TIMEOUT seconds to save. If one process
-    fails, the others are stopped.
+    Returns the exit code. Ctrl-C and SIGTERM are passed on to the processes, which have SAVING seconds to save;
+    `on_signal` is what to say then. Where one process fails, the others are ended.
     """
     for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # of torch and of tokenizers
         os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // count)))
-    # The launcher would log every failure again, after our own message.
+    # The processes say what happened; the launcher would say it again, in its own words.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    code, restart = _launch(count, arguments, advice)
-    while restart:
-        code, restart = _launch(count, [*arguments, *advice.restart], advice)
+    code, again = _launch(count, arguments, on_signal)
+    while again:
+        code, again = _launch(count, [*arguments, "--resume"], on_signal)
     return code
 
 
 def _restart(arguments: Sequence[str]) -> None:
-    """Replace this process by `llmkit ARGUMENTS`, which frees its memory."""
+    """Put `llmkit ARGUMENTS --resume` in the place of this process, whose memory is given back."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "llmkit", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "llmkit", *arguments, "--resume"])
 
 
-def _launch(count: int, arguments: Sequence[str], advice: Advice) -> tuple[int, bool]:
-    """Returns the exit code, and whether the processes ask for a restart."""
+def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, bool]:
+    """The exit code, and whether the processes ask to be started again."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -86,13 +84,13 @@ def _launch(count: int, arguments: Sequence[str], advice: Advice) -> tuple[int, 
             rdzv_endpoint="localhost:0",
             max_restarts=0,
             monitor_interval=0.1,
-            shutdown_timeout=SHUTDOWN_TIMEOUT,
-            signals_to_handle="SIGHUP,SIGQUIT",  # `_forward_signals` handles the others
+            shutdown_timeout=SAVING,
+            signals_to_handle="SIGHUP,SIGQUIT",  # the others are ours
             logs_specs=DefaultLogsSpecs(log_dir=name),
         )
         os.environ[exits.FOLDER] = name
         try:
-            with _forward_signals(advice.on_signal):
+            with _signals(on_signal):
                 elastic_launch(config, sys.executable)("-m", "llmkit", *arguments)
         except SignalException as signalled:
             stopped = 128 + signalled.sigval
@@ -100,28 +98,28 @@ def _launch(count: int, arguments: Sequence[str], advice: Advice) -> tuple[int, 
             exit_codes = {rank: int(failure.exitcode) for rank, failure in failed.failures.items()}
         finally:
             del os.environ[exits.FOLDER]
-        reports = exits.read_reports(Path(name))
-    if not exit_codes and not reports:
+        found = exits.read(Path(name))
+    if not exit_codes and not found:
         return stopped, False
-    code = exits.print_cause(reports, exit_codes, count, advice)
-    return stopped or code, not stopped and any(report.restart for report in reports)
+    told = exits.tell(found, exit_codes, count, arguments[0] if arguments else "")
+    return stopped or told, not stopped and any(end.again for end in found)
 
 
 @contextmanager
-def _forward_signals(message: str) -> Iterator[None]:
-    """Print `message` on SIGINT and SIGTERM, and raise what makes the elastic launcher forward the signal."""
+def _signals(on_signal: str) -> Iterator[None]:
+    """Raise what the elastic launcher passes on to its processes, and say that it was heard."""
     from torch.distributed.elastic.multiprocessing import SignalException
 
-    def handle(number: int, frame: object) -> None:
-        if message:
-            say(f"{signal.Signals(number).name}: {message}")
+    def receive(number: int, frame: object) -> None:
+        if on_signal:
+            say(f"{signal.Signals(number).name}: {on_signal}")
         raise SignalException(f"received signal {number}", signal.Signals(number))
 
-    previous: dict[signal.Signals, Callable[..., Any] | int | None] = {
-        number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
+    before: dict[signal.Signals, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
     finally:
-        for number, handler in previous.items():
+        for number, handler in before.items():
             signal.signal(number, handler)

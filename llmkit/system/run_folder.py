@@ -179,23 +179,3 @@ def start(run: RunDir, recipe_yaml: str, environment: Mapping[str, Any]) -> None
         if run.path.is_dir() and not (run.path / "recipe.yaml").is_file():
             (run.path / "env.json").unlink(missing_ok=True)  # the folder is as it was, for the same command again
         raise _unwritable(run, error) from None
-
-
-def resolve_model(name: str) -> str:
-    """The path or Hub id to load for what a user calls a model: a run means the model inside it.
-
-    Raises UserError for a run that has no model yet and for a path that is not there.
-    """
-    path = Path(name)
-    if (path / "model" / "config.json").is_file():
-        return str(path / "model")
-    if (path / "recipe.yaml").is_file():
-        raise UserError(f"{path} has no finished model", remedy=f"finish it first: --resume -o {path}")
-    if path.exists() and not any((path / file).is_file() for file in ("config.json", "tokenizer_config.json")):
-        raise UserError(
-            f"{path} holds neither a run nor a checkpoint (no config.json)",
-            remedy="give the folder of a run, or one that save_pretrained wrote",
-        )
-    if not path.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")):
-        raise UserError(f"no such run or checkpoint: {name}", remedy="check the path")
-    return name

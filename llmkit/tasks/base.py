@@ -1,190 +1,86 @@
-"""What a task is: rows → examples → features → model outputs → answers → scores."""
+"""What a task is: rows → examples → features → model outputs → predictions → scores.
+
+A kind of task is a subclass of Task in a folder of its own; a dataset is an instance of a kind. A new kind writes
+`head`, `example`, `encode`, `decode` and `score`, and overrides what else is different about it. Nobody outside of
+tasks/ asks what kind a task is.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-import numpy as np
+from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
+from llmkit.tasks.values import Codec, Outputs, Placed, Prediction, Published
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
-    from transformers import PreTrainedTokenizerFast
+    from datasets import Dataset, DatasetDict, Features
+    from transformers import PreTrainedModel
 
-    from llmkit.recipes.finetuning import Head
+    from llmkit.models.checkpoint import Checkpoint
+    from llmkit.models.onnx import Graphs
+    from llmkit.tasks.head import Head, Loss
+    from llmkit.tasks.score_tables import Table
 
-IGNORED = -100  # the label of what has no target, as transformers has it
-
-# The outputs of one feature, by name: arrays, or for texts what was written.
-Outputs = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
-
-# One row as it was read, and the place to name when something is wrong with it.
-Placed = tuple[str, Any]
-
-# The task's section of data: SpanData, LabelData, …
-D = TypeVar("D", contravariant=True)
-
-
-class BadRow(Exception):
-    """A row is no example; the message says why."""
-
-
-class NoLabel(BadRow):
-    """A row lacks what is to be predicted, and nothing else. Where all do, that is said of the split."""
-
-
-class NoColumn(BadRow):
-    """A row lacks a column that an option names. Where all do, it is the option that is to be corrected."""
+D = TypeVar("D", bound=DataSection)
 
 
 @dataclass(frozen=True)
-class Codec:
-    """What a model reads and writes with: its tokenizer, that of its targets, and its labels by number.
+class Task(ABC, Generic[D]):
+    """A dataset, and all that the program knows of tasks of its kind.
 
-    `target_tokenizer` is another one only where an encoder-decoder has two vocabularies. `decoder_start` is the token
-    that its targets are written after.
+    name          on the command line: `squad`
+    title         one line that says what it is
+    recipe        the recipe to use where none is named
+    hub_…         its dataset on the Hub: id, configuration, revision; no id where there is no usual one
+    metric        the score that picks the best checkpoint; higher is better
+    headline      the scores to show during training, `metric` among them
+    item          what an example is called: `question`, `sentence`
+    pipeline_tag  what the Hub calls what such a model does
     """
 
-    tokenizer: PreTrainedTokenizerFast
-    labels: tuple[str, ...] = ()
-    own_target_tokenizer: PreTrainedTokenizerFast | None = None
-    decoder_start: int | None = None
+    name: str
+    title: str
+    recipe: str
+    hub_id: str | None = None
+    hub_name: str | None = None
+    hub_revision: str | None = None
+    metric: str = ""
+    headline: tuple[str, ...] = ()
+    item: str = "example"
+    pipeline_tag: str | None = None
+
+    # What the recipe of such a task may say.
+    recipe_class: ClassVar[type[FinetuneRecipe]] = FinetuneRecipe
+    # Whether `llmkit ask` can use it: examples have a question and a context, candidates are spans of the context.
+    answers_questions: ClassVar[bool] = False
+    # Whether it predicts labels, which a model keeps in config.id2label.
+    labelled: ClassVar[bool] = False
+
+    # --- what a kind has to write ---
 
     @property
-    def target_tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer of what the model writes."""
-        return self.own_target_tokenizer or self.tokenizer
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One possible answer. `score` is the model's logit, `probability` its share among the candidates.
-
-    Of a passage, `text` is `context[start:end]`; a label has no place.
-    """
-
-    text: str
-    start: int | None
-    end: int | None
-    score: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one example, as a line of predictions.jsonl.
-
-    `text` is an answer, a label, tags with spaces between them, or a text that was written. It is empty where the
-    model abstains. `score` is the answer's probability among the candidates. `null_score` is the logit of abstaining
-    minus that of the best candidate: above the threshold, the model abstains; None for tasks where every question has
-    an answer.
-    """
-
-    id: str
-    text: str
-    score: float
-    start: int | None = None
-    end: int | None = None
-    null_score: float | None = None
-    candidates: tuple[Candidate, ...] = ()
-
-    def as_row(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
-class Task(Protocol[D]):
-    """The protocol that fine-tuning, evaluation and prediction are written against."""
-
-    @property
-    def name(self) -> str:
-        """Its name on the command line."""
-        ...
-
-    @property
-    def title(self) -> str:
-        """One line that says what it is."""
-        ...
-
-    @property
-    def hub_id(self) -> str | None:
-        """Its data set on the Hub; None where there is no usual one."""
-        ...
-
-    @property
-    def hub_name(self) -> str | None:
-        """The configuration of that data set."""
-        ...
-
-    @property
-    def hub_revision(self) -> str | None:
-        """The revision of that data set, where its main one cannot be read."""
-        ...
-
-    @property
-    def recipe(self) -> str:
-        """The recipe that is used where none is named."""
-        ...
-
-    @property
+    @abstractmethod
     def head(self) -> Head:
-        """The model head it needs."""
-        ...
+        """The model's head. Imports torch and transformers, so build it where it is asked for."""
 
-    @property
-    def metric(self) -> str:
-        """The score that picks the best checkpoint; higher is better."""
-        ...
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """The scores that are shown on the way; the metric is among them."""
-        ...
-
-    @property
-    def item(self) -> str:
-        """What an example is called: `question`, `sentence`."""
-        ...
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns of a row, for the message where one is missing or mistyped."""
-        ...
-
-    def splits(self, split: str) -> tuple[str, ...]:
-        """The splits of its data set that make up one of ours; all but a few name themselves."""
-        ...
-
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
-        """The rows inside a row, where files nest them; else the row itself. Raises BadRow."""
-        ...
-
+    @abstractmethod
     def example(self, row: Mapping[str, Any], data: D, *, labelled: bool) -> dict[str, Any]:
-        """A row in the canonical columns, without its id. Raises BadRow for what is not as it should be.
+        """A row in the task's canonical columns, without its id. Raises BadRow for a bad one.
 
         Without `labelled`, what is to be predicted may be missing.
         """
-        ...
 
-    def schema(self) -> Features:
-        """Types of the canonical columns, `id` among them."""
-        ...
-
-    def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """The labels by number, as training examples show them, or without these those that are fixed.
-
-        None where the task has no labels.
-        """
-        ...
-
+    @abstractmethod
     def encode(self, examples: Dataset, codec: Codec, data: D, *, training: bool) -> Dataset:
-        """Features, one or more an example; each has input_ids, length and example (its row). Raises UserError.
+        """Features, one or more an example, each with input_ids, length and example (its row number).
 
-        In training they have targets too.
+        In training they also have the columns that `head.targets` reads. Raises UserError.
         """
-        ...
 
+    @abstractmethod
     def decode(
         self,
         outputs: Sequence[Outputs],
@@ -195,21 +91,121 @@ class Task(Protocol[D]):
         *,
         threshold: float | None = None,
     ) -> list[Prediction]:
-        """One prediction an example, in the order of the examples. `outputs` are in the order of features.
+        """One prediction an example, in their order; `outputs` are in the order of `features`.
 
-        `threshold` is the null score above which a task that knows null answers abstains.
+        A task that may abstain does so where the null score is above `threshold`.
         """
-        ...
 
+    @abstractmethod
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> dict[str, Any]:
-        """The task's official scores, in percent; `total` counts the examples.
+        """The official scores in percent, `{name}_interval` beside them, and `total`, the number of examples.
 
         An example without a prediction scores 0.
         """
-        ...
 
+    # --- rows ---
 
-def by_id(predictions: Sequence[Prediction], examples: Dataset) -> list[Prediction | None]:
-    """Each example's prediction, or None where there is none."""
-    found = {prediction.id: prediction for prediction in predictions}
-    return [found.get(example_id) for example_id in examples["id"][:]]
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a row, for the message about a file that has none."""
+        return ()
+
+    def splits(self, split: str) -> tuple[str, ...]:
+        """The splits of the dataset that make up `split`."""
+        return (split,)
+
+    def expand(self, place: str, row: Any) -> Iterator[Placed]:
+        """The rows inside a row, where files nest them. Raises BadRow."""
+        yield place, row
+
+    def schema(self) -> Features | None:
+        """The types of the canonical columns, `id` among them; None where datasets may infer them."""
+        return None
+
+    def labels(self, examples: Dataset | None) -> tuple[str, ...]:
+        """The labels by number: as training examples show them, or without these the fixed ones; () for no labels."""
+        return ()
+
+    # --- recipe and model ---
+
+    @property
+    def data_class(self) -> type[DataSection]:
+        """The data section of its recipes."""
+        found = self.recipe_class.model_fields["data"].annotation
+        assert isinstance(found, type)
+        assert issubclass(found, DataSection)
+        return found
+
+    def is_like(self, other: Task[Any]) -> bool:
+        """Whether one recipe can serve both, and one model's predictions have the form of the other's."""
+        return self.recipe_class is other.recipe_class
+
+    def codec_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
+        """Tokenizers and labels for training: of the checkpoint, or of the tokenizer that the recipe names."""
+        from llmkit.tasks.encoder_models import codec_to_train
+
+        return codec_to_train(self, recipe, checkpoint, train)
+
+    def model_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, codec: Codec) -> PreTrainedModel:
+        """The checkpoint with the task's head, or a model with random weights. Raises UserError."""
+        from llmkit.tasks.encoder_models import model_to_train
+
+        return model_to_train(self, recipe, checkpoint, codec)
+
+    def trained(self, checkpoint: Checkpoint, data: D) -> tuple[PreTrainedModel, Codec]:
+        """A checkpoint that was trained for such a task. Raises UserError where it lacks the head."""
+        from llmkit.tasks.encoder_models import trained
+
+        return trained(self, checkpoint)
+
+    def loss(self, recipe: FinetuneRecipe) -> Loss | None:
+        """The loss to train with; None for the model's own."""
+        return self.head.loss
+
+    def check_known(self, name: str, codec: Codec, examples: Dataset) -> None:
+        """Warn of labels in the data that the model `name` does not know; UserError where it knows none of them."""
+
+    # --- what is said ---
+
+    def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
+        """Lines about the training data, to say before a run; True marks a warning."""
+        return iter(())
+
+    def describe_inputs(self, features: Dataset) -> str:
+        """How many inputs the examples became: `1,024 windows`."""
+        return "inputs"
+
+    def use(self, run: str) -> str:
+        """What to do with a finished run: a few words and a command."""
+        return f"use it: llmkit predict {run} FILE -o OUTPUT"
+
+    def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
+        """Rows of the table of scores: name, percent, interval."""
+        from llmkit.tasks.score_tables import rows_with_intervals
+
+        return rows_with_intervals(self.headline, scores)
+
+    def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
+        """Further tables below that of the scores."""
+        return iter(())
+
+    # --- what is published ---
+
+    def graphs(self) -> Graphs:
+        """How its models are exported as ONNX."""
+        from llmkit.models.onnx import ENCODER
+
+        return ENCODER
+
+    def usage_example(self, model: Published) -> str:
+        """Python that uses a published model with transformers alone, for its card. It must run as it is."""
+        return f'''from transformers import {self.head.auto.__name__}, AutoTokenizer
+
+name = "{model.name}"  # or a folder that holds its files
+tokenizer = AutoTokenizer.from_pretrained(name)
+model = {self.head.auto.__name__}.from_pretrained(name).eval()
+print(model(**tokenizer("A text.", return_tensors="pt")))'''
+
+    def usage_command(self, name: str, output: str) -> str:
+        """The llmkit command that uses a published model, for its card."""
+        return f"llmkit predict {name} FILE -o {output}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError, did_you_mean
-from llmkit.tasks.base import BadRow, NoColumn, NoLabel, Placed, Task
+from llmkit.tasks.base import Task
 from llmkit.tasks.rows import DEMO, rows_of
+from llmkit.tasks.values import BadRow, NoColumn, NoLabel, Placed
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -73,7 +74,7 @@ def examples_of(
     from datasets import Dataset, Features
 
     schema = task.schema()
-    columns: dict[str, list[Any]] = {name: [] for name in schema}
+    columns: dict[str, list[Any]] = defaultdict(list)
     ambiguous: list[bool] = []
     places: dict[str, str] = {}
     problems: list[str] = []
@@ -113,7 +114,7 @@ def examples_of(
         raise UserError(*shown, remedy="correct or remove these rows")
     if not places:
         raise UserError(f"{where} holds no {task.item}", remedy="check the file")
-    examples = Dataset.from_dict(columns, features=Features(schema))
+    examples = Dataset.from_dict(columns, features=Features(schema) if schema is not None else None)
     return examples.add_column("second_candidate", ambiguous) if ambiguous else examples
 
 

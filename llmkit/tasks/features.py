@@ -14,7 +14,8 @@ from llmkit.corpus.tokenizer import tokenizer_fingerprint
 from llmkit.recipes.finetuning import DataSection
 from llmkit.system.cache import cached
 from llmkit.system.files import to_json, write_whole
-from llmkit.tasks.base import Codec, Task
+from llmkit.tasks.base import Task
+from llmkit.tasks.values import Codec
 
 if TYPE_CHECKING:
     from datasets import Dataset

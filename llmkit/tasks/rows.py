@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.system.files import parse_json, read_text, text_lines
 from llmkit.system.hub import reading_from_the_hub
-from llmkit.tasks.base import Placed
 from llmkit.tasks.tags.conll import sentences
+from llmkit.tasks.values import Placed
 
 if TYPE_CHECKING:
     from llmkit.recipes.finetuning import DataSection

@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llmkit.system.console import table
 from llmkit.tasks.base import Task
 
 
-def show(task: Task[Any], scores: dict[str, Any], title: str) -> None:
-    """Scores as a table on stdout."""
+@dataclass(frozen=True)
+class Table:
+    """Columns (`>` before a name aligns it to the right) and rows of text."""
 
-    def interval(name: str) -> str:
-        ends = scores.get(f"{name}_interval")
-        return f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
-
-    plain = [name for name, value in scores.items() if isinstance(value, float) and f"{name}_interval" in scores]
-    names = dict.fromkeys([*task.headline, *plain])
-    rows = [[name, f"{scores[name]:.2f}", interval(name)] for name in names]
-    for part in ("HasAns", "NoAns"):
-        if f"{part}_f1" in scores:
-            count = f"{scores[f'{part}_total']:,} questions"
-            rows.append([f"{part} f1", f"{scores[f'{part}_f1']:.2f}", count])
-    table(["score", ">percent", "95 % interval"], rows, title=f"{title}, {scores['total']:,} {task.item}s")
-    if types := scores.get("per_type"):
-        measures = ("f1", "precision", "recall")
-        cells = [[name, *(f"{of[m]:.2f}" for m in measures), f"{of['support']:,}"] for name, of in types.items()]
-        table(["entity", *(f">{m}" for m in measures), ">entities"], cells)
-    if short := scores.get("short_tuned"):
-        measures = ("f1", "precision", "recall")
-        whole = {name: scores[f"short_{name}"] for name in measures} | {"total": scores["total"]}
-        table(
-            ["threshold of short answers", *(f">{m}" for m in measures), ">questions"],
-            [
-                [f"{threshold:.3f}, {where}", *(f"{part[m]:.2f}" for m in measures), f"{part['total']:,}"]
-                for threshold, where, part in (
-                    (scores["short_threshold"], "best of all for these questions", whole),
-                    (short["threshold"], "half it was tuned on", short["tuned_on"]),
-                    (short["threshold"], "the other half", short["reported_on"]),
-                )
-            ],
-        )
-    if tuned := scores.get("tuned"):
-        on, held = tuned["tuned_on"], tuned["reported_on"]
-        table(
-            ["null threshold", ">f1", ">exact_match", ">questions"],
-            [
-                ["as predicted", *_row(scores)],
-                [f"{tuned['null_threshold']:.3f}, half it was tuned on", *_row(on)],
-                [f"{tuned['null_threshold']:.3f}, the other half", *_row(held)],
-            ],
-        )
+    columns: Sequence[str]
+    rows: Iterable[Sequence[str]]
 
 
-def _row(part: dict[str, Any]) -> list[str]:
-    return [f"{part['f1']:.2f}", f"{part['exact_match']:.2f}", f"{part['total']:,}"]
+def show(task: Task[Any], scores: Mapping[str, Any], title: str) -> None:
+    """Print the scores of an evaluation."""
+    table(
+        ["score", ">percent", "95 % interval"],
+        task.score_rows(scores),
+        title=f"{title}, {scores['total']:,} {task.item}s",
+    )
+    for more in task.more_tables(scores):
+        table(more.columns, more.rows)
+
+
+def rows_with_intervals(headline: Sequence[str], scores: Mapping[str, Any]) -> list[list[str]]:
+    """The headline, then every other score that has an interval: name, percent, interval."""
+    others = [name for name, value in scores.items() if isinstance(value, float) and f"{name}_interval" in scores]
+    return [
+        [name, f"{scores[name]:.2f}", _interval(scores.get(f"{name}_interval"))]
+        for name in dict.fromkeys([*headline, *others])
+    ]
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""

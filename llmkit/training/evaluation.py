@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from transformers import PreTrainedModel, TrainingArguments
 
-from llmkit.tasks.base import Prediction
+from llmkit.tasks.values import Prediction
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.progress import Progress
 from llmkit.system.run_folder import RunDir
-from llmkit.tasks.base import IGNORED
+from llmkit.tasks.values import IGNORED
 from llmkit.training.flops import Work, peak
 from llmkit.training.schedule import NEVER, Pace
 

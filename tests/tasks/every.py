@@ -11,7 +11,7 @@ from transformers import BertTokenizer
 
 from llmkit.corpus.tokenizer import train_bpe
 from llmkit.recipes.finetuning import data_class
-from llmkit.tasks.base import Codec, Outputs
+from llmkit.tasks.values import Codec, Outputs
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

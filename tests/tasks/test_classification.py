@@ -22,11 +22,11 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 from llmkit.recipes.finetuning import LabelData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.examples import examples_of, load_examples
 from llmkit.tasks.label import confusion
 from llmkit.tasks.label.correlation import correlations
 from llmkit.tasks.label.task import Regression
+from llmkit.tasks.values import Codec, Prediction
 
 Command = Callable[..., tuple[int, str, str]]
 

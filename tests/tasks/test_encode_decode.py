@@ -21,7 +21,7 @@ from transformers import BertTokenizer
 from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Codec
+from llmkit.tasks.values import Codec
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz.,?'", "the", "##th", "##s", "##a"]

@@ -20,8 +20,8 @@ from llmkit.corpus.demo.data import questions
 from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, features
-from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.examples import examples_of, load_examples
+from llmkit.tasks.values import Codec, Prediction
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -28,14 +28,14 @@ from transformers import (
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
 from llmkit.models.collator import Collator
-from llmkit.models.heads import HEADS
-from llmkit.models.purpose import settings_of
-from llmkit.models.task_model import trained
 from llmkit.recipes.finetuning import TextData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Codec
+from llmkit.tasks.encoder_models import trained
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.heads import HEADS
+from llmkit.tasks.purpose import settings_of
+from llmkit.tasks.values import Codec
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -23,8 +23,8 @@ from llmkit.models.collator import Collator
 from llmkit.recipes.finetuning import TagData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import IGNORED, Codec, Prediction
 from llmkit.tasks.examples import examples_of, load_examples
+from llmkit.tasks.values import IGNORED, Codec, Prediction
 
 Command = Callable[..., tuple[int, str, str]]
 

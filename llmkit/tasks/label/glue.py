@@ -31,7 +31,7 @@ def _of(
     )
 
 
-_TASKS = (
+GLUE = (
     _of(
         Classification,
         "cola",
@@ -91,4 +91,3 @@ _TASKS = (
         ("not_entailment", "entailment"),
     ),
 )
-GLUE = {task.name: task for task in _TASKS}

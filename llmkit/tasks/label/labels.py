@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmkit.system.console import warn
 from llmkit.system.errors import UserError, did_you_mean
-from llmkit.tasks.base import BadRow, NoLabel
+from llmkit.tasks.encoder_models import SHOWN, counted
+from llmkit.tasks.values import BadRow, NoLabel
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SHOWN = 8  # labels in a line
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 
 
@@ -86,3 +87,15 @@ def counted_strangers(counts: Counter[str], known: Iterable[str], what: str) -> 
     shown = [f"{label} ({number:,})" for label, number in unknown.most_common(SHOWN)]
     more = [f"and {len(unknown) - SHOWN} more"] if len(unknown) > SHOWN else []
     return f"{unknown.total():,} of {total:,} {what}, and count as wrong: {', '.join(shown + more)}"
+
+
+def check_known(name: str, labels: Sequence[str], examples: Dataset) -> None:
+    """Warn of examples whose label the model `name` does not know; UserError where it knows none of them."""
+    if not set(labels) & set(examples["label"][:]):
+        raise UserError(
+            f"{name} knows none of the labels of the data: it has {counted(labels)}, "
+            f"the data {counted(numbered(examples['label']))}",
+            remedy="name other data, or what its labels mean: id2label in its config.json",
+        )
+    if unknown := strangers(examples, labels, f"{name} does not know"):
+        warn(unknown)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.base import Prediction, by_id
 from llmkit.tasks.label import confusion, correlation
+from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -11,46 +11,52 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.errors import UserError, did_you_mean
-from llmkit.tasks.base import BadRow, Candidate, Codec, NoColumn, NoLabel, Outputs, Placed, Prediction
+from llmkit.tasks.base import Task
 from llmkit.tasks.examples import checked_text
 from llmkit.tasks.label import labels as label_forms
+from llmkit.tasks.label.sections import LabelData, LabelRecipe
+from llmkit.tasks.values import Array, BadRow, Candidate, Codec, NoColumn, NoLabel, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset, DatasetDict, Features
 
-    from llmkit.recipes.finetuning import LabelData
+    from llmkit.tasks.head import Head
 
 N_BEST = 20  # candidates kept for an example
 ENCODED_AT_ONCE = 1000  # examples
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task[LabelData]):
     """Texts, or pairs of texts, with one of several labels.
 
     `names` are the labels by number where they are fixed; else those that training examples show. F1 is that of the
     last of two labels. `parts` are what a split to evaluate on is made of, the one that the headline is of first.
     """
 
-    name: str
-    title: str
-    recipe: str
+    metric: str = "accuracy"
+    headline: tuple[str, ...] = ("accuracy",)
+    pipeline_tag: str | None = "text-classification"
     text_column: str = "text"
     pair_column: str | None = None
     names: tuple[str, ...] = ()
-    hub_id: str | None = None
-    hub_name: str | None = None
-    hub_revision: str | None = None
     parts: tuple[str, ...] = ()
-    metric: str = "accuracy"
-    headline: tuple[str, ...] = ("accuracy",)
-    item: str = "example"
-    head: Literal["label"] = "label"
+
+    recipe_class: ClassVar[type[FinetuneRecipe]] = LabelRecipe
+    labelled: ClassVar[bool] = True
+
+    @property
+    def head(self) -> Head:
+        """See Task."""
+        from llmkit.tasks.label.head import HEAD
+
+        return HEAD
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -60,10 +66,6 @@ class Classification:
     def splits(self, split: str) -> tuple[str, ...]:
         """See Task."""
         return tuple(f"{split}_{part}" for part in self.parts if split in ("validation", "test")) or (split,)
-
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
-        """See Task: rows are flat."""
-        yield place, row
 
     def example(self, row: Mapping[str, Any], data: LabelData, *, labelled: bool) -> dict[str, Any]:
         """See Task. One of the two texts of a pair may be empty: QQP has such questions."""
@@ -154,7 +156,7 @@ class Classification:
             for output, owner in zip(outputs, features["example"][:], strict=True)
         ]
 
-    def _prediction(self, example_id: str, logits: np.ndarray[Any, np.dtype[Any]], codec: Codec) -> Prediction:
+    def _prediction(self, example_id: str, logits: Array, codec: Codec) -> Prediction:
         shares = np.exp(logits.astype(np.float64) - logits.max())
         shares /= shares.sum()
         candidates = tuple(
@@ -168,6 +170,24 @@ class Classification:
         from llmkit.tasks.label.scores import label_scores
 
         return label_scores(predictions, examples, self.headline, self.names)
+
+    def check_known(self, name: str, codec: Codec, examples: Dataset) -> None:
+        """See Task."""
+        if len(codec.labels) > 1:
+            label_forms.check_known(name, codec.labels, examples)
+
+    def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
+        """See Task: the shares of the labels, and labels of validation examples that training never shows."""
+        train, validation = examples["train"], examples["validation"]
+        yield False, label_forms.shares(train)
+        if unknown := label_forms.strangers(validation, train["label"][:], "the training examples never show"):
+            yield True, f"validation: {unknown}"
+
+    def usage_example(self, model: Published) -> str:
+        """See Task."""
+        from llmkit.tasks.label.usage import usage_example
+
+        return usage_example(model)
 
 
 @dataclass(frozen=True)
@@ -193,10 +213,14 @@ class Regression(Classification):
         """See Task: the name of its only output."""
         return self.names
 
+    def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
+        """See Task: there are no labels to count."""
+        return iter(())
+
     def _number_of(self, codec: Codec) -> Callable[[str], float]:
         return float
 
-    def _prediction(self, example_id: str, logits: np.ndarray[Any, np.dtype[Any]], codec: Codec) -> Prediction:
+    def _prediction(self, example_id: str, logits: Array, codec: Codec) -> Prediction:
         return Prediction(example_id, as_text(logits[0]), 1.0)
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:

@@ -19,15 +19,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from llmkit.tasks.base import BadRow, Placed, Prediction
 from llmkit.tasks.examples import checked_text, text_of
 from llmkit.tasks.span.natural_questions_scores import natural_questions_scores, people_needed
+from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.task import ExtractiveQA
+from llmkit.tasks.values import BadRow, Placed, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
-
-    from llmkit.recipes.finetuning import SpanData
 
 Span = tuple[int, int]  # characters [start, end) of a passage
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmkit.tasks.base import Prediction, by_id
 from llmkit.tasks.span.natural_questions_metric import Annotation, Answer, short_answer_scores
 from llmkit.tasks.span.scores import squad_v2_scores
+from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset

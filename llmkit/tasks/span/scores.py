@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmkit.tasks.base import Prediction
 from llmkit.tasks.bootstrap import cluster_interval
 from llmkit.tasks.span.null_threshold import best_threshold
 from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2
+from llmkit.tasks.values import Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmkit.tasks.base import BadRow, Placed
 from llmkit.tasks.examples import checked_text, text_of
+from llmkit.tasks.values import BadRow, Placed
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 _NO_ANSWERS: dict[str, list[Any]] = {"text": [], "answer_start": []}

@@ -12,55 +12,58 @@ feature. An answer is sought over all windows of an example, in characters of th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from llmkit.system.errors import UserError
-from llmkit.tasks.base import Candidate, Codec, Outputs, Placed, Prediction
+from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.tasks.base import Task
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans
+from llmkit.tasks.span.sections import SpanData, SpanRecipe
+from llmkit.tasks.values import Array, Candidate, Codec, Outputs, Placed, Prediction, Published
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-    from llmkit.recipes.finetuning import SpanData
-
-Array = np.ndarray[Any, np.dtype[Any]]
+    from llmkit.tasks.head import Head
+    from llmkit.tasks.score_tables import Table
 
 N_BEST = 20  # candidates kept for an example, as in the original BERT code
 _SURE = float(np.finfo(np.float32).max)  # a null score above any threshold
 
 
 @dataclass(frozen=True)
-class ExtractiveQA:
+class ExtractiveQA(Task[SpanData]):
     """A SQuAD-like task. With `null_answers`, a question may have no answer in its passage.
 
     With `margins` an answer's score is what it has over abstaining in its own window, so that the windows of a long
     document can be told apart (Alberti et al. 2019); else it is the logit as it is.
     """
 
-    name: str
-    title: str
-    hub_id: str
-    recipe: str
-    null_answers: bool = False
-    margins: bool = False
-    hub_name: str | None = None
-    hub_revision: str | None = None
-    head: Literal["span"] = "span"
     metric: str = "f1"
     headline: tuple[str, ...] = ("exact_match", "f1")
     item: str = "question"
-    columns: tuple[str, ...] = squad_rows.COLUMNS
+    pipeline_tag: str | None = "question-answering"
+    null_answers: bool = False
+    margins: bool = False
 
-    def splits(self, split: str) -> tuple[str, ...]:
+    recipe_class: ClassVar[type[FinetuneRecipe]] = SpanRecipe
+    answers_questions: ClassVar[bool] = True
+
+    @property
+    def head(self) -> Head:
         """See Task."""
-        return (split,)
+        from llmkit.tasks.span.head import HEAD
+
+        return HEAD
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """See Task."""
+        return squad_rows.COLUMNS
 
     def expand(self, place: str, row: Any) -> Iterator[Placed]:
         """See Task: SQuAD's own files hold articles."""
@@ -78,63 +81,13 @@ class ExtractiveQA:
         from datasets import Features, List, Value
 
         answers = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
-        return Features({name: Value("string") for name in self.columns[:-1]} | {"answers": answers})
-
-    def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """See Task: none."""
-        return ()
+        return Features({name: Value("string") for name in squad_rows.COLUMNS[:-1]} | {"answers": answers})
 
     def encode(self, examples: Dataset, codec: Codec, data: SpanData, *, training: bool) -> Dataset:
-        """Windows with, per token, `offsets` into the passage: two numbers a token, (-1, -1) outside of it.
+        """See Task: windows, described in windows.py."""
+        from llmkit.tasks.span.windows import windows
 
-        In training also `start_positions` and `end_positions`; a window that does not hold the whole answer
-        points at [CLS]. Of these windows the share `null_windows` is there, which follows from id and number.
-        """
-        from datasets import Dataset
-
-        tokenizer = codec.tokenizer
-        if tokenizer.cls_token_id is None or tokenizer.padding_side != "right":
-            raise UserError(
-                f"a {type(tokenizer).__name__} does not suit {self.name}: no [CLS] token, or padding on the left",
-                remedy="use a BERT-like encoder",
-            )
-
-        # A copy, since truncation is a setting of the backend: the caller's tokenizer stays as it is.
-        backend = deepcopy(tokenizer.backend_tokenizer)
-        backend.no_padding()
-        special = tokenizer.num_special_tokens_to_add(pair=True)
-
-        def windows() -> Iterator[dict[str, Any]]:
-            for start in range(0, len(examples), 256):
-                rows = examples[start : start + 256]
-                backend.no_truncation()
-                questions = backend.encode_batch([q.strip() for q in rows["question"]], add_special_tokens=False)
-                _check_room(rows["id"], questions, special, data)
-                # A passage is tokenized once for the questions on it, which are neighbours as a rule.
-                texts = list(dict.fromkeys(rows["context"]))
-                passages = dict(zip(texts, backend.encode_batch(texts, add_special_tokens=False), strict=True))
-                backend.enable_truncation(data.max_length, stride=data.doc_stride, strategy="only_second")
-                for row, (question, context) in enumerate(zip(questions, rows["context"], strict=True)):
-                    passage = passages[context]
-                    answer = _first_answer(rows["answers"][row], passage.offsets) if training else None
-                    whole = backend.post_process(question, passage)
-                    for number, encoding in enumerate((whole, *whole.overflowing)):
-                        kept = not training or _drawn(f"{rows['id'][row]} {number}", data.null_windows)
-                        if not kept and answer is None:
-                            continue
-                        feature = _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
-                        if kept or encoding.ids[feature["start_positions"]] != tokenizer.cls_token_id:
-                            yield feature
-
-        rows = list(windows())
-        if training and not rows:
-            raise UserError(
-                f"no window of the training examples holds an answer, and data.null_windows {data.null_windows} "
-                "leaves none of the others",
-                remedy="raise data.null_windows",
-            )
-        names = list(rows[0]) if rows else ["input_ids", "length", "example"]
-        return Dataset.from_dict({name: [row[name] for row in rows] for name in names})
+        return windows(self.name, examples, codec.tokenizer, data, training=training)
 
     def decode(
         self,
@@ -200,6 +153,36 @@ class ExtractiveQA:
 
         return (squad_v2_scores if self.null_answers else squad_scores)(predictions, examples)
 
+    def describe_inputs(self, features: Dataset) -> str:
+        """See Task."""
+        return f"{len(features):,} windows"
+
+    def use(self, run: str) -> str:
+        """See Task."""
+        return f'ask it: llmkit ask {run} -q "…" -f FILE'
+
+    def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
+        """See Task: F1 of questions with and without an answer too."""
+        from llmkit.tasks.span.score_tables import rows_of_parts
+
+        return [*super().score_rows(scores), *rows_of_parts(scores)]
+
+    def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
+        """See Task."""
+        from llmkit.tasks.span.score_tables import threshold_tables
+
+        return threshold_tables(scores)
+
+    def usage_example(self, model: Published) -> str:
+        """See Task."""
+        from llmkit.tasks.span.usage import usage_example
+
+        return usage_example(model)
+
+    def usage_command(self, name: str, output: str) -> str:
+        """See Task."""
+        return f'llmkit ask {name} -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."'
+
 
 def _offsets(features: Dataset) -> Iterator[Array]:
     """Offsets of every feature, [tokens, 2], read a thousand features at a time."""
@@ -207,66 +190,3 @@ def _offsets(features: Dataset) -> Iterator[Array]:
         for column in table["offsets"].chunks:
             flat, ends = column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())
             yield from (part.reshape(-1, 2) for part in np.split(flat, ends[:-1]))
-
-
-def _first_answer(answers: dict[str, list[Any]], passage: list[tuple[int, int]]) -> tuple[int, int] | None:
-    """Characters [start, end) of the answer to train on, the first, or None where there is none.
-
-    They are those of the whole tokens that share a character with it: an answer may begin or end inside a
-    token, or with a character that is in none.
-    """
-    if not answers["text"]:
-        return None
-    start = answers["answer_start"][0]
-    end = start + len(answers["text"][0])
-    touching = [token for token in passage if token[0] < end and token[1] > start]
-    return (touching[0][0], touching[-1][1]) if touching else None
-
-
-def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: SpanData) -> None:
-    """Each window must move on by a token; the tokenizers library panics where it cannot."""
-    for example_id, question in zip(ids, questions, strict=True):
-        room = data.max_length - len(question) - special
-        if room <= data.doc_stride:
-            raise UserError(
-                f"example {example_id}: its question takes {len(question)} tokens, which leaves {max(room, 0)} of "
-                f"max_length {data.max_length} for the passage: not more than doc_stride {data.doc_stride}",
-                remedy="raise data.max_length, lower data.doc_stride, or shorten the question",
-            )
-
-
-def _drawn(name: str, share: float) -> bool:
-    """Whether what has this name is in a share of all that there is: always the same, and as good as at random."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
-
-
-def _feature(
-    encoding: Any, example: int, answer: tuple[int, int] | None, cls_id: int, *, training: bool
-) -> dict[str, Any]:
-    offsets = np.array(encoding.offsets, dtype=np.int32)
-    passage = np.array([sequence == 1 for sequence in encoding.sequence_ids])
-    offsets[~passage] = -1
-    # In all windows but the first, tokenizers leaves a passage in segment 0; the [SEP] behind it has the right one.
-    type_ids = np.where(passage, encoding.type_ids[-1], encoding.type_ids)
-    feature: dict[str, Any] = {
-        "input_ids": np.array(encoding.ids, dtype=np.int32),  # a list would take ten times the memory
-        "token_type_ids": type_ids.astype(np.int8),
-        "length": len(encoding.ids),
-        "example": example,
-    }
-    if training:
-        start, end = _answer_tokens(offsets, answer) or (encoding.ids.index(cls_id),) * 2
-        return {**feature, "start_positions": start, "end_positions": end}
-    return {**feature, "offsets": offsets.ravel()}
-
-
-def _answer_tokens(offsets: Array, answer: tuple[int, int] | None) -> tuple[int, int] | None:
-    """First and last token of an answer, or None where the window does not hold all of it."""
-    if answer is None:
-        return None
-    start, end = answer
-    touching = np.flatnonzero((offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 0] >= 0))
-    passage = offsets[offsets[:, 0] >= 0]
-    if not len(touching) or passage[0, 0] > start or passage[-1, 1] < end:
-        return None
-    return int(touching[0]), int(touching[-1])

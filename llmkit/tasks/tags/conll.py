@@ -13,7 +13,7 @@ from pathlib import Path
 
 from llmkit.system.errors import UserError
 from llmkit.system.files import text_lines
-from llmkit.tasks.base import Placed
+from llmkit.tasks.values import Placed
 
 DOCUMENT = "-DOCSTART-"
 _Line = tuple[int, list[str]]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.base import Prediction, by_id
 from llmkit.tasks.bootstrap import corpus_interval
 from llmkit.tasks.tags.entities import entity_counts, entity_scores, f1_of_counts
+from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset

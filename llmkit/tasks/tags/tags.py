@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmkit.system.console import warn
 from llmkit.system.errors import UserError
-from llmkit.tasks.base import BadRow
+from llmkit.tasks.encoder_models import SHOWN, counted
 from llmkit.tasks.examples import checked_text
-from llmkit.tasks.label.labels import SHOWN, counted_strangers
+from llmkit.tasks.label.labels import counted_strangers
 from llmkit.tasks.tags.entities import entities
+from llmkit.tasks.values import BadRow
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -61,3 +63,15 @@ def strangers(examples: Dataset, known: Iterable[str], who: str) -> str:
     """As of labels: `12 of 5,000 words have a tag that WHO, and count as wrong: B-LAW (10), I-LAW (2)`."""
     counts = Counter(tag for tags in examples["tags"] for tag in tags)
     return counted_strangers(counts, known, f"words have a tag that {who}")
+
+
+def check_known(name: str, labels: Sequence[str], examples: Dataset) -> None:
+    """Warn of words whose tag the model `name` does not know; UserError where it knows no entity's tag."""
+    wanted = {tag for sentence in examples["tags"] for tag in sentence} - {OUTSIDE}
+    if wanted and not wanted & set(labels):
+        raise UserError(
+            f"{name} knows none of the tags of the data: it has {counted(labels)}, the data {counted(sorted(wanted))}",
+            remedy="name other data, or what its labels mean: id2label in its config.json",
+        )
+    if unknown := strangers(examples, labels, f"{name} does not know"):
+        warn(unknown)

@@ -13,47 +13,51 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.errors import UserError, did_you_mean
-from llmkit.tasks.base import BadRow, Codec, NoLabel, Outputs, Placed, Prediction
+from llmkit.tasks.base import Task
 from llmkit.tasks.examples import checked_text
-from llmkit.tasks.tags.tags import check_tag, numbered
+from llmkit.tasks.tags import tags as tag_forms
+from llmkit.tasks.tags.sections import TagData, TagRecipe
+from llmkit.tasks.values import IGNORED, BadRow, Codec, NoLabel, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset, DatasetDict, Features
     from transformers import PreTrainedTokenizerFast
 
-    from llmkit.recipes.finetuning import TagData
+    from llmkit.tasks.head import Head
+    from llmkit.tasks.score_tables import Table
 
 ENCODED_AT_ONCE = 1000  # sentences
 
 
 @dataclass(frozen=True)
-class Tagging:
+class Tagging(Task[TagData]):
     """Sentences of words with a tag each, in any of the schemes of entities: IOB1, IOB2, IOE, IOBES, BILOU."""
 
-    name: str
-    title: str
-    recipe: str
-    hub_id: str | None = None
-    hub_name: str | None = None
-    hub_revision: str | None = None
     metric: str = "f1"
     headline: tuple[str, ...] = ("f1", "precision", "recall")
     item: str = "sentence"
-    columns: tuple[str, ...] = ("tokens", "ner_tags")
-    head: Literal["tags"] = "tags"
+    pipeline_tag: str | None = "token-classification"
 
-    def splits(self, split: str) -> tuple[str, ...]:
+    recipe_class: ClassVar[type[FinetuneRecipe]] = TagRecipe
+    labelled: ClassVar[bool] = True
+
+    @property
+    def head(self) -> Head:
         """See Task."""
-        return (split,)
+        from llmkit.tasks.tags.head import HEAD
 
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
-        """See Task: rows are flat."""
-        yield place, row
+        return HEAD
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """See Task."""
+        return ("tokens", "ner_tags")
 
     def example(self, row: Mapping[str, Any], data: TagData, *, labelled: bool) -> dict[str, Any]:
         """See Task."""
@@ -72,7 +76,7 @@ class Tagging:
         if len(tags) != len(words):
             raise BadRow(f"{len(words):,} {words_column!r}, but {len(tags):,} {tags_column!r}: each word needs a tag")
         for number, tag in enumerate(tags, start=1):
-            check_tag(tag, f"tag {number} of {tags_column!r}")
+            tag_forms.check_tag(tag, f"tag {number} of {tags_column!r}")
         return {"tokens": words, "tags": tags}
 
     def schema(self) -> Features:
@@ -83,7 +87,7 @@ class Tagging:
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
         """See Task: O, and the others by the alphabet. Raises UserError where training examples hold no entity."""
-        return numbered(examples) if examples is not None else ()
+        return tag_forms.numbered(examples) if examples is not None else ()
 
     def encode(self, examples: Dataset, codec: Codec, data: TagData, *, training: bool) -> Dataset:
         """Sentences, or parts of them, with `first`: the place of the first piece of each of their words.
@@ -92,8 +96,6 @@ class Tagging:
         is not learned from.
         """
         from datasets import Dataset
-
-        from llmkit.tasks.base import IGNORED
 
         pieces = _Pieces(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
@@ -147,6 +149,33 @@ class Tagging:
         from llmkit.tasks.tags.scores import tag_scores
 
         return tag_scores(predictions, examples)
+
+    def check_known(self, name: str, codec: Codec, examples: Dataset) -> None:
+        """See Task."""
+        tag_forms.check_known(name, codec.labels, examples)
+
+    def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
+        """See Task: the tags and entities, and tags of validation examples that training never shows."""
+        yield False, tag_forms.shares(examples["train"])
+        if unknown := tag_forms.strangers(examples["validation"], codec.labels, "the training examples never show"):
+            yield True, f"validation: {unknown}"
+
+    def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
+        """See Task: scores by entity type."""
+        from llmkit.tasks.score_tables import Table
+
+        measures = ("f1", "precision", "recall")
+        rows = [
+            [name, *(f"{of[m]:.2f}" for m in measures), f"{of['support']:,}"] for name, of in scores["per_type"].items()
+        ]
+        if rows:
+            yield Table(["entity", *(f">{m}" for m in measures), ">entities"], rows)
+
+    def usage_example(self, model: Published) -> str:
+        """See Task."""
+        from llmkit.tasks.tags.usage import usage_example
+
+        return usage_example(model)
 
 
 class _Pieces:

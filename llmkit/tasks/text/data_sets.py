@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llmkit.tasks.text.task import Seq2Seq
 
-TEXTS = {
-    "summarization": Seq2Seq(
+TEXTS = (
+    Seq2Seq(
         name="summarization",
         title="Summarization: any file of documents and summaries",
         recipe="summarization-bert2bert",
@@ -14,7 +14,7 @@ TEXTS = {
         target="summary",
         item="document",
     ),
-    "xsum": Seq2Seq(
+    Seq2Seq(
         name="xsum",
         title="Summarization: XSum, one sentence of a BBC article",
         hub_id="EdinburghNLP/xsum",
@@ -24,7 +24,7 @@ TEXTS = {
         target="summary",
         item="document",
     ),
-    "cnn_dailymail": Seq2Seq(
+    Seq2Seq(
         name="cnn_dailymail",
         title="Summarization: CNN and Daily Mail, the highlights of an article",
         hub_id="abisee/cnn_dailymail",
@@ -35,7 +35,7 @@ TEXTS = {
         target="highlights",
         item="document",
     ),
-    "translation": Seq2Seq(
+    Seq2Seq(
         name="translation",
         title="Translation: any file of texts in two languages",
         recipe="translation-small",
@@ -44,7 +44,7 @@ TEXTS = {
         target="de",
         item="sentence",
     ),
-    "wmt14": Seq2Seq(
+    Seq2Seq(
         name="wmt14",
         title="Translation: WMT 2014, English to German unless data.source_column and data.target_column say otherwise",
         hub_id="wmt/wmt14",
@@ -55,7 +55,7 @@ TEXTS = {
         target="de",
         item="sentence",
     ),
-    "wmt16": Seq2Seq(
+    Seq2Seq(
         name="wmt16",
         title="Translation: WMT 2016, English to German unless data.source_column and data.target_column say otherwise",
         hub_id="wmt/wmt16",
@@ -66,7 +66,7 @@ TEXTS = {
         target="de",
         item="sentence",
     ),
-    "semantic_parsing": Seq2Seq(
+    Seq2Seq(
         name="semantic_parsing",
         title="Semantic parsing: any file of questions and queries",
         recipe="semantic-parsing-bert2bert",
@@ -75,7 +75,7 @@ TEXTS = {
         target="query",
         item="question",
     ),
-    "geoquery": Seq2Seq(
+    Seq2Seq(
         name="geoquery",
         title="Semantic parsing: GeoQuery, questions on US geography to SQL",
         recipe="semantic-parsing-bert2bert",
@@ -84,7 +84,7 @@ TEXTS = {
         target="query",
         item="question",
     ),
-    "spider": Seq2Seq(
+    Seq2Seq(
         name="spider",
         title="Semantic parsing: Spider, questions on many databases to SQL",
         hub_id="xlangai/spider",
@@ -94,7 +94,7 @@ TEXTS = {
         target="query",
         item="question",
     ),
-    "scan": Seq2Seq(
+    Seq2Seq(
         name="scan",
         title="Semantic parsing: SCAN, commands to actions",
         recipe="scan",
@@ -103,4 +103,4 @@ TEXTS = {
         target="actions",
         item="command",
     ),
-}
+)

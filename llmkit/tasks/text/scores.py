@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.base import Prediction, by_id
 from llmkit.tasks.bootstrap import cluster_interval
+from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from llmkit.recipes.finetuning import TextData
+    from llmkit.tasks.text.sections import TextData
 
 
 def _texts(predictions: Sequence[Prediction], examples: Dataset) -> tuple[list[str], list[str]]:

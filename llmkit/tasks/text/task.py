@@ -10,22 +10,27 @@ Its canonical columns are id, source, target and, for SQL, database.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from llmkit.corpus.tokenizer import forget_lengths
+from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.errors import UserError
-from llmkit.tasks.base import BadRow, Codec, Outputs, Placed, Prediction
+from llmkit.tasks.base import Task
 from llmkit.tasks.examples import text_of
+from llmkit.tasks.text.sections import TextData, TextRecipe
+from llmkit.tasks.values import BadRow, Codec, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from llmkit.recipes.finetuning import TextData
+    from llmkit.models.checkpoint import Checkpoint
+    from llmkit.models.onnx import Graphs
+    from llmkit.tasks.head import Head, Loss
 
 Measure = Literal["translation", "summary", "program"]
 _HEADLINES: dict[Measure, tuple[str, ...]] = {
@@ -33,47 +38,41 @@ _HEADLINES: dict[Measure, tuple[str, ...]] = {
     "summary": ("rouge1", "rouge2", "rougeL"),
     "program": ("exact_match",),
 }
+_TAGS: dict[Measure, str] = {
+    "translation": "translation",
+    "summary": "summarization",
+    "program": "text-generation",
+}
 _METRICS: dict[Measure, str] = {"translation": "bleu", "summary": "rougeL", "program": "exact_match"}
 
 
 @dataclass(frozen=True)
-class Seq2Seq:
+class Seq2Seq(Task[TextData]):
     """A task whose answers are written. `measure` says by which scores: BLEU, ROUGE, or equality."""
 
-    name: str
-    title: str
-    recipe: str
-    measure: Measure
-    source: str
-    target: str
-    item: str
-    hub_id: str | None = None
-    hub_name: str | None = None
-    hub_revision: str | None = None
-    head: Literal["text"] = "text"
+    measure: Measure = "translation"
+    source: str = "source"
+    target: str = "target"
+
+    recipe_class: ClassVar[type[FinetuneRecipe]] = TextRecipe
+
+    def __post_init__(self) -> None:
+        # All of these follow from the measure.
+        object.__setattr__(self, "metric", _METRICS[self.measure])
+        object.__setattr__(self, "headline", _HEADLINES[self.measure])
+        object.__setattr__(self, "pipeline_tag", _TAGS[self.measure])
 
     @property
-    def metric(self) -> str:
+    def head(self) -> Head:
         """See Task."""
-        return _METRICS[self.measure]
+        from llmkit.tasks.text.head import HEAD
 
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """See Task."""
-        return _HEADLINES[self.measure]
+        return HEAD
 
     @property
     def columns(self) -> tuple[str, ...]:
         """See Task."""
         return (self.source, self.target)
-
-    def splits(self, split: str) -> tuple[str, ...]:
-        """See Task."""
-        return (split,)
-
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
-        """See Task."""
-        yield place, row
 
     def example(self, row: Mapping[str, Any], data: TextData, *, labelled: bool) -> dict[str, Any]:
         """See Task."""
@@ -94,10 +93,6 @@ class Seq2Seq:
         from datasets import Features, Value
 
         return Features({name: Value("string") for name in ("id", "source", "target", "database")})
-
-    def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """See Task: none."""
-        return ()
 
     def encode(self, examples: Dataset, codec: Codec, data: TextData, *, training: bool) -> Dataset:
         """One feature an example; in training also `target_ids`, which end with the end of the text."""
@@ -139,6 +134,45 @@ class Seq2Seq:
         from llmkit.tasks.text.scores import SCORES
 
         return SCORES[self.measure](predictions, examples, data)
+
+    def codec_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
+        """See Task."""
+        from llmkit.tasks.text.model import codec_to_train
+
+        assert isinstance(recipe, TextRecipe)
+        return codec_to_train(recipe, checkpoint, train)
+
+    def model_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, codec: Codec) -> PreTrainedModel:
+        """See Task."""
+        from llmkit.tasks.text.model import model_to_train
+
+        assert isinstance(recipe, TextRecipe)
+        return model_to_train(recipe, checkpoint, codec)
+
+    def trained(self, checkpoint: Checkpoint, data: TextData) -> tuple[PreTrainedModel, Codec]:
+        """See Task."""
+        from llmkit.tasks.text.model import trained
+
+        return trained(self, checkpoint, data)
+
+    def loss(self, recipe: FinetuneRecipe) -> Loss | None:
+        """See Task."""
+        from llmkit.tasks.head import token_loss
+
+        assert isinstance(recipe, TextRecipe)
+        return token_loss(recipe.train.label_smoothing_factor)
+
+    def graphs(self) -> Graphs:
+        """See Task."""
+        from llmkit.tasks.text.onnx import ENCODER_DECODER
+
+        return ENCODER_DECODER
+
+    def usage_example(self, model: Published) -> str:
+        """See Task."""
+        from llmkit.tasks.text.usage import usage_example
+
+        return usage_example(model)
 
 
 def _ids(

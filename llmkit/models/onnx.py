@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.system.errors import UserError
 
+MODEL = "model.onnx"
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
 LARGEST = 2_000_000_000  # bytes of weights; an ONNX file is a protobuf, which ends at 2 GiB with the graph in it
 
@@ -143,3 +146,29 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """How a kind of model is exported.
+
+    files     the ONNX files
+    write     (model, tokenizer, folder) writes them
+    run       (model, path of each file) → what an evaluation runs in place of the model
+    examples  how many to check on, unless told otherwise
+    compared  (model, training features, codec) → logits to compare, where evaluations keep none
+    """
+
+    files: tuple[str, ...]
+    write: Callable[[PreTrainedModel, PreTrainedTokenizerFast, Path], None]
+    run: Callable[..., PreTrainedModel]
+    examples: int = 500
+    compared: Callable[..., Iterable[Mapping[str, Any]]] | None = None
+
+
+ENCODER = Graphs(
+    files=(MODEL,),
+    write=lambda model, tokenizer, folder: write_onnx(model, tokenizer, folder / MODEL),
+    # An evaluation asks no more of a model than an OnnxModel has.
+    run=lambda _, file: cast("PreTrainedModel", OnnxModel(file)),
+)

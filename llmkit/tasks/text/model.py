@@ -1,4 +1,4 @@
-"""Recipe → encoder-decoder: a checkpoint of one, or two BERTs, and the vocabularies it reads and writes with."""
+"""Recipe → encoder-decoder: a checkpoint of one, or two BERTs, and the vocabularies that they use."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderModel, GenerationConfig, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    EncoderDecoderModel,
+    GenerationConfig,
+    PreTrainedModel,
+)
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
-from llmkit.models.checkpoint import bert_config, check_length, config_of, load, set_attention_dropout
-from llmkit.models.heads import HEADS
-from llmkit.recipes.finetuning import TextRecipe
+from llmkit.models.checkpoint import Checkpoint, bert_config, check_length
 from llmkit.system.cache import cached, fingerprint
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
-from llmkit.system.hub import file_of, reading_from_the_hub
-from llmkit.system.run_folder import resolve_model
-from llmkit.tasks.base import Codec
+from llmkit.system.hub import reading_from_the_hub
+from llmkit.tasks.base import Task
+from llmkit.tasks.encoder_models import lacks_head, set_attention_dropout
+from llmkit.tasks.text.sections import TextData, TextRecipe
+from llmkit.tasks.values import Codec
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,47 +36,68 @@ if TYPE_CHECKING:
 GENERATION = "generation_config.json"
 
 
-def text_codec(recipe: TextRecipe, train: Dataset) -> Codec:
+def codec_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
     """The vocabularies of a model to train: loaded, or trained on the training examples and kept in the cache."""
     section = recipe.model
     targets = train["target"]
     if section.vocab_size is not None:
         shared = section.decoder_vocab_size is None
         texts = [*train["source"], *targets] if shared else train["source"]
-        tokenizer = _trained(texts, section.vocab_size)
+        tokenizer = _trained_on(texts, section.vocab_size)
     else:
-        tokenizer = load_tokenizer(str(section.tokenizer or section.pretrained))
-    own = _trained(targets, section.decoder_vocab_size) if section.decoder_vocab_size is not None else None
+        tokenizer = (checkpoint or Checkpoint.named(str(section.tokenizer))).tokenizer()
+    own = _trained_on(targets, section.decoder_vocab_size) if section.decoder_vocab_size is not None else None
     writer = own or tokenizer
-    if section.pretrained is not None:
-        config = config_of(resolve_model(section.pretrained))
-        if config.is_encoder_decoder:
-            if own is not None:
-                raise UserError(
-                    f"{section.pretrained} is an encoder-decoder, which has a vocabulary to write with",
-                    remedy="leave out model.decoder_vocab_size",
-                )
-            return codec_of_trained(section.pretrained)
+    if checkpoint is not None and checkpoint.config.is_encoder_decoder:
+        if own is not None:
+            raise UserError(
+                f"{checkpoint.name} is an encoder-decoder, which has a vocabulary for its decoder",
+                remedy="leave out model.decoder_vocab_size",
+            )
+        return codec_of(checkpoint)
     if writer.cls_token_id is None or writer.sep_token_id is None:
         raise UserError("the tokenizer has no [CLS] and [SEP] tokens", remedy="use that of a BERT-like encoder")
     return Codec(tokenizer, own_target_tokenizer=own, decoder_start=writer.cls_token_id)
 
 
-def codec_of_trained(name: str) -> Codec:
+def codec_of(checkpoint: Checkpoint) -> Codec:
     """The vocabularies of an encoder-decoder that exists."""
-    path = resolve_model(name)
-    config = config_of(path)
     own = None
-    if config.model_type == "encoder-decoder" and file_of(path, f"{DECODER_TOKENIZER}/tokenizer.json"):
-        own = load_tokenizer(path, subfolder=DECODER_TOKENIZER)
-    return Codec(load_tokenizer(name), own_target_tokenizer=own, decoder_start=_start_of(name, path, config))
+    if checkpoint.config.model_type == "encoder-decoder" and checkpoint.file(f"{DECODER_TOKENIZER}/tokenizer.json"):
+        own = checkpoint.tokenizer(DECODER_TOKENIZER)
+    return Codec(checkpoint.tokenizer(), own_target_tokenizer=own, decoder_start=_start_of(checkpoint))
 
 
-def _start_of(name: str, path: str, config: Any) -> int:
-    """The token that texts are written after, where transformers looks for it."""
-    if file_of(path, GENERATION):
-        with reading_from_the_hub("model", path):
-            settings = GenerationConfig.from_pretrained(path)
+def trained(task: Task[Any], checkpoint: Checkpoint, data: TextData) -> tuple[PreTrainedModel, Codec]:
+    """An encoder-decoder that exists. Raises UserError where the checkpoint is another kind of model."""
+    if not checkpoint.config.is_encoder_decoder:
+        raise lacks_head(task, checkpoint)
+    model, info = checkpoint.load(task.head.auto)
+    if info["missing_keys"] or info["mismatched_keys"]:
+        raise lacks_head(task, checkpoint)
+    codec = codec_of(checkpoint)
+    model.generation_config.decoder_start_token_id = codec.decoder_start
+    _limit(model, data)
+    return model, codec
+
+
+def _limit(model: Any, data: TextData) -> None:
+    """Set the longest text to generate: what `data` says, or else the checkpoint's own settings.
+
+    Where neither says anything, transformers would stop after 20 tokens, so the default of `data` is used.
+    """
+    settings = model.generation_config
+    own = settings.max_new_tokens or (settings.max_length and settings.max_length - 1)  # that counts the first token
+    said = "max_target_length" in data.model_fields_set or not own
+    settings.update(max_new_tokens=data.max_target_length if said else own, max_length=None)
+
+
+def _start_of(checkpoint: Checkpoint) -> int:
+    """The token that a decoder starts from, looked up where transformers looks."""
+    config = checkpoint.config
+    if checkpoint.file(GENERATION):
+        with reading_from_the_hub("model", checkpoint.path):
+            settings = GenerationConfig.from_pretrained(checkpoint.path)
     else:
         settings = GenerationConfig.from_model_config(config)
     for start in (
@@ -80,12 +108,12 @@ def _start_of(name: str, path: str, config: Any) -> int:
         if isinstance(start, int):
             return start
     raise UserError(
-        f"{name} does not say after which token a text is written",
+        f"{checkpoint.name} does not say from which token its decoder starts",
         remedy=f"write it as decoder_start_token_id into its {GENERATION}",
     )
 
 
-def _trained(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+def _trained_on(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     texts = list(dict.fromkeys(texts))
 
     def build(aside: Path) -> None:
@@ -97,7 +125,7 @@ def _trained(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     return load_tokenizer(str(cached("vocabularies", key, build) / "tokenizer"))
 
 
-def encoder_decoder(recipe: TextRecipe, codec: Codec) -> PreTrainedModel:
+def model_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, codec: Codec) -> PreTrainedModel:
     """The model to train. Raises UserError where the checkpoint does not suit."""
     section, data = recipe.model, recipe.data
     longest = max(data.max_length, data.max_target_length)
@@ -112,35 +140,34 @@ def encoder_decoder(recipe: TextRecipe, codec: Codec) -> PreTrainedModel:
             decoder=AutoModelForCausalLM.from_config(decoder_config),
         )
     else:
-        assert section.pretrained is not None
-        path = resolve_model(section.pretrained)
-        config = config_of(path)
-        check_length(longest, getattr(config, "max_position_embeddings", longest), section.pretrained)
+        assert checkpoint is not None
+        config = deepcopy(checkpoint.config)
+        check_length(longest, getattr(config, "max_position_embeddings", None), checkpoint.name)
         set_attention_dropout(config, section)
         if config.is_encoder_decoder:
-            model, _ = load(HEADS["text"].auto, path, config=config)
+            model, _ = checkpoint.load(AutoModelForSeq2SeqLM, config=config)
         else:
-            model = _two_halves(section.pretrained, path, config, codec)
+            model = _two_halves(checkpoint, config, codec)
     _set_generation(model, recipe, codec)
     return model  # type: ignore[no-any-return]
 
 
-def _two_halves(name: str, path: str, config: Any, codec: Codec) -> EncoderDecoderModel:
+def _two_halves(checkpoint: Checkpoint, config: Any, codec: Codec) -> EncoderDecoderModel:
     own = codec.own_target_tokenizer is not None
     decoder_config = deepcopy(config)
     decoder_config.is_decoder = decoder_config.add_cross_attention = True
     decoder_config.vocab_size = len(codec.target_tokenizer) if own else config.vocab_size
     decoder_config.pad_token_id = codec.target_tokenizer.pad_token_id
     try:
-        encoder, _ = load(AutoModel, path, config=config, add_pooling_layer=False)
-        decoder, _ = load(AutoModelForCausalLM, path, config=decoder_config, ignore_mismatched_sizes=own)
+        encoder, _ = checkpoint.load(AutoModel, config=config, add_pooling_layer=False)
+        decoder, _ = checkpoint.load(AutoModelForCausalLM, config=decoder_config, ignore_mismatched_sizes=own)
     except TypeError as error:  # an encoder that takes no pooling layer, or no decoder of its kind
         raise UserError(
-            f"{name} is a {config.model_type}, which makes no decoder",
+            f"{checkpoint.name} is a {config.model_type}, which makes no decoder",
             remedy="use a BERT-like encoder, or an encoder-decoder",
         ) from error
     fresh = "attention to the encoder" + (" and the decoder's vocabulary" if own else "")
-    say(f"{name} is an encoder: both halves start from its weights, {fresh} from random ones")
+    say(f"{checkpoint.name} is an encoder: both halves start from its weights, {fresh} from random ones")
     return EncoderDecoderModel(encoder=encoder, decoder=decoder)
 
 

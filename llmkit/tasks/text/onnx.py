@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
-from llmkit.models.collator import Collator
-from llmkit.sharing.onnx import OnnxModel, write_graph
-from llmkit.tasks.base import Codec, Outputs
+from llmkit.models.onnx import Graphs, OnnxModel, write_graph
+from llmkit.tasks.head import training_collator
+from llmkit.tasks.text.head import HEAD
+from llmkit.tasks.values import Codec, Outputs
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -82,7 +83,7 @@ def writer_of(model: PreTrainedModel, encoder: Path, decoder: Path) -> PreTraine
 
 def logits_of_targets(model: PreTrainedModel, features: Dataset, codec: Codec) -> Iterator[Outputs]:
     """What a model makes of each next token of the targets, for each feature: logits, [target, vocabulary]."""
-    collate = Collator(codec)
+    collate = training_collator(HEAD, codec)
     for rows in features.iter(TOGETHER):
         columns = list(rows)
         batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
@@ -128,3 +129,13 @@ class _OnnxEncoder(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> BaseModelOutput:
         said = self._graph(input_ids=input_ids, attention_mask=attention_mask)
         return BaseModelOutput(last_hidden_state=cast("torch.FloatTensor", said["last_hidden_state"]))
+
+
+ENCODER_DECODER = Graphs(
+    files=(ENCODER, DECODER),
+    write=write_texts,
+    run=writer_of,
+    examples=50,  # each takes many steps
+    # What is kept of its outputs are texts; logits are compared along the targets.
+    compared=logits_of_targets,
+)

@@ -1,10 +1,12 @@
-"""A model over features: outputs in their order, on any number of processes, and the scores they make.
+"""A model over features: outputs in order, on any number of processes, and the scores they make.
 
 Fine-tuning, `eval`, `predict` and `ask` all go through here, so a score is the same number wherever it appears.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,18 +15,20 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from llmkit.corpus.tokenizer import tokenizer_fingerprint
 from llmkit.models.collator import Collator
-from llmkit.models.heads import HEADS
-from llmkit.recipes.finetuning import DataSection, Head
+from llmkit.recipes.finetuning import DataSection
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded, world_size
 from llmkit.system.progress import Advance, Course
-from llmkit.tasks.base import Codec, Outputs, Prediction, Task
+from llmkit.tasks.base import Task
+from llmkit.tasks.head import Head
+from llmkit.tasks.values import Array, Codec, Outputs, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BATCH_SIZE = 32  # features, where no recipe says it
+BATCH_SIZE = 32  # features, unless a recipe or an option says otherwise
 
 
 def outputs_of(
@@ -37,14 +41,14 @@ def outputs_of(
     bf16: bool,
     advance: Advance,
 ) -> list[Outputs] | None:
-    """What a model's head says of every feature; None except on the first process.
+    """What the head keeps for every feature, in their order; None on all processes but the first.
 
-    Features go through the model in order of length, so that next to nothing is padded.
+    Features go through the model by length, longest first, so that little is padded.
     """
     lengths = np.asarray(features["length"])
     order = np.argsort(-lengths, kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    collate = Collator(codec)
+    collate = Collator(codec.tokenizer)
     inputs = features.select_columns(
         [n for n in ("input_ids", "token_type_ids", "length") if n in features.column_names]
     )
@@ -52,7 +56,7 @@ def outputs_of(
     model.eval()
     done, share = 0, max(1, int(lengths.sum()) // world_size())
 
-    def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> list[Outputs]:
+    def work(numbers: Array) -> list[Outputs]:
         nonlocal done
         rows = inputs[numbers]
         columns = list(rows)
@@ -62,7 +66,7 @@ def outputs_of(
             torch.inference_mode(),
             torch.autocast(device.type, torch.bfloat16, enabled=bf16),
         ):
-            found = HEADS[head].outputs(
+            found = head.outputs(
                 model, {name: tensor.to(device) for name, tensor in batch.items()}, lengths[numbers].tolist()
             )
         done += int(lengths[numbers].sum())
@@ -81,7 +85,7 @@ def outputs_of(
 
 @dataclass(frozen=True)
 class Reader:
-    """A model that does a task, and what it needs to answer examples as they come."""
+    """A trained model that predicts for examples as they come."""
 
     model: PreTrainedModel
     task: Task[Any]
@@ -92,7 +96,7 @@ class Reader:
     batch_size: int = BATCH_SIZE
 
     def __call__(self, examples: Dataset, advance: Advance) -> list[Prediction] | None:
-        """One prediction an example; None except on the first process. Raises UserError for what cannot be encoded."""
+        """One prediction an example; None on all processes but the first. Raises UserError for a bad example."""
         features = self.task.encode(examples, self.codec, self.data, training=False)
         outputs = outputs_of(
             self.model, self.task.head, features, self.codec, self.batch_size, bf16=self.bf16, advance=advance
@@ -103,7 +107,7 @@ class Reader:
 
 
 class TaskEvaluation:
-    """A task's examples of one split, ready to score models on.
+    """Examples of one split, ready to score models on.
 
     After a call, `scores` is on every process and `predictions` on the first.
     """
@@ -125,7 +129,7 @@ class TaskEvaluation:
         self.scores: dict[str, Any] = {}
 
     def outputs(self, model: PreTrainedModel) -> list[Outputs] | None:
-        """What the model says of every feature; None except on the first process."""
+        """The model's outputs for every feature; None on all processes but the first."""
         size = len(self._features)
         with Course("evaluating", size, "features") as course:
             return outputs_of(
@@ -149,3 +153,14 @@ class TaskEvaluation:
             scores = self._task.score(self.predictions, self._examples, self._data)
         self.scores = from_first(scores)
         return self.scores
+
+
+def model_fingerprint(model: PreTrainedModel, codec: Codec) -> str:
+    """Hash of all that a prediction depends on: weights, configuration, vocabularies, labels."""
+    settings = [model.config.to_dict(), model.generation_config.to_dict() if model.can_generate() else None]
+    words = [tokenizer_fingerprint(codec.tokenizer), tokenizer_fingerprint(codec.target_tokenizer), *codec.labels]
+    found = hashlib.sha256(json.dumps([settings, words], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:20]

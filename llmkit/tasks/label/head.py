@@ -1,0 +1,42 @@
+"""The head of classification and regression: a logit a label, or one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, mse_loss
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, PreTrainedModel
+
+from llmkit.models.collator import Batch
+from llmkit.tasks.head import Head, Rows, divided
+from llmkit.tasks.values import Codec, Outputs
+
+
+def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
+    return {"labels": torch.tensor([row["label"] for row in rows])}
+
+
+def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
+    return [{"logits": row} for row in model(**batch)["logits"].float().cpu().numpy()]
+
+
+def _loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    """Cross-entropy over labels; the squared error where the labels are numbers."""
+    logits = outputs["logits"].float()
+    if labels.is_floating_point():
+        return divided(mse_loss(logits.squeeze(-1), labels, reduction="sum"), labels, num_items_in_batch)
+    return divided(cross_entropy(logits, labels, reduction="sum"), labels, num_items_in_batch)
+
+
+HEAD = Head(
+    noun="classification",
+    auto=AutoModelForSequenceClassification,
+    fresh=BertForSequenceClassification,
+    targets=_targets,
+    outputs=_outputs,
+    loss=_loss,
+    pooler=True,
+)

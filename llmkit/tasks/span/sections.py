@@ -1,0 +1,36 @@
+"""What the recipe of a question-answering run may say."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
+
+
+class SpanData(DataSection):
+    """Questions on passages."""
+
+    max_length: Annotated[int, Field(ge=16)] = Field(384, description="Tokens in a window: question and passage.")
+    doc_stride: Annotated[int, Field(ge=0)] = Field(
+        128, description="Tokens by which neighbouring windows of a passage overlap."
+    )
+    max_answer_length: PositiveInt = Field(30, description="Tokens in the longest answer that is considered.")
+    null_windows: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Share of the windows without an answer that are trained on: of a long document nearly all are.",
+    )
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.doc_stride >= self.max_length - 3:
+            raise ValueError(
+                f"doc_stride {self.doc_stride} leaves no room in a window of max_length {self.max_length}; "
+                "a third of max_length is usual"
+            )
+        return self
+
+
+class SpanRecipe(FinetuneRecipe):
+    """A run on questions and passages."""
+
+    data: SpanData

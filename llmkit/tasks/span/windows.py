@@ -1,0 +1,135 @@
+"""Passages as windows that overlap, each one feature."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmkit.system.errors import UserError
+from llmkit.tasks.span.sections import SpanData
+from llmkit.tasks.values import Array
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
+
+
+def windows(
+    task: str, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: SpanData, *, training: bool
+) -> Dataset:
+    """Windows with, for each token, `offsets` into the passage: two numbers a token, (-1, -1) outside of it.
+
+    In training they have `start_positions` and `end_positions` instead; a window that does not hold the whole answer
+    points at [CLS]. Only the share `null_windows` of these is kept, chosen by a hash of id and window number.
+    """
+    from datasets import Dataset
+
+    if tokenizer.cls_token_id is None or tokenizer.padding_side != "right":
+        raise UserError(
+            f"a {type(tokenizer).__name__} does not suit {task}: no [CLS] token, or padding on the left",
+            remedy="use a BERT-like encoder",
+        )
+
+    # A copy, since truncation is a setting of the backend: the caller's tokenizer stays as it is.
+    backend = deepcopy(tokenizer.backend_tokenizer)
+    backend.no_padding()
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+
+    def features() -> Iterator[dict[str, Any]]:
+        for start in range(0, len(examples), 256):
+            rows = examples[start : start + 256]
+            backend.no_truncation()
+            questions = backend.encode_batch([q.strip() for q in rows["question"]], add_special_tokens=False)
+            _check_room(rows["id"], questions, special, data)
+            # A passage is tokenized once for the questions on it, which are neighbours as a rule.
+            texts = list(dict.fromkeys(rows["context"]))
+            passages = dict(zip(texts, backend.encode_batch(texts, add_special_tokens=False), strict=True))
+            backend.enable_truncation(data.max_length, stride=data.doc_stride, strategy="only_second")
+            for row, (question, context) in enumerate(zip(questions, rows["context"], strict=True)):
+                passage = passages[context]
+                answer = _first_answer(rows["answers"][row], passage.offsets) if training else None
+                whole = backend.post_process(question, passage)
+                for number, encoding in enumerate((whole, *whole.overflowing)):
+                    kept = not training or _drawn(f"{rows['id'][row]} {number}", data.null_windows)
+                    if not kept and answer is None:
+                        continue
+                    feature = _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
+                    if kept or encoding.ids[feature["start_positions"]] != tokenizer.cls_token_id:
+                        yield feature
+
+    rows = list(features())
+    if training and not rows:
+        raise UserError(
+            f"no window of the training examples holds an answer, and data.null_windows {data.null_windows} "
+            "leaves none of the others",
+            remedy="raise data.null_windows",
+        )
+    names = list(rows[0]) if rows else ["input_ids", "length", "example"]
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in names})
+
+
+def _first_answer(answers: dict[str, list[Any]], passage: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """Characters [start, end) of the answer to train on, the first, or None where there is none.
+
+    They are those of the whole tokens that share a character with it: an answer may begin or end inside a
+    token, or with a character that is in none.
+    """
+    if not answers["text"]:
+        return None
+    start = answers["answer_start"][0]
+    end = start + len(answers["text"][0])
+    touching = [token for token in passage if token[0] < end and token[1] > start]
+    return (touching[0][0], touching[-1][1]) if touching else None
+
+
+def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: SpanData) -> None:
+    """Each window must move on by a token; the tokenizers library panics where it cannot."""
+    for example_id, question in zip(ids, questions, strict=True):
+        room = data.max_length - len(question) - special
+        if room <= data.doc_stride:
+            raise UserError(
+                f"example {example_id}: its question takes {len(question)} tokens, which leaves {max(room, 0)} of "
+                f"max_length {data.max_length} for the passage: not more than doc_stride {data.doc_stride}",
+                remedy="raise data.max_length, lower data.doc_stride, or shorten the question",
+            )
+
+
+def _drawn(name: str, share: float) -> bool:
+    """Whether what has this name is in a share of all that there is: always the same, and as good as at random."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
+
+
+def _feature(
+    encoding: Any, example: int, answer: tuple[int, int] | None, cls_id: int, *, training: bool
+) -> dict[str, Any]:
+    offsets = np.array(encoding.offsets, dtype=np.int32)
+    passage = np.array([sequence == 1 for sequence in encoding.sequence_ids])
+    offsets[~passage] = -1
+    # In all windows but the first, tokenizers leaves a passage in segment 0; the [SEP] behind it has the right one.
+    type_ids = np.where(passage, encoding.type_ids[-1], encoding.type_ids)
+    feature: dict[str, Any] = {
+        "input_ids": np.array(encoding.ids, dtype=np.int32),  # a list would take ten times the memory
+        "token_type_ids": type_ids.astype(np.int8),
+        "length": len(encoding.ids),
+        "example": example,
+    }
+    if training:
+        start, end = _answer_tokens(offsets, answer) or (encoding.ids.index(cls_id),) * 2
+        return {**feature, "start_positions": start, "end_positions": end}
+    return {**feature, "offsets": offsets.ravel()}
+
+
+def _answer_tokens(offsets: Array, answer: tuple[int, int] | None) -> tuple[int, int] | None:
+    """First and last token of an answer, or None where the window does not hold all of it."""
+    if answer is None:
+        return None
+    start, end = answer
+    touching = np.flatnonzero((offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 0] >= 0))
+    passage = offsets[offsets[:, 0] >= 0]
+    if not len(touching) or passage[0, 0] > start or passage[-1, 1] < end:
+        return None
+    return int(touching[0]), int(touching[-1])

@@ -1,0 +1,50 @@
+"""The head of generated texts: an encoder-decoder, which searches for the likeliest text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import AutoModelForSeq2SeqLM, EncoderDecoderModel, PreTrainedModel
+
+from llmkit.models.collator import Batch, padded
+from llmkit.tasks.head import Head, Rows, token_loss
+from llmkit.tasks.values import IGNORED, Codec, Outputs
+
+
+def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
+    """What the decoder writes, and what it reads meanwhile: the same text, shifted by a token."""
+    targets = [row["target_ids"] for row in rows]
+    longest = max(map(len, targets))
+    start, pad = codec.decoder_start, codec.target_tokenizer.pad_token_id
+    assert start is not None
+    assert pad is not None
+    return {
+        "labels": padded(targets, longest, IGNORED),
+        "decoder_input_ids": padded([[start, *target[:-1]] for target in targets], longest, pad),
+    }
+
+
+def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
+    """The token ids that were generated, and the mean log-probability of these tokens."""
+    generator: Any = model
+    out = generator.generate(**batch, return_dict_in_generate=True, output_scores=True)
+    if "sequences_scores" in out:
+        scores = out.sequences_scores
+    else:
+        logs = generator.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
+        generated = torch.isfinite(logs)
+        scores = torch.where(generated, logs, 0.0).sum(dim=1) / generated.sum(dim=1)
+    ids = out.sequences.cpu().numpy()
+    return [{"ids": row, "score": score} for row, score in zip(ids, scores.float().cpu().numpy(), strict=True)]
+
+
+HEAD = Head(
+    noun="text-generation",
+    auto=AutoModelForSeq2SeqLM,
+    fresh=EncoderDecoderModel,
+    targets=_targets,
+    outputs=_outputs,
+    loss=token_loss(),
+)

@@ -1,0 +1,82 @@
+"""Tasks from a Python file of the user's: `--tasks FILE.py`, which defines TASKS, a dictionary like ours.
+
+The file is code, so only the command line names it: never a recipe, and never a model's folder. A run that was made
+with it keeps its name and hash in env.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from llmkit.system.console import warn
+from llmkit.system.errors import UserError
+from llmkit.system.run_folder import RunDir
+from llmkit.tasks import TASKS
+from llmkit.tasks.base import Task
+
+MODULE = "llmkit_user_tasks"
+KEY = "tasks_file"  # in env.json
+_loaded: dict[str, str] = {}  # of the file that is in use: its path and its hash
+
+
+def use_tasks(file: Path) -> None:
+    """Add the tasks of a file to TASKS. Raises UserError where it is not such a file, or names a task of ours."""
+    if not file.is_file():
+        raise UserError(f"no such file: {file}", remedy="give a Python file that defines TASKS")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if _loaded.get("sha256") == digest:
+        return
+    for name in _names_of(sys.modules.get(MODULE)):
+        del TASKS[name]
+    spec = spec_from_file_location(MODULE, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[MODULE] = module  # where dataclasses and pickles look for it
+    spec.loader.exec_module(module)
+    found: Any = getattr(module, "TASKS", None)
+    if not isinstance(found, Mapping) or not all(
+        isinstance(task, Task) and name == task.name for name, task in found.items()
+    ):
+        del sys.modules[MODULE]
+        raise UserError(
+            f"{file} defines no TASKS, a dictionary from each task's name to the task",
+            remedy='end it with TASKS = {"my_task": MyTask(name="my_task", …)}',
+        )
+    if taken := found.keys() & TASKS.keys():
+        del sys.modules[MODULE]
+        raise UserError(f"{file}: the names {', '.join(sorted(taken))} are taken", remedy="choose other names")
+    TASKS.update(found)
+    _loaded.update(file=str(file), sha256=digest)
+
+
+def _names_of(module: Any) -> list[str]:
+    return list(module.TASKS) if module is not None else []
+
+
+def tasks_file_facts(task: Task[Any]) -> dict[str, dict[str, str]]:
+    """What env.json keeps of the file that a run's task is from; nothing for a task of ours."""
+    return {KEY: dict(_loaded)} if task.name in _names_of(sys.modules.get(MODULE)) else {}
+
+
+def check_tasks_file(run: RunDir, task: str) -> None:
+    """Raises UserError where a run's task is from a user's file, and that file is not in use, or has changed."""
+    try:
+        facts = json.loads((run.path / "env.json").read_text(encoding="utf-8")).get(KEY)
+    except (OSError, ValueError, AttributeError):
+        facts = None  # whoever needs env.json says what is wrong with it
+    if not facts:
+        return
+    what = f"{run.path} was made with the task {task} of {facts['file']} (SHA-256 {facts['sha256'][:12]}…)"
+    if not _loaded:
+        raise UserError(what, remedy=f"give that file again: --tasks {facts['file']}")
+    if task not in TASKS:
+        raise UserError(f"{what}; {_loaded['file']} has no such task", remedy=f"give --tasks {facts['file']}")
+    if _loaded["sha256"] != facts["sha256"]:
+        warn(f"{_loaded['file']} has changed since {run.path} was made with it")
