@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
-from small_runs import finetuned, pretrained
 from standin_hub import (
     SQUAD_VALIDATION,
     StandInHub,
@@ -25,6 +24,7 @@ from standin_hub import (
     refusing_endpoint,
     silent_endpoint,
 )
+from support.runs import finetuned, pretrained
 
 from llmkit.models.purpose import FILE
 from llmkit.sharing.model_card import card_of
