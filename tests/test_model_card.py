@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from standin_hub_writes import validate_card
+from support.hub_writes import validate_card
 from support.runs import finetuned, pretrained, questions
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 

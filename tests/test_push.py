@@ -15,15 +15,8 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
-from standin_hub import (
-    SQUAD_VALIDATION,
-    StandInHub,
-    add_bert,
-    add_squad,
-    hub_environ,
-    refusing_endpoint,
-    silent_endpoint,
-)
+from support.hub import StandInHub, hub_environ, refusing_endpoint, silent_endpoint
+from support.hub_repos import SQUAD_VALIDATION, add_bert, add_squad
 from support.runs import finetuned, pretrained
 
 from llmkit.models.purpose import FILE
