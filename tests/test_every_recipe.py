@@ -4,16 +4,13 @@ thousand weights, and three rows."""
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tasks import fixture, letters
 from transformers import BertConfig, BertForMaskedLM
-
-sys.path.insert(0, str(Path(__file__).parent / "tasks"))
-from every import fixture, letters
 
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import kind_of, read_recipe

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from small_runs import finetuned, pretrained, questions
-from standin_hub_writes import validate_card
+from support.hub_writes import validate_card
+from support.runs import finetuned, pretrained, questions
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 
 from llmkit.sharing.card_facts import Facts, facts_of

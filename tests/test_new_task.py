@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.tasks import letters
 from transformers import BertConfig, BertForMaskedLM
-
-sys.path.insert(0, str(Path(__file__).parent / "tasks"))
-from every import letters
 
 from llmkit.recipes.shipped import summary
 from llmkit.tasks import TASKS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import finetuned, pretrained, questions, write_questions
+from support.runs import finetuned, pretrained, questions, write_questions
 
 from llmkit.recipes.finetuning import TextData
 from llmkit.tasks.purpose import FILE, Purpose, purpose_of, write_purpose

@@ -15,16 +15,9 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
-from small_runs import finetuned, pretrained
-from standin_hub import (
-    SQUAD_VALIDATION,
-    StandInHub,
-    add_bert,
-    add_squad,
-    hub_environ,
-    refusing_endpoint,
-    silent_endpoint,
-)
+from support.hub import StandInHub, hub_environ, refusing_endpoint, silent_endpoint
+from support.hub_repos import SQUAD_VALIDATION, add_bert, add_squad
+from support.runs import finetuned, pretrained
 
 from llmkit.sharing.model_card import card_of
 from llmkit.system.run_folder import RunDir

@@ -15,7 +15,8 @@ import pytest
 from datasets import Dataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from standin_hub import StandInHub, add_squad, add_squad_v2
+from support.hub import StandInHub
+from support.hub_repos import add_squad, add_squad_v2
 from transformers import BertTokenizer
 
 from llmkit.recipes.finetuning import SpanData

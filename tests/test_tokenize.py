@@ -17,14 +17,8 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from standin_hub import (
-    ENGLISH_ARTICLES,
-    StandInHub,
-    add_bookcorpus,
-    add_wikipedia,
-    parquet,
-    refusing_endpoint,
-)
+from support.hub import StandInHub, hub_environ, refusing_endpoint
+from support.hub_repos import ENGLISH_ARTICLES, add_bookcorpus, add_wikipedia, parquet
 from transformers import AutoTokenizer, BertTokenizer
 
 from llmkit.corpus.chunks import write_chunks
@@ -239,8 +233,6 @@ def test_the_command(llmkit: Command, tmp_path: Path) -> None:
 
 
 def hub_command(hub: StandInHub | str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    from standin_hub import hub_environ
-
     environ = hub_environ(hub, folder / "hf") if isinstance(hub, str) else hub.environ(folder / "hf")
     return subprocess.run(
         [sys.executable, "-m", "llmkit", *arguments],

@@ -13,19 +13,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from standin_hub import (
+from support.hub import StandInHub, hub_environ, refusing_endpoint, silent_endpoint
+from support.hub_repos import (
     ENGLISH_ARTICLES,
     SENTENCES,
     SIMPLE_ARTICLES,
     TEXT_SCHEMA,
-    StandInHub,
     add_bert,
     add_bookcorpus,
     add_wikipedia,
-    hub_environ,
     parquet,
-    refusing_endpoint,
-    silent_endpoint,
 )
 
 from llmkit.corpus.shards import TokenShards, read_manifest

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
-from standin_hub import GLUE, StandInHub, add_glue, glue_rows
+from support.hub import StandInHub
+from support.hub_repos import GLUE, add_glue, glue_rows
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
 
 from llmkit.recipes.finetuning import LabelData

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from every import codec_of, fixture, oracle, section
+from support.tasks import codec_of, fixture, oracle, section
 
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.system.errors import UserError

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset
-from standin_hub import StandInHub, add_natural_questions
+from support.hub import StandInHub
+from support.hub_repos import add_natural_questions
 from transformers import BertTokenizer
 
 from llmkit.corpus.demo.data import questions

@@ -15,7 +15,8 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from standin_hub import CONLL_SENTENCES, CONLL_TAGS, StandInHub, add_conll2003
+from support.hub import StandInHub
+from support.hub_repos import CONLL_SENTENCES, CONLL_TAGS, add_conll2003
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 

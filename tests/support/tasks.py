@@ -13,7 +13,7 @@ from llmkit.corpus.tokenizer import train_bpe
 from llmkit.recipes.finetuning import data_class
 from llmkit.tasks.values import Codec, Outputs
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parent.parent / "tasks" / "fixtures"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CHARACTERS = [chr(number) for number in range(33, 127)]
 
