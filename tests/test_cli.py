@@ -16,6 +16,8 @@ from llmkit import cli
 from llmkit.recipe_reading import shipped_recipes
 from llmkit.tasks import TASKS
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 HEAVY = ("torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "pyarrow", "tokenizers")

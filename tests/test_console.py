@@ -12,6 +12,8 @@ from rich.console import Console
 from llmkit import console
 from llmkit.console import Progress, count, duration, fail, result, say, table, warn
 
+pytestmark = pytest.mark.oldest
+
 Captured = pytest.CaptureFixture[str]
 
 # Markup, an emoji's code and backslashes, to rich; a path or a passage, to the user.

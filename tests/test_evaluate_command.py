@@ -24,6 +24,8 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec
 from llmkit.tasks.loading import load_examples
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz.?"

@@ -19,6 +19,8 @@ from llmkit.recipe import PretrainRecipe
 from llmkit.recipe_reading import kind_of, read_recipe, shipped_recipes
 from llmkit.tasks import TASKS
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}

@@ -32,6 +32,8 @@ from llmkit.errors import UserError
 from llmkit.export import Measured, Report, largest_difference
 from llmkit.tasks import TASKS
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz.?"

@@ -33,6 +33,8 @@ from llmkit import onnx_texts
 from llmkit.corpus.vocabulary import DECODER_TOKENIZER, train_bpe
 from llmkit.onnx_model import quantize
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 PAGE = (Path(__file__).parent.parent / "docs" / "onnx.md").read_text(encoding="utf-8")

@@ -22,6 +22,8 @@ from llmkit.card_usage import HEADS, NAME, OUTPUT, commands, pipeline_tag
 from llmkit.model_card import card_of
 from llmkit.rundir import RunDir
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 

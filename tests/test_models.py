@@ -18,6 +18,8 @@ from llmkit.packed_attention import VARLEN, choose_attention, isolation
 from llmkit.recipe import BertShape, ModelSection, TrainSection
 from llmkit.tasks.base import Codec
 
+pytestmark = pytest.mark.oldest
+
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 

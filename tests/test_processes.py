@@ -30,6 +30,8 @@ from llmkit.processes import (
     world_size,
 )
 
+pytestmark = pytest.mark.oldest
+
 ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}  # what `accelerate launch` leaves behind
 
 

@@ -30,6 +30,8 @@ from llmkit.model_card import card_of
 from llmkit.purpose import FILE
 from llmkit.rundir import RunDir
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 JANE, STRANGER = "hf_janesOwnSecretToken", "hf_stranger"

@@ -27,6 +27,8 @@ from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.loading import load_examples
 from llmkit.tasks.spans import best_spans
 
+pytestmark = pytest.mark.oldest
+
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz0123456789.,;:!?-'()é"]
 PIECES = [

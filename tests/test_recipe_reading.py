@@ -25,6 +25,8 @@ from llmkit.recipe_reading import (
 )
 from llmkit.tasks import TASKS
 
+pytestmark = pytest.mark.oldest
+
 PRETRAIN = """\
 # A recipe for tests. It is never run.
 name: small

@@ -30,6 +30,8 @@ from standin_hub import (
     silent_endpoint,
 )
 
+pytestmark = pytest.mark.oldest
+
 # Every probe is a script that fills `seen`; an error is seen as the names of its classes and its message.
 PROBE = """
 import json

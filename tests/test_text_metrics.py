@@ -13,6 +13,8 @@ from llmkit.errors import UserError
 from llmkit.metrics.sql import same_result
 from llmkit.metrics.text_generation import rouge, translation
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:

@@ -31,6 +31,8 @@ from standin_hub import (
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.vocabulary import load_tokenizer
 
+pytestmark = pytest.mark.oldest
+
 # The Hub's address is read once a process, and a process takes seconds to start: it runs all commands.
 DRIVER = """
 import io, json, sys, time, traceback

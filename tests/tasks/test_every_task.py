@@ -10,6 +10,8 @@ from llmkit.recipe_reading import shipped_recipes
 from llmkit.tasks import TASKS
 from llmkit.tasks.loading import load_examples
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.mark.parametrize("name", TASKS)
 def test_contract(name: str) -> None:

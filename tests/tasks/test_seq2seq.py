@@ -37,6 +37,8 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec
 from llmkit.tasks.loading import load_examples
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 WRITING = [name for name, task in TASKS.items() if task.head == "text"]

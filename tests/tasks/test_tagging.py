@@ -26,6 +26,8 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.base import Codec, Prediction
 from llmkit.tasks.loading import examples_of, load_examples
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 NER = TASKS["ner"]
