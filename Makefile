@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 AUDIT := $(VENV)/audit
+OLDEST := .venv-oldest
 # Packages come from the index alone; the Hub is never asked.
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start hundreds of processes; each would compile the package anew.
@@ -11,10 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo smoke test test-all check check-security style docs bench clean
+.PHONY: help install demo smoke test test-all test-oldest check check-security style docs bench clean
 
 help:  ## What there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## .venv with llmkit and everything to work on it
 $(STAMP): pyproject.toml constraints.txt
@@ -38,6 +39,19 @@ test: install  ## The tests, minutes on two cores
 
 test-all: install  ## The slow tests too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+
+# The marker is on files, each of which asks much of a library: two steps of every recipe, the models, the Trainer, the Hub
+# read and written, tokenizers, metrics, export, recipes, the command line. The others ask the same in more ways, or nothing.
+test-oldest: $(OLDEST)/.installed  ## Tests with the oldest libraries allowed, minutes
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m 'oldest and not slow'
+
+# An oldest version goes before the one of constraints.txt. No tool but pytest: their own needs are newer than the oldest.
+$(OLDEST)/.installed: pyproject.toml constraints.txt constraints-oldest.txt
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	awk -F == '!/^#/ && !seen[$$1]++' constraints-oldest.txt constraints.txt >$(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt \
+		--editable '.[export]' hypothesis pytest pytest-xdist
+	touch $@
 
 check: install  ## Lint, format, types, generated documents
 	$(BIN)/ruff check .
@@ -70,4 +84,4 @@ bench: install  ## Side by side with transformers' scripts, hours: see docs/benc
 	done
 
 clean:  ## Remove what was made here
-	rm -rf $(VENV) benchmarks/work .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(OLDEST) benchmarks/work .mypy_cache .pytest_cache .ruff_cache build dist

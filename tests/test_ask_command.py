@@ -16,6 +16,8 @@ from llmkit.commands import ask as story
 from llmkit.corpus import passages
 from llmkit.tasks.inference import Reader
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "é", "x", "y", "z", "a", "b", "?", "##b"]

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from llmkit.system.cache import built_once, cache_folder, cached, cached_folder, file_fingerprint, fingerprint
 from llmkit.system.errors import UserError
 
+pytestmark = pytest.mark.oldest
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

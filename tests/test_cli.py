@@ -15,6 +15,8 @@ import llmkit as package
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 HEAVY = ("torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "pyarrow", "tokenizers")

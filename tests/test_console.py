@@ -13,6 +13,8 @@ from llmkit.system import console
 from llmkit.system.console import count, duration, fail, result, say, table, warn
 from llmkit.system.progress import Progress
 
+pytestmark = pytest.mark.oldest
+
 Captured = pytest.CaptureFixture[str]
 
 # Markup, an emoji's code and backslashes, to rich; a path or a passage, to the user.

@@ -24,6 +24,8 @@ from llmkit.tasks.examples import load_examples
 from llmkit.tasks.inference import TaskEvaluation
 from llmkit.tasks.values import Codec
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz.?"

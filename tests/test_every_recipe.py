@@ -17,6 +17,8 @@ from llmkit.recipes.reading import kind_of, read_recipe
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}

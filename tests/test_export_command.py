@@ -33,6 +33,8 @@ from llmkit.models import onnx
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz.?"

@@ -33,6 +33,8 @@ from llmkit.corpus.tokenizer import DECODER_TOKENIZER, train_bpe
 from llmkit.models.onnx import quantize
 from llmkit.tasks.text import onnx
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 PAGE = (Path(__file__).parent.parent / "docs" / "onnx.md").read_text(encoding="utf-8")

@@ -16,6 +16,8 @@ from llmkit.commands import doctor
 from llmkit.system.cache import cache_folder
 from llmkit.system.machine import choose, environment, give_memory_back, hardware, keep_memory, versions
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.mark.parametrize(("avx512", "amx"), [(False, False), (True, False), (False, True)])
 def test_bf16_is_chosen_where_the_processor_computes_in_it(

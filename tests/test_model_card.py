@@ -22,6 +22,8 @@ from llmkit.sharing.model_card import card_of
 from llmkit.sharing.usage_examples import HEADS, NAME, OUTPUT, commands, pipeline_tag
 from llmkit.system.run_folder import RunDir
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 

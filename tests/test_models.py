@@ -19,6 +19,8 @@ from llmkit.system.errors import UserError
 from llmkit.tasks.encoder_models import model_for_task, trained_model
 from llmkit.tasks.values import Codec
 
+pytestmark = pytest.mark.oldest
+
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 

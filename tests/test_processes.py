@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import fields, make_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from torch.distributed.launcher.api import LaunchConfig
 
 from llmkit.system.errors import UserError
-from llmkit.system.launch import relaunch
+from llmkit.system.launch import SAVING, relaunch
 from llmkit.system.processes import (
     check_launch,
     default_processes,
@@ -28,6 +29,8 @@ from llmkit.system.processes import (
     start_group,
     world_size,
 )
+
+pytestmark = pytest.mark.oldest
 
 ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}  # what `accelerate launch` leaves behind
 
@@ -85,6 +88,20 @@ def test_the_cores_are_shared_out(
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     relaunch(count, [])
     assert [found for *_, found in started] == [threads, "3"]
+
+
+def test_a_launcher_is_told_how_long_to_wait_where_it_listens(
+    started: list[tuple[LaunchConfig, list[str], str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = "shutdown_timeout"
+    others = [(field.name, Any, None) for field in fields(LaunchConfig) if field.name != waits]
+    relaunch(2, [])
+    monkeypatch.setattr("torch.distributed.launcher.api.LaunchConfig", make_dataclass("LaunchConfig", others))
+    relaunch(2, [])  # as with torch 2.11
+    new, old = (config for config, *_ in started)
+    assert getattr(new, waits, SAVING) == SAVING
+    assert not hasattr(old, waits)
+    assert old.nproc_per_node == 2
 
 
 @pytest.mark.parametrize(

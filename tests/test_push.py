@@ -23,6 +23,8 @@ from llmkit.sharing.model_card import card_of
 from llmkit.system.run_folder import RunDir
 from llmkit.tasks.purpose import FILE
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 JANE, STRANGER = "hf_janesOwnSecretToken", "hf_stranger"

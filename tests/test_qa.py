@@ -28,6 +28,8 @@ from llmkit.tasks.span.squad_metric import Squad
 from llmkit.tasks.span.text_overlap import normalize_answer
 from llmkit.tasks.values import Codec, Prediction
 
+pytestmark = pytest.mark.oldest
+
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz0123456789.,;:!?-'()é"]
 PIECES = [

@@ -17,6 +17,8 @@ from llmkit.recipes.shipped import FOLDER, locate, shipped_recipes, summary
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 
+pytestmark = pytest.mark.oldest
+
 PRETRAIN = """\
 # A recipe for tests. It is never run.
 name: small

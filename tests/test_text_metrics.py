@@ -13,6 +13,8 @@ from llmkit.system.errors import UserError
 from llmkit.tasks.text.generation_metrics import rouge, translation
 from llmkit.tasks.text.sql import same_result
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:

@@ -10,6 +10,8 @@ from transformers import BertConfig, BertForQuestionAnswering, PreTrainedModel
 from llmkit.models.masked_lm import BertForMaskedLM
 from llmkit.training.flops import Work, peak
 
+pytestmark = pytest.mark.oldest
+
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": 70}
 BATCH, LENGTH, TARGETS = 3, 16, 7
 

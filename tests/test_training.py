@@ -24,6 +24,8 @@ from llmkit.training.trainer import Trainer
 sys.path.append(str(Path(__file__).parent / "e2e"))
 from test_flow import SHAPE, write_questions
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +20,7 @@ from llmkit.system.errors import Ended
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.processes import check_launch, default_processes, end_group, launched
 
-SAVING = 120  # seconds until a process that was told to stop is killed
+SAVING = 120  # seconds until a process that was told to stop is killed; 30 before torch 2.12
 
 
 def run_in(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
@@ -72,6 +73,9 @@ def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, 
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    # Before torch 2.12 the launcher cannot be told how long to wait: it kills after 30 seconds.
+    known = any(field.name == "shutdown_timeout" for field in fields(LaunchConfig))
+    patience: dict[str, Any] = {"shutdown_timeout": SAVING} if known else {}
     exit_codes: dict[int, int] = {}
     stopped = 0
     with TemporaryDirectory(prefix="llmkit-") as name:
@@ -84,7 +88,7 @@ def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, 
             rdzv_endpoint="localhost:0",
             max_restarts=0,
             monitor_interval=0.1,
-            shutdown_timeout=SAVING,
+            **patience,
             signals_to_handle="SIGHUP,SIGQUIT",  # the others are ours
             logs_specs=DefaultLogsSpecs(log_dir=name),
         )

@@ -22,6 +22,8 @@ from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abstheé.,[]😀漢שלום", "the", "##th", "##s", "mask", "sep"]

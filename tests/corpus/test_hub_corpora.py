@@ -28,6 +28,8 @@ from support.hub_repos import (
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.oldest
+
 # The Hub's address is read once a process, and a process takes seconds to start: it runs all commands.
 DRIVER = """
 import io, json, sys, time, traceback

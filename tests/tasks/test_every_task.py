@@ -10,6 +10,8 @@ from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.mark.parametrize("name", TASKS)
 def test_contract(name: str) -> None:

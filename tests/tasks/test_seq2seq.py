@@ -37,6 +37,8 @@ from llmkit.tasks.heads import HEADS
 from llmkit.tasks.purpose import settings_of
 from llmkit.tasks.values import Codec
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 WRITING = [name for name, task in TASKS.items() if task.head == "text"]

@@ -27,6 +27,8 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.examples import examples_of, load_examples
 from llmkit.tasks.values import IGNORED, Codec, Prediction
 
+pytestmark = pytest.mark.oldest
+
 Command = Callable[..., tuple[int, str, str]]
 
 NER = TASKS["ner"]
