@@ -4,6 +4,7 @@ tests/record_official_scores.py made the recordings.
 """
 
 from __future__ import annotations
+from support import DATA, ROOT
 
 import gzip
 import json
@@ -32,7 +33,6 @@ from llmkit.tasks.span.squad_metric import Squad
 from llmkit.tasks.span.squad_v2_metric import SquadV2
 from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2, normalize_answer
 
-DATA = Path(__file__).parent / "data"
 properties = settings(deadline=None, database=None)
 
 
@@ -291,7 +291,7 @@ def test_scores_per_question_import_nothing_heavy() -> None:
         "heavy = {'evaluate', 'datasets', 'transformers', 'torch', 'pandas'} & set(sys.modules)\n"
         "sys.exit(', '.join(heavy) or None)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 # The null threshold.

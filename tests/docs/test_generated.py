@@ -1,6 +1,7 @@
 """docs/cli.md and docs/recipes.md say what the code says."""
 
 from __future__ import annotations
+from support import DOCS
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from llmkit.recipes.finetuning import RECIPES
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.shipped import shipped_recipes
 
-DOCS = Path(__file__).parent.parent / "docs"
 
 
 @pytest.fixture(scope="module")

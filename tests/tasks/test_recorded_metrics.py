@@ -4,6 +4,7 @@ tests/record_official_scores.py made the recordings.
 """
 
 from __future__ import annotations
+from support import DATA
 
 import gzip
 import json
@@ -20,7 +21,6 @@ from llmkit.tasks.bootstrap import cluster_interval, corpus_interval
 from llmkit.tasks.span.natural_questions_metric import short_answer_scores
 from llmkit.tasks.tags.entities import Entity, entities, entity_counts, entity_scores, f1_of_counts
 
-DATA = Path(__file__).parent / "data"
 properties = settings(deadline=None, database=None)
 
 

@@ -1,6 +1,7 @@
 """A room imports only from the rooms after it, and no file is long."""
 
 from __future__ import annotations
+from support import ROOT
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "llmkit"
+PACKAGE = ROOT / "llmkit"
 
 # From the command line down. Rooms that share a row do not import one another.
 ROOMS = (

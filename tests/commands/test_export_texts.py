@@ -1,6 +1,7 @@
 """`llmkit export` of an encoder-decoder: two graphs that write what the model writes, and docs/onnx.md on them."""
 
 from __future__ import annotations
+from support import DOCS
 
 import json
 import re
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.oldest
 
 Command = Callable[..., tuple[int, str, str]]
 
-PAGE = (Path(__file__).parent.parent / "docs" / "onnx.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "onnx.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 SOURCES = [f"{a} {b} sit on a bench." for a in ("Two men", "A woman", "Three dogs") for b in ("now", "here", "often")]
 TARGETS = [f"{a} sitzen {b}." for a in ("Maenner", "Frauen", "Hunde") for b in ("jetzt", "hier", "oft")]

@@ -1,6 +1,7 @@
 """docs/new-task.md, followed to the letter: its task, in a module of its own, and the commands on it."""
 
 from __future__ import annotations
+from support import DOCS
 
 import json
 import re
@@ -15,7 +16,7 @@ from llmkit.recipes.shipped import summary
 from llmkit.tasks import TASKS
 
 Command = Callable[..., tuple[int, str, str]]
-PAGE = (Path(__file__).parent.parent / "docs" / "new-task.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "new-task.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:

@@ -1,6 +1,7 @@
 """`llmkit export`: what is written, that it is the model, and that nothing is left where it is not."""
 
 from __future__ import annotations
+from support import DOCS
 
 import json
 import os
@@ -176,7 +177,7 @@ def test_onnxruntime_alone_gives_the_same(material: Path, exported: dict[str, An
 
 
 def test_the_code_of_the_page_answers(material: Path, exported: dict[str, Any], llmkit: Command) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "onnx.md").read_text(encoding="utf-8")
+    page = (DOCS / "onnx.md").read_text(encoding="utf-8")
     code = page.partition("```python\n")[2].partition("```")[0]
     names: dict[str, Any] = {}
     exec(code.replace("exported/squad-bert-base", str(material / "exported")), names)
