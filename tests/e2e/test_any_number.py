@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_flow import SHAPE, run_command, write_text
+from support.runs import SHAPE, run_command, write_demo_text
 
 from llmkit.corpus.demo.data import questions
 
@@ -15,7 +15,7 @@ from llmkit.corpus.demo.data import questions
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("material")
-    run_command("tokenize", "-c", str(write_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
+    run_command("tokenize", "-c", str(write_demo_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
     for size in (1, 2, 7, 1000):
         rows = questions("train")[:size]
         (folder / f"{size}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

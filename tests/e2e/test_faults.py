@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
+from support.runs import PRETRAIN, SHAPE, run_command, weights, write_demo_questions, write_demo_text
 
 from llmkit.training.checkpoints import newest
 
@@ -27,8 +27,8 @@ from pathlib import Path
 if os.environ.get("RANK") in os.environ["FAULT_RANKS"].split(","):
     import torch, transformers
     from llmkit.system.errors import UserError
-    from llmkit.models import BertForMaskedLM
-    from llmkit.training import Trainer
+    from llmkit.models.masked_lm import BertForMaskedLM
+    from llmkit.training.trainer import Trainer
 
     place, what, *limit = os.environ["FAULT"].split()
     evaluated = 0
@@ -79,10 +79,10 @@ SMALL = ["train.per_device_eval_batch_size=1", "train.max_steps=40", "train.save
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("material")
-    run_command("tokenize", "-c", str(write_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
+    run_command("tokenize", "-c", str(write_demo_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
     (folder / "fault").mkdir()
     (folder / "fault" / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    return {"folder": folder, "questions": write_questions(folder)}
+    return {"folder": folder, "questions": write_demo_questions(folder)}
 
 
 Ended = tuple[int, str, float]

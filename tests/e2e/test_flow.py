@@ -3,51 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from llmkit.corpus.demo.data import documents, questions
-
-Command = Callable[..., tuple[int, str, str]]
-
-SHAPE = "{hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64}"
-PRETRAIN = ["-r", "tiny/pretrain", f"model.config={SHAPE}", "corpus.block_size=32"]
-
-
-def write_text(folder: Path) -> Path:
-    """400 documents of the demo, a line each, as JSON lines."""
-    file = folder / "articles.jsonl"
-    articles = [text for text, _ in zip(documents(), range(400), strict=False)]
-    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in articles))
-    return file
-
-
-def write_questions(folder: Path) -> list[str]:
-    """64 training and 24 validation questions, as overrides that name their files."""
-    overrides = []
-    for split, size in (("train", 64), ("validation", 24)):
-        file = folder / f"{split}.jsonl"
-        rows = questions("train" if split == "train" else "validation")[:size]
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        overrides.append(f"data.{split}={file}")
-    return overrides
-
-
-def weights(run: Path) -> bytes:
-    return (run / "model" / "model.safetensors").read_bytes()
+from support import Command
+from support.runs import PRETRAIN, SHAPE, run_command, weights, write_demo_questions, write_demo_text
 
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("material")
-    return {"text": write_text(folder), "questions": write_questions(folder), "folder": folder}
+    return {"text": write_demo_text(folder), "questions": write_demo_questions(folder), "folder": folder}
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +25,6 @@ def base(material: dict[str, Any]) -> dict[str, Any]:
     run_command("tokenize", "-c", str(material["text"]), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
     run_command("pretrain", *PRETRAIN, "corpus.path=shards", "-o", "base", "train.max_steps=6", cwd=folder)
     return {**material, "shards": folder / "shards", "run": folder / "base"}
-
-
-def run_command(*arguments: str, cwd: Path, launcher: tuple[str, ...] = ("-m",)) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *launcher, "llmkit", *arguments]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=os.environ)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 def test_the_whole_flow(base: dict[str, Any], llmkit: Command, tmp_path: Path) -> None:

@@ -13,16 +13,15 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_flow import PRETRAIN, run_command, weights, write_questions, write_text
+from support import Command
+from support.runs import PRETRAIN, run_command, weights, write_demo_questions, write_demo_text
 
 from llmkit.training.checkpoints import newest
-
-Command = Callable[..., tuple[int, str, str]]
 
 SHORT = ["train.max_steps=4", "train.eval_steps=2", "train.logging_steps=1"]
 
@@ -84,10 +83,10 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("material")
-    text = write_text(folder)
+    text = write_demo_text(folder)
     run_command("tokenize", "-c", str(text), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
     run_command("pretrain", *PRETRAIN, "corpus.path=shards", "-o", "base", "train.max_steps=2", cwd=folder)
-    questions = write_questions(folder)
+    questions = write_demo_questions(folder)
     tune = ["-r", "tiny/squad", "model.pretrained=base", *questions, "train.max_steps=2", "-o", "answerer"]
     run_command("finetune", *tune, cwd=folder)
     return {"folder": folder, "text": text, "questions": questions, "answerer": folder / "answerer"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
+from support.runs import PRETRAIN, SHAPE, run_command, weights, write_demo_questions, write_demo_text
 
 from llmkit.training.checkpoints import SEAL, newest
 
@@ -28,8 +28,8 @@ WRITING_KILLS = 10  # of each kind of run in one process
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("material")
-    run_command("tokenize", "-c", str(write_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
-    return {"folder": folder, "questions": write_questions(folder)}
+    run_command("tokenize", "-c", str(write_demo_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
+    return {"folder": folder, "questions": write_demo_questions(folder)}
 
 
 def command(base: dict[str, Any], name: str, processes: int) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
+from support.runs import PRETRAIN, SHAPE, run_command, training_steps, weights, write_demo_questions, write_demo_text
 
 from llmkit.system.launch import relaunch
 from llmkit.training.checkpoints import newest
@@ -27,10 +27,10 @@ def slow(*values: object) -> Any:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("material")
-    text = write_text(folder)
+    text = write_demo_text(folder)
     run_command("tokenize", "-c", str(text), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
     run_command("pretrain", *PRETRAIN, "corpus.path=shards", "-o", "base", "train.max_steps=4", cwd=folder)
-    return {"folder": folder, "questions": write_questions(folder)}
+    return {"folder": folder, "questions": write_demo_questions(folder)}
 
 
 def wait_for(folder: Path, pattern: str, process: subprocess.Popen[Any]) -> None:
@@ -103,12 +103,6 @@ def test_a_full_disk_leaves_the_last_checkpoint(base: dict[str, Any]) -> None:
     assert weights(full) == weights(whole)
 
 
-def steps_of(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log that speak of training."""
-    lines = (run / "log.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if "loss" in record]
-
-
 @pytest.mark.parametrize("command", [slow("pretrain"), "finetune"])
 def test_a_killed_run_ends_with_the_same_weights(command: str, base: dict[str, Any]) -> None:
     # Several epochs, accumulation and dropout: everything that a resume could get wrong.
@@ -141,7 +135,7 @@ def test_two_processes_train_the_global_batch_that_the_recipe_says(base: dict[st
     steps = ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=2"]
     two = run_command("pretrain", *shared, *steps, "-o", "two", "-n", "2", cwd=folder)
     # The same 32 blocks a step, whoever computes which of them, and the same gradient of them.
-    whole, *others = (steps_of(folder / name) for name in ("whole", "accumulated", "two"))
+    whole, *others = (training_steps(folder / name) for name in ("whole", "accumulated", "two"))
     assert len(whole) == 4
     for other in others:
         for mine, its in zip(whole, other, strict=True):
@@ -187,7 +181,7 @@ def test_resuming_on_other_data_is_refused(base: dict[str, Any], tmp_path: Path)
     folder = base["folder"]
     run = folder / "moved"
     data = ["data.train=moved.jsonl", base["questions"][1]]
-    first, second = write_questions(tmp_path)[0].partition("=")[2], folder / "moved.jsonl"
+    first, second = write_demo_questions(tmp_path)[0].partition("=")[2], folder / "moved.jsonl"
     second.write_text(Path(first).read_text())
     arguments = ["-r", "tiny/squad", "model.pretrained=base", *data, "train.max_steps=200", "train.eval_steps=3"]
     kill_after_checkpoint(["finetune", *arguments, "-o", str(run)], run, folder)

@@ -1,15 +1,22 @@
-"""Finished runs that are real and take seconds: a pretrained BERT, and what is fine-tuned from it."""
+"""Runs that are real and take seconds: a pretrained BERT, what is fine-tuned from it, and what both are made of."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmkit.corpus.demo.data import documents
+from llmkit.corpus.demo.data import questions as demo_questions
+
 QUESTIONS = 24
+SHAPE = "{hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64}"
+PRETRAIN = ["-r", "tiny/pretrain", f"model.config={SHAPE}", "corpus.block_size=32"]
 
 
 def command(folder: Path, *arguments: str) -> None:
@@ -65,3 +72,47 @@ def finetuned(folder: Path, task: str, *overrides: str) -> Path:
         *("train.max_steps=3", *overrides),
     )
     return folder / "runs" / task
+
+
+def write_demo_text(folder: Path) -> Path:
+    """400 documents of the demo, a line each, as JSON lines."""
+    file = folder / "articles.jsonl"
+    articles = [text for text, _ in zip(documents(), range(400), strict=False)]
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in articles))
+    return file
+
+
+def write_demo_questions(folder: Path) -> list[str]:
+    """64 training and 24 validation questions of the demo, as overrides that name their files."""
+    overrides = []
+    for split, size in (("train", 64), ("validation", 24)):
+        file = folder / f"{split}.jsonl"
+        rows = demo_questions("train" if split == "train" else "validation")[:size]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        overrides.append(f"data.{split}={file}")
+    return overrides
+
+
+def tune(folder: Path, *overrides: str) -> list[str]:
+    """A fine-tuning command of seconds on the demo's questions, from random weights and the folder's tokenizer."""
+    run = ["-r", "tiny/squad", f"model.config={SHAPE}", "model.tokenizer=tokenizer", *write_demo_questions(folder)]
+    return ["finetune", *run, "train.max_steps=12", "-o", "run", *overrides]
+
+
+def run_command(*arguments: str, cwd: Path, launcher: tuple[str, ...] = ("-m",)) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own; it must end well."""
+    command = [sys.executable, *launcher, "llmkit", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def weights(run: Path) -> bytes:
+    """The weights of a finished run, as they are in its file."""
+    return (run / "model" / "model.safetensors").read_bytes()
+
+
+def training_steps(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log that speak of training."""
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if "loss" in record]

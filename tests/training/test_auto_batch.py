@@ -16,18 +16,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_training import folder as folder  # a fixture
-from test_training import tune
+from support import Command
+from support.runs import tune, weights
 from transformers import BertForQuestionAnswering
 
 from llmkit.corpus.demo.data import documents
 from llmkit.system.out_of_memory import is_out_of_memory, smaller_pieces
 from llmkit.training.checkpoints import evaluation_due, newest
-
-sys.path.append(str(Path(__file__).parent / "e2e"))
-from test_flow import weights
-
-Command = Callable[..., tuple[int, str, str]]
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB.")
 CPU = RuntimeError(
@@ -240,7 +235,7 @@ def test_a_resumed_run_keeps_the_pieces_that_were_found(folder: Path, llmkit: Co
 LIMITED = """
 import resource, sys
 import psutil
-from llmkit import pretrain
+from llmkit.commands import pretrain
 from llmkit.cli.main import main
 
 limit = psutil.Process().memory_info().vms + int(sys.argv.pop(1))

@@ -1,0 +1,27 @@
+"""What the tests of training share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from llmkit.corpus.demo.data import questions
+from llmkit.corpus.tokenizer import save_tokenizer, train_tokenizer
+
+
+@pytest.fixture(scope="session")
+def demo_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer of 400 tokens for the demo's passages."""
+    contexts = [row["context"] for row in questions("train")[:64]]
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(train_tokenizer(lambda: iter(contexts), 400, lowercase=True), folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, demo_tokenizer: Path) -> Path:
+    """A folder to train in, which holds the tokenizer."""
+    shutil.copytree(demo_tokenizer, tmp_path / "tokenizer")
+    return tmp_path
