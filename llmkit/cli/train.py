@@ -17,6 +17,7 @@ from llmkit.cli.options import (
     Recipe,
     Resume,
     TaskName,
+    TasksFile,
 )
 from llmkit.system.errors import UserError
 
@@ -130,6 +131,7 @@ def pretrain(
 def finetune(
     overrides: Overrides = None,
     task: TaskName = None,
+    tasks_file: TasksFile = None,
     recipe: Recipe = None,
     output: Output = None,
     resume: Resume = False,

@@ -16,6 +16,7 @@ from llmkit.cli.options import (
     Processes,
     Split,
     TaskName,
+    TasksFile,
 )
 from llmkit.system.errors import UserError
 
@@ -36,6 +37,7 @@ def predict(
     ],
     overrides: DataOverrides = None,
     task: TaskName = None,
+    tasks_file: TasksFile = None,
     batch_size: BatchSize = 32,
     processes: Processes = None,
 ) -> None:
@@ -74,6 +76,7 @@ def ask(
         int | None,
         typer.Option("--answers", min=1, help="Answers to give from several files.", show_default="5"),
     ] = None,
+    tasks_file: TasksFile = None,
     as_json: AsJson = False,
 ) -> None:
     """A question and a passage, a file or folders of files → answers and their places.
@@ -111,6 +114,7 @@ def evaluate(
     ] = None,
     overrides: DataOverrides = None,
     task: TaskName = None,
+    tasks_file: TasksFile = None,
     data: Data = None,
     split: Split = "validation",
     predictions: Annotated[

@@ -21,6 +21,7 @@ from llmkit.tasks.features import examples_fingerprint, features_of
 from llmkit.tasks.inference import TaskEvaluation
 from llmkit.tasks.purpose import write_purpose
 from llmkit.tasks.score_tables import show
+from llmkit.tasks.user_tasks import check_same_tasks_file, tasks_file_facts
 from llmkit.tasks.values import Array, Codec
 from llmkit.training.batches import Features
 from llmkit.training.evaluation import Scored, seconds_of
@@ -64,6 +65,7 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
     fingerprints = {name: examples_fingerprint(split) for name, split in examples.items()}
     if resume:
         check_same_data(run, fingerprints)
+        check_same_tasks_file(run, task)
     return Job(
         command="finetune",
         recipe=recipe,
@@ -81,6 +83,7 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
         evaluation=Validation(prepared),
         fingerprints=fingerprints,
         sizes={name: {"examples": len(split)} for name, split in examples.items()},
+        more_facts=tasks_file_facts(task),
         introduce=lambda: introduce(prepared),
         finish=lambda best, state: finish(prepared, run, best),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -43,9 +43,9 @@ class Job:
     """A training run, checked and ready to start. No process group exists yet.
 
     `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
-    a resumed run must find the same ones. `sizes` say how much data there is, for env.json. `introduce` describes
-    the data on the screen. `finish` runs on the first process, once the model is saved: it writes the files that only
-    this kind of run has, and returns the content of metrics.json.
+    a resumed run must find the same ones. `sizes` say how much data there is, for env.json, and `more_facts` are
+    further entries of it. `introduce` describes the data on the screen. `finish` runs on the first process, once the
+    model is saved: it writes the files that only this kind of run has, and returns the content of metrics.json.
     """
 
     command: str
@@ -63,6 +63,7 @@ class Job:
     sizes: Mapping[str, Mapping[str, int]]
     introduce: Callable[[], None]
     finish: Callable[[Scored, TrainerState], dict[str, Any]]
+    more_facts: Mapping[str, Any] = field(default_factory=dict)
     group_by_length: bool = False
     loss: Callable[..., Tensor] | None = None
     target_tokenizer: PreTrainedTokenizerFast | None = None
@@ -84,7 +85,7 @@ def train(job: Job) -> RunDir:
             job = _fitted(job)
         trainer = _trainer(job, run)
         if is_main():
-            start(run, dump(job.recipe), environment(job.fingerprints, job.sizes))
+            start(run, dump(job.recipe), {**environment(job.fingerprints, job.sizes), **job.more_facts})
         with smaller_next_time(run, job.recipe) if job.auto_batch else nullcontext():
             trainer.go(run, resume=job.resume, noted=pieces_of(job.recipe) if job.auto_batch else {})
         best = trainer.best()
