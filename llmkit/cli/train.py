@@ -149,21 +149,13 @@ def finetune(
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
       llmkit finetune --task glue/sst2 --dry-run
     """
-    from llmkit.recipes.finetuning import FinetuneRecipe
-    from llmkit.recipes.reading import read_recipe
-    from llmkit.tasks import TASKS, task_named
-
-    if recipe is None and task is None:
-        raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
-    name = recipe or task_named(task or "").recipe
-    chosen = [f"task={task_named(task).name}"] if task is not None else []
-    settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit.commands import finetune as story
     from llmkit.commands.job import dry_run as try_run
     from llmkit.commands.job import train
     from llmkit.system.launch import run_in
     from llmkit.training.signals import HEARD
 
+    settings = story.recipe_of(task, recipe, overrides or ())
     job = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
     if dry_run:
         return try_run(job)

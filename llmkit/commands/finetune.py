@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,9 +13,11 @@ import numpy as np
 from llmkit.commands.job import Job, open_job
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.reading import read_recipe
 from llmkit.system.console import is_main, say, warn
+from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, null_threshold_of
-from llmkit.tasks import task_named
+from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.base import Task
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import examples_fingerprint, features_of
@@ -44,6 +47,15 @@ class Prepared:
     examples: DatasetDict
     train: Dataset
     validation: Dataset
+
+
+def recipe_of(task: str | None, recipe: str | None, overrides: Sequence[str] = ()) -> FinetuneRecipe:
+    """The recipe of a run: a named one, or the task's own, with `overrides`. Raises UserError."""
+    if recipe is None and task is None:
+        raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
+    name = recipe or task_named(task or "").recipe
+    chosen = [f"task={task_named(task).name}"] if task is not None else []
+    return read_recipe(FinetuneRecipe, name, [*chosen, *overrides], tasks=TASKS)
 
 
 def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Job:

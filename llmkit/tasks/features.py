@@ -42,7 +42,7 @@ def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSect
         task.encode(examples, codec, data, training=training).save_to_disk(str(aside))
         write_whole(aside / "manifest.json", to_json({"key": key}))
 
-    return load_from_disk(str(cached("features", key, build)))
+    return load_from_disk(str(cached("training-features" if training else "features", key, build)))
 
 
 def examples_fingerprint(examples: Dataset) -> str:
