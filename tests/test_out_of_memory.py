@@ -212,7 +212,7 @@ def test_memory_that_runs_out_later_restarts_the_run_in_smaller_pieces(
     code, _, err = llmkit(*command)
     assert code == 0, err
     assert "warning: out of memory " in err
-    assert "going on in smaller pieces" in err
+    assert "resuming from the last checkpoint with smaller micro-batches" in err
     assert started == [[sys.executable, "-m", "llmkit", *command, "--resume"]]
     assert pieces(folder / "run") == ((16, 1, 4) if evaluating else (8, 2, 8))
     limit(**{"evaluating" if evaluating else "training": 8})
@@ -240,7 +240,7 @@ def test_a_resumed_run_keeps_the_pieces_that_were_found(folder: Path, llmkit: Co
 LIMITED = """
 import resource, sys
 import psutil
-from llmkit import pretrain
+from llmkit.commands import pretrain
 from llmkit.cli.main import main
 
 limit = psutil.Process().memory_info().vms + int(sys.argv.pop(1))

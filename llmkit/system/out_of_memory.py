@@ -21,7 +21,7 @@ SHOWN = 160  # characters of the library's own message
 
 class OutOfMemory(UserError):
     """Memory ran out. `smaller` holds keys of `train` that take less of it and make the same batches;
-    none where one example is too much. `again` says that the run's recipe has them by now."""
+    none where one example is too much. `restart` says that the run's recipe has them by now."""
 
     def __init__(self, where: str, error: BaseException, smaller: Mapping[str, int], go_on: str = "") -> None:
         if smaller:
@@ -32,7 +32,7 @@ class OutOfMemory(UserError):
             remedy = "shorten the inputs (data.max_length, corpus.block_size), or take a smaller model or more memory"
         super().__init__(f"out of memory {where}{_detail(error)}", remedy=remedy)
         self.smaller = dict(smaller)
-        self.again = False
+        self.restart = False
 
 
 def is_out_of_memory(error: BaseException) -> bool:

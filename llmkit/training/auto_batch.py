@@ -52,7 +52,7 @@ def pieces_of(recipe: Recipe) -> dict[str, int]:
 def smaller_next_time(run: RunDir, recipe: Recipe) -> Iterator[None]:
     """Where memory runs out after all, give the run's recipe the next smaller pieces, for it to go on with.
 
-    (Memory falls into pieces too, and others may take of it.) Raises OutOfMemory with `again` set.
+    (Memory falls into pieces too, and others may take of it.) Raises OutOfMemory with `restart` set.
     """
     try:
         yield
@@ -62,7 +62,7 @@ def smaller_next_time(run: RunDir, recipe: Recipe) -> Iterator[None]:
             run.write_text("recipe.yaml", dump(recipe.model_copy(update={"train": train})))
             now = ", ".join(f"train.{name}={value}" for name, value in error.smaller.items())
             error.remedy = f"go on with the same command and --resume -o {run.path}: its recipe has {now} now"
-            error.again = True
+            error.restart = True
         raise
 
 

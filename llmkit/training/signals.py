@@ -10,11 +10,11 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.system.console import say
-from llmkit.system.exits import told_by_launcher
+from llmkit.system.exits import reports_to_launcher
 from llmkit.system.processes import anyone, largest, told_to_stop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-HEARD = "saving after this step; once more stops at once, without saving"
+ON_SIGNAL = "saving after this step; once more stops at once, without saving"
 
 
 class StopOnSignal(TrainerCallback):
@@ -35,8 +35,8 @@ class StopOnSignal(TrainerCallback):
         self._received = signal.Signals(number)
         told_to_stop.set()
         self._restore()
-        if not told_by_launcher():  # it has said so, and where another process failed it is not what happens
-            say(f"{self._received.name}: {HEARD}")
+        if not reports_to_launcher():  # it has said so, and where another process failed it is not what happens
+            say(f"{self._received.name}: {ON_SIGNAL}")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -27,8 +27,8 @@ from pathlib import Path
 if os.environ.get("RANK") in os.environ["FAULT_RANKS"].split(","):
     import torch, transformers
     from llmkit.system.errors import UserError
-    from llmkit.models import BertForMaskedLM
-    from llmkit.training import Trainer
+    from llmkit.models.masked_lm import BertForMaskedLM
+    from llmkit.training.trainer import Trainer
 
     place, what, *limit = os.environ["FAULT"].split()
     evaluated = 0
@@ -122,7 +122,7 @@ def check_told(what: str, err: str) -> None:
         assert "process 1 of 2 failed:" in err
         assert "KeyError: 'nothing'" in err
     else:
-        assert f"error: process 1 of 2 (they are counted from 0) was killed by {what}" in err
+        assert f"error: process 1 of 2 (counting from 0) was killed by {what}" in err
         assert ("because memory ran out" in err) is (what == "SIGKILL")
 
 
