@@ -51,12 +51,14 @@ def predict(
       llmkit predict runs/demo/squad demo -o answers.jsonl
     """
     from llmkit.commands import predict as story
+    from llmkit.system.advice import Advice
     from llmkit.system.launch import run_in
     from llmkit.tasks.settings import settings_of
 
     settings = settings_of(model, task, source, overrides or ())
     prepared = story.prepare(settings, source, output, batch_size)
-    run_in(processes, lambda: story.predict(prepared))
+    advice = Advice(resume="go on with the same command", less_memory="halve --batch-size")
+    run_in(processes, lambda: story.predict(prepared), advice)
 
 
 def ask(
@@ -136,6 +138,7 @@ def evaluate(
       llmkit eval --predictions FILE --data FILE --task squad
     """
     from llmkit.commands import evaluate as story
+    from llmkit.system.advice import Advice
     from llmkit.system.console import print_json
     from llmkit.system.launch import run_in
     from llmkit.tasks import task_named
@@ -166,4 +169,4 @@ def evaluate(
         scores = story.evaluate(prepared, batch_size)
         print_json(scores) if as_json else show(prepared.settings.task, scores, name)
 
-    run_in(processes, run)
+    run_in(processes, run, Advice(less_memory="halve --batch-size"))

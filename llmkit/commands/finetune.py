@@ -129,7 +129,7 @@ def finish(prepared: Prepared, run: RunDir, best: Scored) -> dict[str, Any]:
 
 
 def finish_line(run: RunDir) -> None:
-    """The run's scores, and what can be done with it."""
+    """Print the run's scores and what to do next."""
     if not is_main():
         return
     task = task_named(run.recipe()["task"])

@@ -1,1 +1,1 @@
-"""transformers' Trainer with our batches, schedule, checkpoints, signal handling and reports."""
+"""transformers' Trainer with our batches, schedule, evaluation, checkpoints, signal handling and logging."""
