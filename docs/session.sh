@@ -13,7 +13,7 @@ printf 'name: mine\ntask: squad\nmodel: {pretrained: runs/tiny-pretrain}\ndata: 
 # The whole flow, and what its model can do. (Minutes: kept for the next time.)
 llmkit demo
 llmkit ask runs/demo/squad -q "Where is the main office of Winum?" -c "Winum is a modern company. Winum buys marble from abroad. The company is based in Karrano."
-llmkit ask runs/demo/squad -q "Where is the main office of Winum?" -f archive/ --answers 2
+llmkit ask runs/demo/squad -q "Where is the main office of Winum?" -f archive/ --answers 1
 llmkit eval runs/demo/squad
 llmkit eval --predictions runs/demo/squad/predictions.jsonl --data demo --task squad --json
 llmkit export runs/demo/squad -o exported/demo-squad --int8 --examples 200
