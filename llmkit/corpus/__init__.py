@@ -1,1 +1,1 @@
-"""Text → token shards → training blocks."""
+"""Text → token shards → masked blocks."""
