@@ -2,6 +2,8 @@
 
 python docs/generate.py            write both
 python docs/generate.py --check    write nothing; exit with 1 where a file is not what would be written
+
+It also draws the picture in docs/design.md anew: see rooms.py.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rooms import design_page
 
 from llmkit.cli.main import app
 from llmkit.recipes.finetuning import FinetuneRecipe
@@ -232,7 +235,7 @@ def _table(columns: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-PAGES = {"cli.md": cli_page, "recipes.md": recipes_page}
+PAGES = {"cli.md": cli_page, "recipes.md": recipes_page, "design.md": design_page}
 
 
 def main(arguments: list[str], folder: Path = DOCS) -> int:
