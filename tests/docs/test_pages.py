@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guide"
 PAGES = [ROOT / "README.md", *sorted(GUIDE.glob("*.md"))]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED += sorted((ROOT / "docs" / "design").glob("*.md"))
 COMMAND = typer.main.get_command(app)
 FENCE = re.compile(
     r"(?:<!-- output: (?P<shown>[^\n]+?)(?: \(\w+ \d+ lines\))? -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.S
