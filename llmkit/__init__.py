@@ -1,3 +1,41 @@
-"""From raw text to a working BERT-class model: tokenize, pretrain, fine-tune, evaluate, ask."""
+"""From raw text to a working BERT-class model.
+
+The commands as functions: tokenize, pretrain, finetune, evaluate, predict, ask, export; and Run, what a training run
+leaves. See docs/python.md. Everything is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmkit.api import Run as Run
+    from llmkit.api import ask as ask
+    from llmkit.api import evaluate as evaluate
+    from llmkit.api import export as export
+    from llmkit.api import finetune as finetune
+    from llmkit.api import predict as predict
+    from llmkit.api import pretrain as pretrain
+    from llmkit.api import tokenize as tokenize
+    from llmkit.system.errors import Stopped as Stopped
+    from llmkit.system.errors import UserError as UserError
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    **dict.fromkeys(("Run", "ask", "evaluate", "export", "finetune", "predict", "pretrain", "tokenize"), "llmkit.api"),
+    "Stopped": "llmkit.system.errors",
+    "UserError": "llmkit.system.errors",
+}
+__all__ = ["__version__", *_PLACES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

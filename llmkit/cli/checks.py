@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmkit.cli.options import AsJson, Overrides, Processes, Recipe
+from llmkit.cli.options import AsJson, Overrides, Processes, Recipe, TasksFile
 
 
 def verify(
@@ -14,6 +14,7 @@ def verify(
     overrides: Overrides = None,
     recipe: Recipe = None,
     processes: Processes = None,
+    tasks_file: TasksFile = None,
 ) -> None:
     """Prove on your recipe and machine that a run is what it says. Exits with 1 where it is not.
 
@@ -34,7 +35,7 @@ def verify(
     raise typer.Exit(0 if proven else 1)
 
 
-def tasks(as_json: AsJson = False) -> None:
+def tasks(tasks_file: TasksFile = None, as_json: AsJson = False) -> None:
     """The tasks that `finetune` and `eval` know.
 
     \b

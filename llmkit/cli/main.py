@@ -66,15 +66,15 @@ def main() -> None:
         from llmkit.system.processes import launched
 
         if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
-            from llmkit.system.exits import end
+            from llmkit.system.exits import exit_with
 
-            end(
+            exit_with(
                 130,
                 ["stopped"],
                 "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command",
             )
         raise
     except Exception as error:  # hides nothing: what is no message of ours is raised again
-        from llmkit.system.exits import end_for
+        from llmkit.system.exits import exit_for
 
-        end_for(error)
+        exit_for(error)

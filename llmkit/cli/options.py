@@ -22,6 +22,14 @@ def complete_recipe(incomplete: str) -> list[str]:
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 
 
+def _use_tasks(context: typer.Context, file: Path | None) -> Path | None:
+    if file is not None and not context.resilient_parsing:
+        from llmkit.tasks.user_tasks import use_tasks
+
+        use_tasks(file)
+    return file
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Overrides of the recipe: `train.learning_rate=1e-4`."),
@@ -52,6 +60,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")]
 TaskName = Annotated[
     str | None, typer.Option("--task", help="A task: see `llmkit tasks`.", autocompletion=complete_task)
+]
+# Read before the other options, which may name its tasks; commands have nothing more to do with it.
+TasksFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--tasks",
+        metavar="FILE.py",
+        is_eager=True,
+        callback=_use_tasks,
+        help="A Python file with tasks of your own: it defines TASKS, a dictionary from names to tasks.",
+    ),
 ]
 Data = Annotated[str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")]
 Split = Annotated[str, typer.Option("--split", help="Which split of the data.")]

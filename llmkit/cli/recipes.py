@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli.options import Overrides, complete_recipe
+from llmkit.cli.options import Overrides, TasksFile, complete_recipe
 from llmkit.system.errors import UserError
 
 recipes_app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
@@ -71,7 +71,9 @@ def recipes_copy(
 
 @recipes_app.command("check")
 def recipes_check(
-    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)], overrides: Overrides = None
+    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)],
+    overrides: Overrides = None,
+    tasks_file: TasksFile = None,
 ) -> None:
     """Check a recipe without running it.
 

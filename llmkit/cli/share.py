@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli.options import AsJson, Data, DataOverrides, Model, Split, TaskName
+from llmkit.cli.options import AsJson, Data, DataOverrides, Model, Split, TaskName, TasksFile
 
 
 def export(
@@ -22,6 +22,7 @@ def export(
         typer.Option("--int8", help="Also graphs of a quarter of the size, _int8.onnx, for a little of the score."),
     ] = False,
     task: TaskName = None,
+    tasks_file: TasksFile = None,
     data: Data = None,
     split: Split = "validation",
     examples: Annotated[
@@ -60,6 +61,7 @@ def push(
     name: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="Name of the repository, new or yours.")],
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show files and card, publish nothing.")] = False,
+    tasks_file: TasksFile = None,
 ) -> None:
     """A run's model and its model card → a repository on the Hub.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +18,13 @@ from llmkit.cli.options import (
     Recipe,
     Resume,
     TaskName,
+    TasksFile,
 )
 from llmkit.system.errors import UserError
+
+if TYPE_CHECKING:
+    from llmkit.commands.job import Job
+    from llmkit.system.run_folder import RunDir
 
 
 def demo(
@@ -80,6 +86,7 @@ def tokenize(
     from llmkit.commands import tokenize as story
     from llmkit.recipes.pretraining import TokenizeRecipe
     from llmkit.recipes.reading import recipe_from
+    from llmkit.system.advice import Advice
     from llmkit.system.console import result
     from llmkit.system.launch import run_in
     from llmkit.system.machine import quiet
@@ -93,7 +100,8 @@ def tokenize(
     def run() -> None:
         result(str(story.tokenize(prepared)))
 
-    run() if prepared.is_made else run_in(processes, run, one_a_gpu=False)
+    advice = Advice(resume="go on with the same command")
+    run() if prepared.is_made else run_in(processes, run, advice, one_per_gpu=False)
 
 
 def pretrain(
@@ -116,20 +124,15 @@ def pretrain(
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit.commands import pretrain as story
-    from llmkit.commands.job import dry_run as try_run
-    from llmkit.commands.job import train
-    from llmkit.system.launch import run_in
-    from llmkit.training.signals import HEARD
 
     job = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
-    if dry_run:
-        return try_run(job)
-    run_in(processes, lambda: story.finish_line(train(job)), on_signal=HEARD)
+    _run(job, story.finish_line, processes, dry_run=dry_run)
 
 
 def finetune(
     overrides: Overrides = None,
     task: TaskName = None,
+    tasks_file: TasksFile = None,
     recipe: Recipe = None,
     output: Output = None,
     resume: Resume = False,
@@ -147,22 +150,26 @@ def finetune(
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
       llmkit finetune --task glue/sst2 --dry-run
     """
-    from llmkit.recipes.finetuning import FinetuneRecipe
-    from llmkit.recipes.reading import read_recipe
-    from llmkit.tasks import TASKS, task_named
-
-    if recipe is None and task is None:
-        raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
-    name = recipe or task_named(task or "").recipe
-    chosen = [f"task={task_named(task).name}"] if task is not None else []
-    settings = read_recipe(FinetuneRecipe, name, [*chosen, *(overrides or ())], tasks=TASKS)
     from llmkit.commands import finetune as story
-    from llmkit.commands.job import dry_run as try_run
-    from llmkit.commands.job import train
-    from llmkit.system.launch import run_in
-    from llmkit.training.signals import HEARD
 
+    settings = story.recipe_of(task, recipe, overrides or ())
     job = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
+    _run(job, story.finish_line, processes, dry_run=dry_run)
+
+
+def _run(job: Job, finish_line: Callable[[RunDir], None], processes: int | None, *, dry_run: bool) -> None:
+    from llmkit.commands import job as story
+    from llmkit.system.advice import Advice
+    from llmkit.system.launch import run_in
+    from llmkit.training.signals import ON_SIGNAL
+
     if dry_run:
-        return try_run(job)
-    run_in(processes, lambda: story.finish_line(train(job)), on_signal=HEARD)
+        return story.dry_run(job)
+    advice = Advice(
+        on_signal=ON_SIGNAL,
+        resume="go on with the same command and --resume",
+        less_memory="halve train.per_device_train_batch_size and double train.gradient_accumulation_steps, which "
+        "keeps the batch",
+        restart=("--resume",),
+    )
+    run_in(processes, lambda: finish_line(story.train(job)), advice)

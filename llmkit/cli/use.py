@@ -16,6 +16,7 @@ from llmkit.cli.options import (
     Processes,
     Split,
     TaskName,
+    TasksFile,
 )
 from llmkit.system.errors import UserError
 
@@ -36,6 +37,7 @@ def predict(
     ],
     overrides: DataOverrides = None,
     task: TaskName = None,
+    tasks_file: TasksFile = None,
     batch_size: BatchSize = 32,
     processes: Processes = None,
 ) -> None:
@@ -49,12 +51,14 @@ def predict(
       llmkit predict runs/demo/squad demo -o answers.jsonl
     """
     from llmkit.commands import predict as story
+    from llmkit.system.advice import Advice
     from llmkit.system.launch import run_in
     from llmkit.tasks.settings import settings_of
 
     settings = settings_of(model, task, source, overrides or ())
     prepared = story.prepare(settings, source, output, batch_size)
-    run_in(processes, lambda: story.predict(prepared))
+    advice = Advice(resume="go on with the same command", less_memory="halve --batch-size")
+    run_in(processes, lambda: story.predict(prepared), advice)
 
 
 def ask(
@@ -74,6 +78,7 @@ def ask(
         int | None,
         typer.Option("--answers", min=1, help="Answers to give from several files.", show_default="5"),
     ] = None,
+    tasks_file: TasksFile = None,
     as_json: AsJson = False,
 ) -> None:
     """A question and a passage, a file or folders of files → answers and their places.
@@ -111,6 +116,7 @@ def evaluate(
     ] = None,
     overrides: DataOverrides = None,
     task: TaskName = None,
+    tasks_file: TasksFile = None,
     data: Data = None,
     split: Split = "validation",
     predictions: Annotated[
@@ -132,6 +138,7 @@ def evaluate(
       llmkit eval --predictions FILE --data FILE --task squad
     """
     from llmkit.commands import evaluate as story
+    from llmkit.system.advice import Advice
     from llmkit.system.console import print_json
     from llmkit.system.launch import run_in
     from llmkit.tasks import task_named
@@ -162,4 +169,4 @@ def evaluate(
         scores = story.evaluate(prepared, batch_size)
         print_json(scores) if as_json else show(prepared.settings.task, scores, name)
 
-    run_in(processes, run)
+    run_in(processes, run, Advice(less_memory="halve --batch-size"))

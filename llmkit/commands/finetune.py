@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,15 +13,18 @@ import numpy as np
 from llmkit.commands.job import Job, open_job
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.reading import read_recipe
 from llmkit.system.console import is_main, say, warn
+from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, null_threshold_of
-from llmkit.tasks import task_named
+from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.base import Task
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import examples_fingerprint, features_of
 from llmkit.tasks.inference import TaskEvaluation
 from llmkit.tasks.purpose import write_purpose
 from llmkit.tasks.score_tables import show
+from llmkit.tasks.user_tasks import check_same_tasks_file, tasks_file_facts
 from llmkit.tasks.values import Array, Codec
 from llmkit.training.batches import Features
 from llmkit.training.evaluation import Scored, seconds_of
@@ -45,6 +49,15 @@ class Prepared:
     validation: Dataset
 
 
+def recipe_of(task: str | None, recipe: str | None, overrides: Sequence[str] = ()) -> FinetuneRecipe:
+    """The recipe of a run: a named one, or the task's own, with `overrides`. Raises UserError."""
+    if recipe is None and task is None:
+        raise UserError("neither a task nor a recipe is given", remedy="name one: --task squad, or -r RECIPE")
+    name = recipe or task_named(task or "").recipe
+    chosen = [f"task={task_named(task).name}"] if task is not None else []
+    return read_recipe(FinetuneRecipe, name, [*chosen, *overrides], tasks=TASKS)
+
+
 def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Job:
     """Load and check the model and the data. Raises UserError; writes only to the cache."""
     from transformers import set_seed
@@ -64,6 +77,7 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
     fingerprints = {name: examples_fingerprint(split) for name, split in examples.items()}
     if resume:
         check_same_data(run, fingerprints)
+        check_same_tasks_file(run, task)
     return Job(
         command="finetune",
         recipe=recipe,
@@ -81,6 +95,7 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
         evaluation=Validation(prepared),
         fingerprints=fingerprints,
         sizes={name: {"examples": len(split)} for name, split in examples.items()},
+        more_facts=tasks_file_facts(task),
         introduce=lambda: introduce(prepared),
         finish=lambda best, state: finish(prepared, run, best),
     )
@@ -114,7 +129,7 @@ def finish(prepared: Prepared, run: RunDir, best: Scored) -> dict[str, Any]:
 
 
 def finish_line(run: RunDir) -> None:
-    """The run's scores, and what can be done with it."""
+    """Print the run's scores and what to do next."""
     if not is_main():
         return
     task = task_named(run.recipe()["task"])

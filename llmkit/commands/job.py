@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,13 @@ from llmkit.system.console import is_main, say
 from llmkit.system.machine import choose, environment, quiet
 from llmkit.system.run_folder import RunDir, hold, open_run, start
 from llmkit.training.arguments import training_arguments
-from llmkit.training.auto_batch import fitted, pieces_of, smaller_next_time
+from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out_of_memory
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.estimate import estimate, show
 from llmkit.training.evaluation import Evaluation, Scored
-from llmkit.training.reporting import Report
+from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import Recipe, check_same_recipe
-from llmkit.training.schedule import Pace
+from llmkit.training.schedule import Schedule
 from llmkit.training.trainer import Trainer, save_model
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Job:
     """A training run, checked and ready to start. No process group exists yet.
 
     `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
-    a resumed run must find the same ones. `sizes` say how much data there is, for env.json. `introduce` describes
-    the data on the screen. `finish` runs on the first process, once the model is saved: it writes the files that only
-    this kind of run has, and returns the content of metrics.json.
+    a resumed run must find the same ones. `sizes` say how much data there is, for env.json, and `more_facts` are
+    further entries of it. `introduce` describes the data on the screen. `finish` runs on the first process, once the
+    model is saved: it writes the files that only this kind of run has, and returns the content of metrics.json.
     """
 
     command: str
@@ -63,6 +63,7 @@ class Job:
     sizes: Mapping[str, Mapping[str, int]]
     introduce: Callable[[], None]
     finish: Callable[[Scored, TrainerState], dict[str, Any]]
+    more_facts: Mapping[str, Any] = field(default_factory=dict)
     group_by_length: bool = False
     loss: Callable[..., Tensor] | None = None
     target_tokenizer: PreTrainedTokenizerFast | None = None
@@ -81,12 +82,12 @@ def train(job: Job) -> RunDir:
     with hold(run):
         _introduce(job)
         if job.auto_batch:
-            job = _fitted(job)
+            job = _fit_to_memory(job)
         trainer = _trainer(job, run)
         if is_main():
-            start(run, dump(job.recipe), environment(job.fingerprints, job.sizes))
-        with smaller_next_time(run, job.recipe) if job.auto_batch else nullcontext():
-            trainer.go(run, resume=job.resume, noted=pieces_of(job.recipe) if job.auto_batch else {})
+            start(run, dump(job.recipe), {**environment(job.fingerprints, job.sizes), **job.more_facts})
+        with shrink_on_out_of_memory(run, job.recipe) if job.auto_batch else nullcontext():
+            trainer.fit(run, resume=job.resume, sizes=batch_sizes(job.recipe) if job.auto_batch else {})
         best = trainer.best()
         save_model(trainer, run, job.target_tokenizer)
         if is_main():
@@ -100,7 +101,7 @@ def dry_run(job: Job) -> None:
     """Describe the run and estimate what it will take, by trying a few of its steps. Writes nothing."""
     _introduce(job)
     if job.auto_batch:
-        job = _fitted(job)
+        job = _fit_to_memory(job)
     with TemporaryDirectory() as folder:
         show(estimate(_trainer(job, RunDir(Path(folder))), job.recipe.train, job.lengths))
 
@@ -111,11 +112,11 @@ def _introduce(job: Job) -> None:
     job.introduce()
 
 
-def _fitted(job: Job) -> Job:
-    """The same job, in micro-batches that fit into memory."""
+def _fit_to_memory(job: Job) -> Job:
+    """The same job, with micro-batches that fit in memory."""
     trial = replace(job, model=deepcopy(job.model))
     longest = np.argsort(-job.lengths, kind="stable").tolist()
-    return replace(job, recipe=fitted(job.recipe, lambda run: _trainer(trial, run), longest))
+    return replace(job, recipe=fit_to_memory(job.recipe, lambda run: _trainer(trial, run), longest))
 
 
 def _trainer(job: Job, run: RunDir) -> Trainer:
@@ -129,7 +130,7 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         lengths=job.lengths if job.group_by_length else None,
         group=arguments.gradient_accumulation_steps * arguments.world_size,
     )
-    pace = Pace(train)
+    schedule = Schedule(train)
     return Trainer(
         job.model,
         arguments,
@@ -137,8 +138,8 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         batches=batches,
         collate=job.collate,
         evaluation=evaluation,
-        pace=pace,
-        report=Report(run, pace, job.command, job.model, arguments),
+        schedule=schedule,
+        log=TrainingLog(run, schedule, job.command, job.model, arguments),
         keep=train.save_total_limit,
         tokenizer=job.tokenizer,
         loss=job.loss,

@@ -7,7 +7,7 @@ chunk that was written; the file is the same as if it had never been stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,7 +31,7 @@ from llmkit.tasks.features import examples_fingerprint
 from llmkit.tasks.inference import BATCH_SIZE, Reader, model_fingerprint
 from llmkit.tasks.rows import rows_of
 from llmkit.tasks.settings import Settings
-from llmkit.tasks.values import Placed
+from llmkit.tasks.values import Placed, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -196,6 +196,28 @@ def predict(prepared: Prepared) -> None:
     seconds, count = time.monotonic() - began, done.examples - before
     say(f"{count:,} {items} in {duration(seconds)}, {count / seconds:.1f} a second")
     result(str(file.path))
+
+
+def predict_in_memory(
+    settings: Settings, source: str, rows: Sequence[Mapping[str, Any]] | None, batch_size: int = BATCH_SIZE
+) -> list[Prediction]:
+    """Predictions for the rows of a file, or for `rows`, all at once. Raises UserError for bad rows."""
+    quiet()
+    keep_memory()
+    task, data = settings.task, settings.data
+    placed = (
+        expanded(task, ((f"row {number}", row) for number, row in enumerate(rows)))
+        if rows is not None
+        else iter(Rows(settings, source))
+    )
+    examples = examples_of(task, placed, data, source, labelled=False)
+    model, codec = task.trained(settings.checkpoint, data)
+    model.to(start_group())
+    reader = Reader(model, task, codec, data, settings.threshold, choose("auto").bf16, batch_size)
+    with Course("predicting", len(examples), f"{task.item}s") as course:
+        predictions = reader(examples, course.part(len(examples)))
+    assert predictions is not None
+    return predictions
 
 
 def _found_on_the_way(error: UserError, done: Done) -> UserError:

@@ -27,6 +27,7 @@ from llmkit.recipes.reading import dump
 from llmkit.system.console import duration, result, say
 from llmkit.system.errors import UserError
 from llmkit.system.progress import Progress
+from llmkit.tasks.user_tasks import tasks_option
 from llmkit.training.checkpoints import SEAL
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class _Trial:
     def to(self, step: int, *, resume: bool = False) -> None:
         """Run until the checkpoint of a step is whole, and kill the run there. Raises UserError where it fails."""
         command = [sys.executable, "-m", "llmkit", self._command, "-r", str(self._recipe), "-o", str(self._run)]
+        command += tasks_option() if self._command == "finetune" else []
         command += ["--resume"] * resume + ["-n", str(self._processes)] * bool(self._processes)
         said = self._recipe.with_name("said.txt")
         began = time.monotonic()

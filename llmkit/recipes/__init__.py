@@ -1,1 +1,1 @@
-"""What a run is told: typed sections, the reading of YAML and overrides, and the recipes that come with llmkit."""
+"""What a run is told: sections, YAML, overrides. The recipes that ship with llmkit are in yaml/."""

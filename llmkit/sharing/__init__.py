@@ -1,1 +1,1 @@
-"""What leaves this machine: model cards, uploads, ONNX."""
+"""What leaves this machine: model cards, uploads to the Hub."""

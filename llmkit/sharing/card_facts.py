@@ -15,6 +15,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, null_threshold_of
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Task
+from llmkit.tasks.user_tasks import check_tasks_file
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,9 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
         for key in ("command", "versions", "hardware", "processes", "data", "sizes", "hub"):
             environment[key]
         recipe = run.recipe()
+        if "task" in recipe:
+            check_tasks_file(run, recipe["task"])
+            task_named(recipe["task"])  # raises where there is none
         metrics = json.loads(read("metrics.json")) if scores is None else dict(scores)
         return Facts(
             shareable(recipe),

@@ -1,7 +1,7 @@
-"""How the processes of a run ended: each writes its end down, and the launcher tells the one that explains the rest.
+"""Exit reports: each process of a run writes down why it exits, and the launcher prints the one that explains the rest.
 
-Printed by the processes themselves, an error that they share would stand there once for each, and the error of one
-of them among the complaints of the others that it is gone.
+If processes printed their own errors, a shared error would appear once per process, and one process's error would
+drown in its peers' complaints that it is gone.
 """
 
 from __future__ import annotations
@@ -17,112 +17,120 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from llmkit.system.advice import Advice
 from llmkit.system.console import fail, say, warn
 from llmkit.system.errors import Ended, Stopped, UserError
 from llmkit.system.files import UNWRITABLE, write_whole
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.processes import launched, rank
 
-# The folder to write to: set by our own launcher alone. Under torchrun and accelerate a process prints its error.
-FOLDER = "LLMKIT_ENDS"
+# The folder for exit reports. Only our own launcher sets it: under torchrun and accelerate a process prints its error.
+FOLDER = "LLMKIT_EXIT_REPORTS"
 
 
 @dataclass(frozen=True)
-class End:
-    """How a process ended: what it would have printed, its exit code, and when (seconds since the epoch).
+class ExitReport:
+    """Why a process exited: its exit code, what it would have printed, and the time in seconds since the epoch.
 
-    An `echo` says no more than that another process is gone. `again` asks for a start with --resume.
+    An `echo` only says that another process is gone. `restart` asks the launcher to start the processes again.
     """
 
     rank: int
-    when: float
+    time: float
     code: int
     problems: Sequence[str] = ()
     remedy: str = ""
     traceback: str = ""
     echo: bool = False
-    again: bool = False
+    restart: bool = False
 
 
-def told_by_launcher() -> bool:
-    """Whether the launcher, and not this process, is to tell how it ended."""
+def reports_to_launcher() -> bool:
+    """Whether this process leaves its messages to our launcher."""
     return FOLDER in os.environ
 
 
-def end(code: int, problems: Sequence[str], remedy: str, *, again: bool = False) -> NoReturn:
-    """End this process, having said why, or written it down for the launcher to say."""
-    if told_by_launcher():
-        _write(End(rank(), time.time(), code, problems, remedy, again=again))
+def exit_with(code: int, problems: Sequence[str], remedy: str, *, restart: bool = False) -> NoReturn:
+    """Print the problems, or report them to the launcher, and exit."""
+    if reports_to_launcher():
+        _write(ExitReport(rank(), time.time(), code, problems, remedy, restart=restart))
     else:
         fail(problems, remedy)
-        _note_for_torch("; ".join(problems))
-    _leave(code)
+        _write_torch_error_file("; ".join(problems))
+    _exit(code)
 
 
-def end_for(error: Exception) -> NoReturn:
-    """End this process for an error: what a user can fix is a message, and anything else raised again."""
+def exit_for(error: Exception) -> NoReturn:
+    """Exit because of an error: with a message if the user can fix it, otherwise with its traceback."""
     if isinstance(error, Ended):
         sys.exit(error.exit_code)
     if isinstance(error, Stopped):
-        end(error.exit_code, [str(error)], error.remedy)
+        exit_with(error.exit_code, [str(error)], error.remedy)
     if isinstance(error, UserError):
-        end(1, error.problems, error.remedy, again=isinstance(error, OutOfMemory) and error.again)
+        exit_with(1, error.problems, error.remedy, restart=isinstance(error, OutOfMemory) and error.restart)
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         place = f"{error.filename}: " if error.filename else ""
-        remedy = "make room or choose another folder, and run the command again"
-        end(1, [f"{place}{os.strerror(error.errno)}"], remedy)
+        remedy = "free some space or choose another folder, and run the command again"
+        exit_with(1, [f"{place}{os.strerror(error.errno)}"], remedy)
     trace = "".join(traceback.format_exception(error))
-    if not told_by_launcher():
-        _note_for_torch(trace)
+    if not reports_to_launcher():
+        _write_torch_error_file(trace)
         raise error
-    _write(End(rank(), time.time(), 1, traceback=trace, echo=_is_echo(error)))
-    _leave(1)
+    _write(ExitReport(rank(), time.time(), 1, traceback=trace, echo=_is_echo(error)))
+    _exit(1)
 
 
-def read(folder: Path) -> list[End]:
-    """The ends that were written down, the first of them first."""
-    return sorted((End(**json.loads(file.read_text())) for file in folder.glob("*.json")), key=lambda end: end.when)
+def read_reports(folder: Path) -> list[ExitReport]:
+    """The exit reports in a folder, oldest first."""
+    reports = (ExitReport(**json.loads(file.read_text())) for file in folder.glob("*.json"))
+    return sorted(reports, key=lambda report: report.time)
 
 
-def tell(ends: Sequence[End], exit_codes: Mapping[int, int], count: int, command: str) -> int:
-    """Say why `count` processes ended, and return the exit code that says it too.
+def print_cause(reports: Sequence[ExitReport], exit_codes: Mapping[int, int], count: int, advice: Advice) -> int:
+    """Print why `count` processes exited. Returns the exit code for the command.
 
-    `exit_codes` holds those of the processes that failed, by rank, those that failed first first; a negative one is
-    a signal. Others than the first may have been ended by the launcher.
+    `exit_codes` maps the ranks of failed processes to their exit codes, first failure first. Negative codes are
+    signals; the launcher itself may have stopped all but the first.
     """
-    end = next((end for end in ends if not end.echo), None)
-    if end is None:
+    report = next((report for report in reports if not report.echo), None)
+    if report is None:
         for number, code in exit_codes.items():
             if code < 0 and -code != signal.SIGTERM:
-                return _tell_killed(number, signal.Signals(-code), count, command)
-        if not ends:
+                return _print_killed(number, signal.Signals(-code), count, advice)
+        if not reports:
             first = next(iter(exit_codes.values()))
             return first if first > 0 else 128 - first
-        end = ends[0]
-    shared = any(other.rank != end.rank and not other.echo and other.problems == end.problems for other in ends)
-    if end.rank != 0 and not shared and not end.again:
-        say(f"process {end.rank} of {count} failed:")
-    if end.again:
-        warn(f"{'; '.join(end.problems)}: going on in smaller pieces from the last checkpoint")
-    elif end.traceback:
-        sys.stderr.write(end.traceback)
+        report = reports[0]
+    others = (other for other in reports if other.rank != report.rank and not other.echo)
+    shared = any(other.problems == report.problems for other in others)
+    if report.rank != 0 and not shared and not report.restart:
+        say(f"process {report.rank} of {count} failed:")
+    if report.restart:
+        warn(restarting("; ".join(report.problems)))
+    elif report.traceback:
+        sys.stderr.write(report.traceback)
     else:
-        fail(end.problems, end.remedy)
-    return end.code
+        fail(report.problems, report.remedy)
+    return report.code
 
 
-def _write(end: End) -> None:
-    write_whole(Path(os.environ[FOLDER]) / f"{end.rank}.json", json.dumps(asdict(end)))
+def restarting(problem: str) -> str:
+    """The warning before an automatic restart."""
+    return f"{problem}: resuming from the last checkpoint with smaller micro-batches"
 
 
-def _note_for_torch(message: str) -> None:
-    """torchrun and accelerate launch close with the error of the process that failed first, where it notes it."""
+def _write(report: ExitReport) -> None:
+    write_whole(Path(os.environ[FOLDER]) / f"{report.rank}.json", json.dumps(asdict(report)))
+
+
+def _write_torch_error_file(message: str) -> None:
+    """torchrun and accelerate launch read this file to print the root cause at the end."""
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         Path(file).write_text(json.dumps({"message": message, "timestamp": int(time.time())}))
 
 
-def _leave(code: int) -> NoReturn:
-    """One of several goes at once: the others wait for it, and what the interpreter takes down may wait for them."""
+def _exit(code: int) -> NoReturn:
+    """Exit at once if there are peers: they wait for this process, and interpreter shutdown may wait for them."""
     if not launched():
         sys.exit(code)
     sys.stdout.flush()
@@ -130,31 +138,20 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _tell_killed(number: int, by: signal.Signals, count: int, command: str) -> int:
-    trains = command in ("pretrain", "finetune")
-    what = f"process {number} of {count} (they are counted from 0) was killed by {by.name}"
-    go_on = ", then go on with the same command"
-    go_on = f"{go_on} and --resume" if trains else go_on if command == "tokenize" else ""
-    if by is not signal.SIGKILL:
-        fail([what], f"look above for what it said last{go_on}")
+def _print_killed(number: int, by: signal.Signals, count: int, advice: Advice) -> int:
+    problem = f"process {number} of {count} (counting from 0) was killed by {by.name}"
+    resume = f", then {advice.resume}" if advice.resume else ""
+    if by is signal.SIGKILL:
+        problem += "; unless someone killed it by hand, the system did, because memory ran out"
+        less_memory = f"{advice.less_memory}, or " if advice.less_memory else ""
+        fail([problem], f"{less_memory}start fewer processes with -n{resume}")
     else:
-        halve = {
-            "tokenize": "",
-            "eval": "halve --batch-size, or ",
-        }.get(
-            command,
-            "halve train.per_device_train_batch_size and double train.gradient_accumulation_steps, which keeps the "
-            "batch, or ",
-        )
-        fail(
-            [f"{what}: if nobody did it by hand, the system did, because memory ran out"],
-            f"{halve}start fewer processes with -n{go_on}",
-        )
+        fail([problem], f"read its last output above{resume}")
     return 128 + by
 
 
 def _is_echo(error: Exception) -> bool:
-    """Whether an error only says that another process does not answer: gloo's and NCCL's, which name themselves."""
+    """Whether an error only says that a peer does not answer. gloo and NCCL put their names into such errors."""
     import torch.distributed as dist
 
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

@@ -1,4 +1,4 @@
-"""Start the processes of a run, pass signals on to them, and say how they ended."""
+"""Start the processes of a command, forward signals to them, and report how they exited."""
 
 from __future__ import annotations
 
@@ -15,67 +15,69 @@ from typing import Any
 from uuid import uuid4
 
 from llmkit.system import exits
+from llmkit.system.advice import Advice
 from llmkit.system.console import say, warn
 from llmkit.system.errors import Ended
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.processes import check_launch, default_processes, end_group, launched
 
-SAVING = 120  # seconds until a process that was told to stop is killed; 30 before torch 2.12
+SHUTDOWN_TIMEOUT = 120  # seconds to save a checkpoint before the process is killed; 30 before torch 2.12
 
 
-def run_in(processes: int | None, run: Callable[[], None], *, on_signal: str = "", one_a_gpu: bool = True) -> None:
-    """Run in this process, or this command again in several: as many as told, or else one, or one a GPU.
+def run_in(processes: int | None, run: Callable[[], None], advice: Advice, *, one_per_gpu: bool = True) -> None:
+    """Call `run` in this process, or rerun this command in several processes.
 
-    Where memory ran out and the run has smaller pieces by now, it goes on in a new process. Raises Ended where the
-    processes have ended.
+    The default is one process per GPU with `one_per_gpu`, and one otherwise. A run that ran out of memory and has
+    smaller micro-batches in its recipe by now is restarted in a new process. Raises Ended once launched processes
+    have exited.
     """
     check_launch(processes)
-    count = processes or (default_processes() if one_a_gpu and not launched() else 1)
+    count = processes or (default_processes() if one_per_gpu and not launched() else 1)
     if count > 1 and not launched():
-        raise Ended(relaunch(count, sys.argv[1:], on_signal=on_signal))
+        raise Ended(relaunch(count, sys.argv[1:], advice))
     try:
         run()
     except OutOfMemory as error:
-        if not error.again or launched():
+        if not error.restart or launched():
             raise
-        warn(f"{error}: going on in smaller pieces from the last checkpoint")
+        warn(exits.restarting(str(error)))
     else:
         return end_group()
-    _restart(sys.argv[1:])  # out of the handler, which holds on to what fills the memory
+    _restart([*sys.argv[1:], *advice.restart])  # outside the handler, whose traceback keeps the memory alive
 
 
-def relaunch(count: int, arguments: Sequence[str], *, on_signal: str = "") -> int:
-    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher, and tell how they ended.
+def relaunch(count: int, arguments: Sequence[str], advice: Advice) -> int:
+    """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher. Returns the exit code.
 
-    Returns the exit code. Ctrl-C and SIGTERM are passed on to the processes, which have SAVING seconds to save;
-    `on_signal` is what to say then. Where one process fails, the others are ended.
+    Ctrl-C and SIGTERM are forwarded to the processes, which then have SHUTDOWN_TIMEOUT seconds to save. If one process
+    fails, the others are stopped.
     """
     for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # of torch and of tokenizers
         os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // count)))
-    # The processes say what happened; the launcher would say it again, in its own words.
+    # The launcher would log every failure again, after our own message.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    code, again = _launch(count, arguments, on_signal)
-    while again:
-        code, again = _launch(count, [*arguments, "--resume"], on_signal)
+    code, restart = _launch(count, arguments, advice)
+    while restart:
+        code, restart = _launch(count, [*arguments, *advice.restart], advice)
     return code
 
 
 def _restart(arguments: Sequence[str]) -> None:
-    """Put `llmkit ARGUMENTS --resume` in the place of this process, whose memory is given back."""
+    """Replace this process by `llmkit ARGUMENTS`, which frees its memory."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "llmkit", *arguments, "--resume"])
+    os.execv(sys.executable, [sys.executable, "-m", "llmkit", *arguments])
 
 
-def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, bool]:
-    """The exit code, and whether the processes ask to be started again."""
+def _launch(count: int, arguments: Sequence[str], advice: Advice) -> tuple[int, bool]:
+    """Returns the exit code, and whether the processes ask for a restart."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # Before torch 2.12 the launcher cannot be told how long to wait: it kills after 30 seconds.
+    # Before torch 2.12 the timeout cannot be set: the launcher kills after 30 seconds.
     known = any(field.name == "shutdown_timeout" for field in fields(LaunchConfig))
-    patience: dict[str, Any] = {"shutdown_timeout": SAVING} if known else {}
+    timeout: dict[str, Any] = {"shutdown_timeout": SHUTDOWN_TIMEOUT} if known else {}
     exit_codes: dict[int, int] = {}
     stopped = 0
     with TemporaryDirectory(prefix="llmkit-") as name:
@@ -88,13 +90,13 @@ def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, 
             rdzv_endpoint="localhost:0",
             max_restarts=0,
             monitor_interval=0.1,
-            **patience,
-            signals_to_handle="SIGHUP,SIGQUIT",  # the others are ours
+            **timeout,
+            signals_to_handle="SIGHUP,SIGQUIT",  # `_forward_signals` handles the others
             logs_specs=DefaultLogsSpecs(log_dir=name),
         )
         os.environ[exits.FOLDER] = name
         try:
-            with _signals(on_signal):
+            with _forward_signals(advice.on_signal):
                 elastic_launch(config, sys.executable)("-m", "llmkit", *arguments)
         except SignalException as signalled:
             stopped = 128 + signalled.sigval
@@ -102,28 +104,28 @@ def _launch(count: int, arguments: Sequence[str], on_signal: str) -> tuple[int, 
             exit_codes = {rank: int(failure.exitcode) for rank, failure in failed.failures.items()}
         finally:
             del os.environ[exits.FOLDER]
-        found = exits.read(Path(name))
-    if not exit_codes and not found:
+        reports = exits.read_reports(Path(name))
+    if not exit_codes and not reports:
         return stopped, False
-    told = exits.tell(found, exit_codes, count, arguments[0] if arguments else "")
-    return stopped or told, not stopped and any(end.again for end in found)
+    code = exits.print_cause(reports, exit_codes, count, advice)
+    return stopped or code, not stopped and any(report.restart for report in reports)
 
 
 @contextmanager
-def _signals(on_signal: str) -> Iterator[None]:
-    """Raise what the elastic launcher passes on to its processes, and say that it was heard."""
+def _forward_signals(message: str) -> Iterator[None]:
+    """Print `message` on SIGINT and SIGTERM, and raise what makes the elastic launcher forward the signal."""
     from torch.distributed.elastic.multiprocessing import SignalException
 
-    def receive(number: int, frame: object) -> None:
-        if on_signal:
-            say(f"{signal.Signals(number).name}: {on_signal}")
+    def handle(number: int, frame: object) -> None:
+        if message:
+            say(f"{signal.Signals(number).name}: {message}")
         raise SignalException(f"received signal {number}", signal.Signals(number))
 
-    before: dict[signal.Signals, Callable[..., Any] | int | None] = {
-        number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)
+    previous: dict[signal.Signals, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

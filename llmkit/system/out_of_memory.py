@@ -1,4 +1,4 @@
-"""Out of memory: told apart from other errors, and answered with the same batch in smaller pieces."""
+"""Out of memory: recognize it, and suggest smaller micro-batches that make the same batch."""
 
 from __future__ import annotations
 
@@ -7,46 +7,49 @@ from contextlib import contextmanager
 
 from llmkit.system.errors import UserError
 
-# Libraries that allocate on their own raise a plain RuntimeError. (torch's allocator on a CPU; CUDA outside of
-# torch's allocator; a C++ library's; cuBLAS; oneDNN, which says no more than that.)
-WORDS = (
+# Messages of plain RuntimeErrors: torch's CPU allocator, CUDA outside torch's allocator, C++ libraries, cuBLAS, and
+# oneDNN, whose message says nothing more specific.
+MESSAGES = (
     "DefaultCPUAllocator",
     "out of memory",
     "bad_alloc",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "could not create a primitive",
 )
-SHOWN = 160  # characters of the library's own message
+MAX_DETAIL = 160  # characters of the library's own message
 
 
 class OutOfMemory(UserError):
-    """Memory ran out. `smaller` holds keys of `train` that take less of it and make the same batches;
-    none where one example is too much. `again` says that the run's recipe has them by now."""
+    """Memory ran out.
 
-    def __init__(self, where: str, error: BaseException, smaller: Mapping[str, int], go_on: str = "") -> None:
+    `smaller` maps keys of `train` to values that need less memory and make the same batches; it is empty if a single
+    example does not fit. `restart` is set once the run's recipe has these values, so that the run can be restarted.
+    """
+
+    def __init__(self, where: str, error: BaseException, smaller: Mapping[str, int], resume: str = "") -> None:
         if smaller:
             overrides = " ".join(f"train.{name}={value}" for name, value in smaller.items())
             kept = ", which keeps the batch" if "gradient_accumulation_steps" in smaller else ""
-            remedy = f"set {overrides}{kept}, or let --auto-batch find what fits{go_on}"
+            remedy = f"set {overrides}{kept}, or let --auto-batch find what fits{resume}"
         else:
             remedy = "shorten the inputs (data.max_length, corpus.block_size), or take a smaller model or more memory"
         super().__init__(f"out of memory {where}{_detail(error)}", remedy=remedy)
         self.smaller = dict(smaller)
-        self.again = False
+        self.restart = False
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out."""
+    """Whether an error means that the CPU or the GPU ran out of memory."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in MESSAGES)
 
 
-def smaller_pieces(batch_size: int, accumulated: int) -> dict[str, int]:
-    """The next smaller micro-batch that makes the same batch, and how many of them do."""
-    batch = batch_size * accumulated
+def smaller_micro_batch(batch_size: int, accumulation: int) -> dict[str, int]:
+    """The next smaller micro-batch size that divides the batch, with its accumulation steps; empty if there is none."""
+    batch = batch_size * accumulation
     size = next((size for size in range(batch_size // 2, 0, -1) if batch % size == 0), None)
     if size is None:
         return {}
@@ -55,7 +58,7 @@ def smaller_pieces(batch_size: int, accumulated: int) -> dict[str, int]:
 
 @contextmanager
 def evaluating(rows: int, length: int) -> Iterator[None]:
-    """Raises OutOfMemory where memory runs out over a batch of an evaluation."""
+    """Convert out-of-memory errors of an evaluation batch into OutOfMemory."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -69,4 +72,4 @@ def evaluating(rows: int, length: int) -> Iterator[None]:
 def _detail(error: BaseException) -> str:
     lines = str(error).splitlines()
     text = lines[0].rpartition(" DefaultCPUAllocator: ")[2].strip() if lines else ""
-    return f" ({text[:SHOWN].rstrip('. ')})" if text else ""
+    return f" ({text[:MAX_DETAIL].rstrip('. ')})" if text else ""

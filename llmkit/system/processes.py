@@ -1,4 +1,4 @@
-"""Several processes: find out about them, agree with them, and refuse to run alone where more were asked for."""
+"""The processes of a run: who they are, how they share work and agree, and errors if fewer run than were asked for."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from llmkit.system.errors import UserError
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Set where a signal asked this process to stop at the next good moment.
-told_to_stop = Event()
+# Set by a signal handler: this process should stop at the next point where it can.
+stop_requested = Event()
 
 
 class Interrupted(Exception):
-    """Shared work was left before its end, on all processes at once: one of them was told to stop."""
+    """Shared work was abandoned on all processes, because one of them was asked to stop."""
 
 
 def launched() -> bool:
@@ -28,17 +28,17 @@ def launched() -> bool:
 
 
 def world_size() -> int:
-    """Processes of this run, as the launcher says."""
+    """The number of processes, according to the launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Number of this process among them."""
+    """The number of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def check_launch(asked: int | None) -> None:
-    """Raises UserError where several processes were asked for and this one runs alone, or the other way round."""
+    """Raises UserError if -n and the launcher disagree, or if accelerate started only one of several processes."""
     if launched():
         if asked not in (None, world_size()):
             raise UserError(
@@ -46,7 +46,7 @@ def check_launch(asked: int | None) -> None:
                 remedy="leave -n out: the launcher decides",
             )
         return
-    # On a CPU `accelerate launch --num_processes 2` starts one process, and leaves this behind.
+    # On a CPU `accelerate launch --num_processes 2` starts one process, with these variables set.
     if "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ:
         raise UserError(
             "accelerate launch was asked for several processes and started only this one (it does on a CPU)",
@@ -56,18 +56,18 @@ def check_launch(asked: int | None) -> None:
 
 
 def default_processes() -> int:
-    """One process a GPU, and one where there is none."""
+    """One process per GPU, or one without a GPU."""
     import torch
 
     return max(1, torch.cuda.device_count())
 
 
 def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
-    """`work` on every item, each whole on one process; the first process gets all results, in order.
+    """Apply `work` to every item, each on one process. Returns all results in order, on the first process only.
 
-    An item is computed alike however many processes there are. A process with nothing left to do repeats its
-    last item for nothing, since a sharded model needs all processes in every forward pass. Raises Interrupted
-    between two items, on all processes, where one of them is told to stop.
+    Results do not depend on the number of processes. A process that runs out of items repeats the last one and drops
+    the result, since a sharded model needs all processes in every forward pass. Raises Interrupted on all processes,
+    between two items, if one of them is asked to stop.
     """
     import torch.distributed as dist
 
@@ -75,7 +75,7 @@ def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
     size, me = (dist.get_world_size(), dist.get_rank()) if together else (1, 0)
     mine: list[R] = []
     for start in range(0, len(items), size):
-        if anyone(told_to_stop.is_set()):
+        if any_process(stop_requested.is_set()):
             raise Interrupted
         result = work(items[min(start + me, len(items) - 1)])
         if start + me < len(items):
@@ -90,7 +90,7 @@ def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
 
 
 def from_first(value: T | None) -> T:
-    """The first process's value, on every process."""
+    """Broadcast the first process's value to every process."""
     import torch.distributed as dist
 
     if not dist.is_initialized():
@@ -102,13 +102,13 @@ def from_first(value: T | None) -> T:
     return box[0]
 
 
-def anyone(flag: bool) -> bool:
-    """Whether any process says so, on every process."""
-    return bool(largest(int(flag)))
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set on any process; the same answer on all of them."""
+    return bool(max_over_processes(int(flag)))
 
 
-def largest(number: int) -> int:
-    """The largest of the processes' numbers, on every one. Goes over the network of the CPUs: no GPU is waited for."""
+def max_over_processes(number: int) -> int:
+    """The largest number of any process; the same on all of them. Uses gloo, so that no GPU has to synchronize."""
     import torch
     import torch.distributed as dist
 
@@ -120,7 +120,7 @@ def largest(number: int) -> int:
 
 
 def _cpu_group() -> Any:
-    """The group in which processes agree on things that are not on a GPU: the default one, where it can."""
+    """A group for values on the CPU: the default one if its backend is gloo."""
     import torch.distributed as dist
 
     return None if dist.get_backend() == "gloo" else _gloo()
@@ -134,7 +134,7 @@ def _gloo() -> Any:
 
 
 def start_group() -> Any:
-    """Join the processes that a launcher started, where there are any; returns this one's device."""
+    """Join the process group of the launcher, if there is one. Returns this process's device."""
     from accelerate import PartialState
 
     state = PartialState(cpu=_no_gpu())
@@ -147,10 +147,10 @@ def start_group() -> Any:
 
 
 def end_group() -> None:
-    """Leave the processes of this run in order, and this one at once; does nothing where it runs alone.
+    """Destroy the process group and exit at once. Does nothing if this process runs alone.
 
-    What the interpreter takes down at its end, it takes down in any order: now and then a thread of gloo's
-    outlives its group, and the process aborts after all its work is done, which fails the whole run.
+    Interpreter shutdown destroys objects in any order: now and then a gloo thread outlives its group, and the process
+    aborts after all its work is done, which would fail the whole run.
     """
     import torch.distributed as dist
 

@@ -1,15 +1,15 @@
-"""What a run leaves: the contract between commands.
+"""The run directory: the contract between commands.
 
     runs/NAME/
-      recipe.yaml   resolved: running it again repeats the run
+      recipe.yaml   with all defaults filled in: running it again repeats the run
       env.json      versions, hardware, processes, data fingerprints, command line
-      log.jsonl     one line per report
+      log.jsonl     one line per logging step and evaluation
       checkpoints/  for --resume
-      model/        loads with AutoModel….from_pretrained and nothing of ours; llmkit.json says what it is for
-      metrics.json  scores; written last, so a run that has it ended well
+      model/        loads with AutoModel….from_pretrained, without llmkit; llmkit.json says what it is for
+      metrics.json  scores; written last, so its presence marks a finished run
       predictions.jsonl
 
-Every file is written whole or not at all, by one process.
+Files are written atomically, by one process.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from llmkit.system.files import to_json, to_json_lines, write_whole
 from llmkit.system.processes import rank
 
 LOCK = ".lock"
-FOREIGN = "give the folder of a run, as llmkit wrote it"
+NOT_A_RUN = "give a run directory that llmkit wrote"
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """The folder of one run."""
+    """A run directory."""
 
     path: Path
 
     @property
     def model(self) -> Path:
-        """The finished model with its tokenizer."""
+        """The finished model and its tokenizer."""
         return self.path / "model"
 
     @property
@@ -50,25 +50,25 @@ class RunDir:
 
     @property
     def finished(self) -> bool:
-        """Whether the run ended well."""
+        """Whether the run finished."""
         return (self.path / "metrics.json").is_file()
 
     def recipe(self) -> dict[str, Any]:
-        """The run's recipe as plain values. Raises UserError where this is no run."""
+        """The run's recipe as plain values. Raises UserError if there is none."""
         path = self.path / "recipe.yaml"
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             what = " ".join(str(error).split())
-            raise UserError(f"{path}: not readable as a run's recipe: {what}", remedy=FOREIGN) from None
+            raise UserError(f"{path}: not readable as a run's recipe: {what}", remedy=NOT_A_RUN) from None
         if not isinstance(values, dict):
-            raise UserError(f"{path}: not a run's recipe", remedy=FOREIGN)
+            raise UserError(f"{path}: not a run's recipe", remedy=NOT_A_RUN)
         return values
 
     def null_threshold(self) -> float | None:
-        """The null score above which the run's model is to abstain; None where it never is.
+        """The null score above which the run's model abstains; None if it never does.
 
-        Raises UserError where metrics.json is damaged.
+        Raises UserError if metrics.json is damaged.
         """
         if not self.finished:
             return None
@@ -79,24 +79,24 @@ class RunDir:
             raise UserError(f"{path} is damaged: {error}", remedy="evaluate the run's model/ folder itself") from None
 
     def write_text(self, name: str, text: str) -> None:
-        """One of the run's files, whole."""
+        """Write a file of the run atomically."""
         write_whole(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> None:
-        """One of the run's files, whole, as JSON."""
+        """Write a file of the run atomically, as JSON."""
         self.write_text(name, to_json(value))
 
     def write_jsonl(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """One of the run's files, whole, a JSON document a line."""
+        """Write a file of the run atomically, one JSON document per line."""
         self.write_text(name, to_json_lines(rows))
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """One more line of log.jsonl."""
+        """Append a line to log.jsonl."""
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def trim_log(self, step: int) -> None:
-        """Forget what was logged after a step, and a line that was cut off: the run goes on from there."""
+        """Remove what was logged after a step, and any truncated line, before the run resumes from that step."""
         path = self.path / "log.jsonl"
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
@@ -107,23 +107,23 @@ class RunDir:
 
 
 def null_threshold_of(scores: Mapping[str, Any]) -> float | None:
-    """The null threshold that an evaluation tuned, where there was one to tune."""
+    """The null threshold that an evaluation tuned; None if the task has none."""
     tuned = scores.get("tuned")
     return float(tuned["null_threshold"]) if tuned else None
 
 
 def open_run(path: Path, *, resume: bool) -> RunDir:
-    """A new run's folder, or that of the run to resume. Reads only; `start` writes.
+    """The directory of a new run, or of the run to resume. Only reads; `start` writes.
 
-    Raises UserError where a folder is in use, or where there is nothing to resume.
+    Raises UserError if the folder is in use, or if there is nothing to resume.
     """
     run = RunDir(path)
     if not resume:
-        if path.exists() and (not path.is_dir() or any(_holds_something(file) for file in path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(_is_content(file) for file in path.iterdir())):
             if run.finished:
                 raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o")
-            begun = (path / "recipe.yaml").is_file()
-            remedy = "go on with it with --resume, or choose" if begun else "choose"
+            started = (path / "recipe.yaml").is_file()
+            remedy = "resume it with --resume, or choose" if started else "choose"
             raise UserError(f"{path} is in use", remedy=f"{remedy} another folder with -o")
         return run
     if not (path / "recipe.yaml").is_file():
@@ -133,17 +133,17 @@ def open_run(path: Path, *, resume: bool) -> RunDir:
     return run
 
 
-def _holds_something(path: Path) -> bool:
-    """Whether something in a run's folder is of a run that was begun, or not of one at all."""
+def _is_content(path: Path) -> bool:
+    """Whether a file in the folder belongs to a started run or to something else; locks and empty folders do not."""
     return path.name != LOCK and not (path.is_dir() and not any(path.iterdir()))
 
 
 @contextmanager
 def hold(run: RunDir) -> Iterator[None]:
-    """Keep other commands out of a run's folder, which is made, while this one writes there.
+    """Create the run directory and lock it while this command writes to it.
 
-    The system gives such a lock back when its process ends, killed or not. Raises UserError where another
-    command has it, or the folder cannot be made.
+    The system releases the lock when the process exits, even if it is killed. Raises UserError if another command
+    holds the lock, or if the folder cannot be created.
     """
     if rank() != 0:
         yield
@@ -161,7 +161,7 @@ def hold(run: RunDir) -> Iterator[None]:
     try:
         yield
     finally:
-        (run.path / LOCK).unlink(missing_ok=True)  # nobody waits for it: who finds it taken gives up
+        (run.path / LOCK).unlink(missing_ok=True)  # safe: no other command waits for the lock
         lock.release()
 
 
@@ -170,12 +170,12 @@ def _unwritable(run: RunDir, error: OSError) -> UserError:
 
 
 def start(run: RunDir, recipe_yaml: str, environment: Mapping[str, Any]) -> None:
-    """Make the folder, and write down where the run runs and, last, what it is told: a run that has that was begun."""
+    """Create the folder with env.json, then recipe.yaml, which marks the run as started."""
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         run.write_json("env.json", environment)
         run.write_text("recipe.yaml", recipe_yaml)
     except OSError as error:
         if run.path.is_dir() and not (run.path / "recipe.yaml").is_file():
-            (run.path / "env.json").unlink(missing_ok=True)  # the folder is as it was, for the same command again
+            (run.path / "env.json").unlink(missing_ok=True)  # so that the same command can be rerun
         raise _unwritable(run, error) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from llmkit.tasks.values import Codec
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FORMAT = 3  # of the folders that features are kept in
+FORMAT = 4  # of the folders that features are kept in
 
 
 def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSection, *, training: bool) -> Dataset:
@@ -43,7 +42,7 @@ def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSect
         task.encode(examples, codec, data, training=training).save_to_disk(str(aside))
         write_whole(aside / "manifest.json", to_json({"key": key}))
 
-    return load_from_disk(str(cached("features", key, build)))
+    return load_from_disk(str(cached("training-features" if training else "features", key, build)))
 
 
 def examples_fingerprint(examples: Dataset) -> str:
@@ -53,7 +52,14 @@ def examples_fingerprint(examples: Dataset) -> str:
 
 
 def _code_fingerprint(task: Task[Any]) -> str:
-    """Hash of the modules that encode, a task's own and those it builds on: what older code encoded is not found."""
-    modules = dict.fromkeys(kind.__module__ for kind in type(task).__mro__ if kind.__module__.startswith("llmkit."))
-    sources = "".join(inspect.getsource(sys.modules[module]) for module in modules)
-    return hashlib.sha256(sources.encode()).hexdigest()[:20]
+    """Hash of all code that makes features: tasks/, and a file of the user's that the task is from."""
+    files = set(Path(__file__).parent.rglob("*.py"))
+    files |= {
+        Path(inspect.getfile(kind))
+        for kind in type(task).__mro__
+        if kind.__module__ not in ("abc", "builtins", "typing")
+    }
+    found = hashlib.sha256()
+    for content in sorted(file.read_bytes() for file in files):
+        found.update(content)
+    return found.hexdigest()[:20]

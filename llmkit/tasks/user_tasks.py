@@ -56,6 +56,21 @@ def use_tasks(file: Path) -> None:
     _loaded.update(file=str(file), sha256=digest)
 
 
+def tasks_option() -> list[str]:
+    """The option that makes another process use the same file."""
+    return ["--tasks", _loaded["file"]] if _loaded else []
+
+
+def check_same_tasks_file(run: RunDir, task: Task[Any]) -> None:
+    """Raises UserError where the run to resume was started with another state of the file."""
+    before, now = _facts_of(run), tasks_file_facts(task).get(KEY)
+    if (before or {}).get("sha256") != (now or {}).get("sha256"):
+        raise UserError(
+            f"{run.path} was started with another state of the file that its task {task.name} is from",
+            remedy="restore the file, or start again in another folder with -o",
+        )
+
+
 def _names_of(module: Any) -> list[str]:
     return list(module.TASKS) if module is not None else []
 
@@ -67,11 +82,8 @@ def tasks_file_facts(task: Task[Any]) -> dict[str, dict[str, str]]:
 
 def check_tasks_file(run: RunDir, task: str) -> None:
     """Raises UserError where a run's task is from a user's file, and that file is not in use, or has changed."""
-    try:
-        facts = json.loads((run.path / "env.json").read_text(encoding="utf-8")).get(KEY)
-    except (OSError, ValueError, AttributeError):
-        facts = None  # whoever needs env.json says what is wrong with it
-    if not facts:
+    facts = _facts_of(run)
+    if facts is None:
         return
     what = f"{run.path} was made with the task {task} of {facts['file']} (SHA-256 {facts['sha256'][:12]}…)"
     if not _loaded:
@@ -80,3 +92,11 @@ def check_tasks_file(run: RunDir, task: str) -> None:
         raise UserError(f"{what}; {_loaded['file']} has no such task", remedy=f"give --tasks {facts['file']}")
     if _loaded["sha256"] != facts["sha256"]:
         warn(f"{_loaded['file']} has changed since {run.path} was made with it")
+
+
+def _facts_of(run: RunDir) -> dict[str, str] | None:
+    try:
+        facts: dict[str, str] | None = json.loads((run.path / "env.json").read_text(encoding="utf-8")).get(KEY)
+    except (OSError, ValueError, AttributeError):
+        return None  # whoever needs env.json says what is wrong with it
+    return facts

@@ -1,1 +1,1 @@
-"""transformers' Trainer with our batches, schedule, checkpoints, signal handling and reports."""
+"""transformers' Trainer with our batches, schedule, checkpoints and signals. It also logs and resumes."""

@@ -1,4 +1,4 @@
-"""Recipe → the arguments of transformers' Trainer."""
+"""From a recipe to the TrainingArguments of transformers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from llmkit.training.schedule import NEVER
 
 
 def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_is_better: bool) -> TrainingArguments:
-    """The Trainer's arguments. With several processes this starts the process group: data comes before it.
+    """The Trainer's arguments. With several processes this starts the process group, so load the data first.
 
-    Raises UserError where the processes that a launcher promised do not find each other.
+    Raises UserError if the processes that the launcher announced do not find each other.
     """
     keep_memory()
     quiet()

@@ -1,8 +1,7 @@
-"""`--auto-batch`: a batch in the largest pieces that fit into memory, found before a run begins.
+"""`--auto-batch`: find the largest micro-batch that fits in memory, before the run starts.
 
-The batch itself stays as the recipe says, and so do the examples of each step: half the micro-batch is made up for by
-twice the accumulation. The pieces that were found take the place of the recipe's, so the run is the one that it would
-be had they been given.
+The batch and the examples of each step stay those of the recipe: halving the micro-batch doubles the accumulation. The
+result is the same as if the recipe had given these sizes.
 """
 
 from __future__ import annotations
@@ -22,37 +21,37 @@ from llmkit.recipes.pretraining import PretrainRecipe, TrainSection
 from llmkit.recipes.reading import dump
 from llmkit.system.console import say
 from llmkit.system.machine import give_memory_back
-from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_pieces
-from llmkit.system.processes import anyone
+from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_micro_batch
+from llmkit.system.processes import any_process
 from llmkit.system.run_folder import RunDir
 from llmkit.training.trainer import Trainer
 
 Recipe = PretrainRecipe | FinetuneRecipe
 
 
-def fitted(recipe: Recipe, trainer_for: Callable[[RunDir], Trainer], longest: Sequence[int]) -> Recipe:
-    """The recipe, in pieces that fit. Raises OutOfMemory where a micro-batch of one does not.
+def fit_to_memory(recipe: Recipe, trainer_for: Callable[[RunDir], Trainer], longest: Sequence[int]) -> Recipe:
+    """The recipe with batch sizes that fit in memory. Raises OutOfMemory if a micro-batch of one example does not.
 
-    `trainer_for` makes a trainer on a copy of the model, with which steps are tried. `longest` are the numbers of all
-    items, the longest first.
+    `trainer_for` returns a trainer on a copy of the model, which trial steps may change. `longest` has the numbers of
+    all items, longest first.
     """
     with TemporaryDirectory() as folder:
-        train = _fitted(recipe.train, trainer_for(RunDir(Path(folder))), longest)
+        train = _find_sizes(recipe.train, trainer_for(RunDir(Path(folder))), longest)
     clear_device_cache(garbage_collection=True)
     return recipe.model_copy(update={"train": train})
 
 
-def pieces_of(recipe: Recipe) -> dict[str, int]:
-    """How a recipe's batches are cut."""
+def batch_sizes(recipe: Recipe) -> dict[str, int]:
+    """The recipe's batch sizes, by their keys."""
     names = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
     return {name: getattr(recipe.train, name) for name in names}
 
 
 @contextmanager
-def smaller_next_time(run: RunDir, recipe: Recipe) -> Iterator[None]:
-    """Where memory runs out after all, give the run's recipe the next smaller pieces, for it to go on with.
+def shrink_on_out_of_memory(run: RunDir, recipe: Recipe) -> Iterator[None]:
+    """If memory runs out after all, write the next smaller sizes to the run's recipe and re-raise with `restart` set.
 
-    (Memory falls into pieces too, and others may take of it.) Raises OutOfMemory with `again` set.
+    Memory may become fragmented, and other programs may use some of it.
     """
     try:
         yield
@@ -61,37 +60,37 @@ def smaller_next_time(run: RunDir, recipe: Recipe) -> Iterator[None]:
             train = recipe.train.model_copy(update=error.smaller)
             run.write_text("recipe.yaml", dump(recipe.model_copy(update={"train": train})))
             now = ", ".join(f"train.{name}={value}" for name, value in error.smaller.items())
-            error.remedy = f"go on with the same command and --resume -o {run.path}: its recipe has {now} now"
-            error.again = True
+            error.remedy = f"go on with the same command and --resume -o {run.path}; its recipe now has {now}"
+            error.restart = True
         raise
 
 
-def _fitted(train: TrainSection, trainer: Trainer, longest: Sequence[int]) -> TrainSection:
+def _find_sizes(train: TrainSection, trainer: Trainer, longest: Sequence[int]) -> TrainSection:
     model: Any
     model, _ = trainer._prepare_for_training(1, trainer.get_train_dataloader(), None)  # type: ignore[no-untyped-call]
-    if isinstance(model, DistributedDataParallel):  # whose passes start with a collective, and whose buffers it holds
+    if isinstance(model, DistributedDataParallel):  # its passes start with a collective; its buffers are allocated now
         model = trainer.network
-    asked = train
-    while not _fits(_steps, trainer, longest, train.per_device_train_batch_size, model):
-        smaller = smaller_pieces(train.per_device_train_batch_size, train.gradient_accumulation_steps)
+    given = train
+    while not _fits(_try_steps, trainer, longest, train.per_device_train_batch_size, model):
+        smaller = smaller_micro_batch(train.per_device_train_batch_size, train.gradient_accumulation_steps)
         if not smaller:
-            raise _one_is_too_much(trainer, longest)
+            raise _single_example_too_long(trainer, longest)
         train = train.model_copy(update=smaller)
-    while not _fits(_evaluation, trainer, longest, train.per_device_eval_batch_size):
+    while not _fits(_try_evaluation, trainer, longest, train.per_device_eval_batch_size):
         if train.per_device_eval_batch_size == 1:
-            raise _one_is_too_much(trainer, longest)
+            raise _single_example_too_long(trainer, longest)
         train = train.model_copy(update={"per_device_eval_batch_size": train.per_device_eval_batch_size // 2})
-    if train == asked:
-        say(f"--auto-batch: {_pieces(train)} fit into memory")
+    if train == given:
+        say(f"--auto-batch: {_sizes(train)} fit in memory")
     else:
-        say(f"--auto-batch: {_pieces(asked)} do not fit into memory, {_pieces(train)} do: the same batch")
+        say(f"--auto-batch: {_sizes(given)} do not fit in memory, {_sizes(train)} do; the batch stays the same")
     return train
 
 
 def _fits(attempt: Callable[..., None], trainer: Trainer, longest: Sequence[int], size: int, *model: Any) -> bool:
-    """Whether no process runs out of memory over an attempt with the longest items."""
+    """Whether every process has enough memory for an attempt with the longest items."""
     try:
-        attempt(trainer, _batch(trainer, longest, size), *model)
+        attempt(trainer, _micro_batch(trainer, longest, size), *model)
         full = False
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -99,13 +98,13 @@ def _fits(attempt: Callable[..., None], trainer: Trainer, longest: Sequence[int]
         full = True
     clear_device_cache(garbage_collection=True)
     give_memory_back()
-    return not anyone(full)
+    return not any_process(full)
 
 
-def _batch(trainer: Trainer, longest: Sequence[int], size: int) -> dict[str, torch.Tensor]:
-    """The micro-batch that takes the most memory: of the longest items.
+def _micro_batch(trainer: Trainer, longest: Sequence[int], size: int) -> dict[str, torch.Tensor]:
+    """The micro-batch that needs the most memory: the longest items.
 
-    Where there are too few of them, one process has a smaller micro-batch; of several each gets a full one.
+    If there are too few items, a single process gets a smaller micro-batch; several processes each get a full one.
     """
     if trainer.args.world_size == 1:
         size = min(size, len(longest))
@@ -114,10 +113,10 @@ def _batch(trainer: Trainer, longest: Sequence[int], size: int) -> dict[str, tor
     return batch
 
 
-def _steps(trainer: Trainer, batch: dict[str, torch.Tensor], model: Any) -> None:
-    """A step, and the gradient of another, beside which the optimizer has its moments and the first its gradient.
+def _try_steps(trainer: Trainer, batch: dict[str, torch.Tensor], model: Any) -> None:
+    """Take a step, and compute the gradient of a second one while the optimizer's state is allocated.
 
-    Processes ask each other for nothing once a step has begun: one that has no room would leave the others waiting.
+    There is no collective once a step has started: a process that ran out of memory would leave the others waiting.
     """
     assert trainer.optimizer is not None
     trainer.current_gradient_accumulation_steps = 1
@@ -128,21 +127,21 @@ def _steps(trainer: Trainer, batch: dict[str, torch.Tensor], model: Any) -> None
     model.zero_grad()
 
 
-def _evaluation(trainer: Trainer, batch: dict[str, torch.Tensor]) -> None:
+def _try_evaluation(trainer: Trainer, batch: dict[str, torch.Tensor]) -> None:
     trainer.network.eval()
     with torch.inference_mode():
         inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items()}
-        if "decoder_input_ids" in inputs:  # encoder-decoders ask not to be given labels
+        if "decoder_input_ids" in inputs:  # the loss is ours: given labels, an EncoderDecoderModel warns
             del inputs["labels"]
         trainer.network(**inputs)
 
 
-def _one_is_too_much(trainer: Trainer, longest: Sequence[int]) -> OutOfMemory:
-    length = _batch(trainer, longest, 1)["input_ids"].shape[1]
+def _single_example_too_long(trainer: Trainer, longest: Sequence[int]) -> OutOfMemory:
+    length = _micro_batch(trainer, longest, 1)["input_ids"].shape[1]
     return OutOfMemory(f"on a single example of {length} tokens", MemoryError(), {})
 
 
-def _pieces(train: TrainSection) -> str:
+def _sizes(train: TrainSection) -> str:
     return (
         f"{train.per_device_train_batch_size} × {train.gradient_accumulation_steps} examples "
         f"({train.per_device_eval_batch_size} in evaluations)"

@@ -1,7 +1,6 @@
-"""Which examples go together, and how they become tensors.
+"""Batches: which examples go together, and how they become tensors.
 
-The order of an epoch is a pure function of (seed, epoch): nothing about it is saved, and a resumed run
-finds it again.
+The order of an epoch is a pure function of (seed, epoch). Nothing about it is saved, and a resumed run recomputes it.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-POOL = 50  # global batches that are sorted by length together, as transformers' own bucketing does
+POOL = 50  # batches to sort by length together, as transformers does for group_by_length
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of item numbers; item i of epoch e has the number e · count + i, so that it knows its epoch.
+    """Batches of item numbers. Item i of epoch e has the number e · count + i, which encodes the epoch.
 
-    With `lengths`, items of a like length go together, `group` batches at a time (those of one optimizer
-    step), and the groups come in random order. Only the last batch may be short.
+    With `lengths`, items of similar length are batched together, `group` batches at a time (those of one optimizer
+    step), and the groups are shuffled. Only the last batch may be smaller.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, *, lengths: Array | None = None, group: int = 1) -> None:
         self.batch_size = batch_size
-        self.drop_last = False  # accelerate reads both
+        self.drop_last = False  # accelerate reads this and batch_size
         self._count, self._seed, self._lengths, self._group = count, seed, lengths, group
         self.epoch = 0
 
@@ -42,7 +41,7 @@ class EpochBatches(Sampler[list[int]]):
         return -(-self._count // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        # Another stream than those of the masks, whose second counter is 0.
+        # Counter [0, 1, …] keeps this stream apart from those of the masks, which have a 0 there.
         random = np.random.Generator(np.random.Philox(key=self._seed, counter=[0, 1, self.epoch, 0]))
         order = random.permutation(self._count)
         if self._lengths is not None:
@@ -63,7 +62,7 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class MaskedBlocks(Dataset[dict[str, Array]]):
-    """Packed blocks with their masks, by item number as EpochBatches gives it."""
+    """Masked blocks, by the item numbers of EpochBatches."""
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class MaskedBlocks(Dataset[dict[str, Array]]):
         return len(self._blocks)
 
     def name(self, item: int) -> str:
-        """An item's block, by number."""
+        """What to call an item in messages: the number of its block."""
         return f"block {item % len(self._blocks):,}"
 
     def __getitem__(self, item: int) -> dict[str, Array]:
@@ -107,7 +106,7 @@ class MaskedBlocks(Dataset[dict[str, Array]]):
 
 
 def collate_blocks(blocks: Sequence[Mapping[str, Array]]) -> Batch:
-    """Blocks as the tensors that BertForMaskedLM.forward names."""
+    """Collate blocks into the inputs of BertForMaskedLM.forward, which documents their shapes."""
     size = len(blocks[0]["input_ids"])
     batch = {
         name: torch.from_numpy(np.stack([block[name] for block in blocks])) for name in ("input_ids", "position_ids")
@@ -121,13 +120,13 @@ def collate_blocks(blocks: Sequence[Mapping[str, Array]]) -> Batch:
 
 
 class Features(Dataset[dict[str, Any]]):
-    """A task's features, by item number as EpochBatches gives it; `ids` are those of the examples."""
+    """A task's features, by the item numbers of EpochBatches. `ids[n]` is the id of example n."""
 
     def __init__(self, features: datasets.Dataset, ids: Sequence[str]) -> None:
         self._features, self._ids = features, ids
 
     def name(self, item: int) -> str:
-        """The id of an item's example."""
+        """What to call an item in messages: the id of its example."""
         return str(self._ids[self[item]["example"]])
 
     def __len__(self) -> int:

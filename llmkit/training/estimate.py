@@ -1,4 +1,4 @@
-"""What a run will take: found out by trying a few of its steps and of its evaluations, for `--dry-run`."""
+"""Estimate time and memory of a run for `--dry-run`, by running a few of its steps and a part of an evaluation."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import count, duration, say
 from llmkit.training.batches import EpochBatches
-from llmkit.training.flops import Work
-from llmkit.training.reporting import Report
-from llmkit.training.schedule import Pace
-from llmkit.training.trainer import Trainer, steps_an_epoch
+from llmkit.training.flops import FlopCounter
+from llmkit.training.reporting import TrainingLog
+from llmkit.training.schedule import Schedule
+from llmkit.training.trainer import Trainer, steps_per_epoch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-STEPS = 3  # timed, after one that is not
+STEPS = 3  # to time, after one warm-up step
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one process: optimizer steps, tokens (padding included), seconds of training and of all evaluations,
-    bytes of memory at the fullest moment (of the GPU, where there is one)."""
+    """For one process: optimizer steps, tokens including padding, seconds of training, evaluations and their seconds,
+    and peak memory in bytes (of the GPU, if there is one)."""
 
     steps: int
     tokens: int
@@ -42,22 +42,22 @@ class Estimate:
 
 
 def estimate(trainer: Trainer, train: TrainSection, lengths: Array) -> Estimate:
-    """Try steps of a trainer that is thrown away afterwards; its model is no longer what it was.
+    """Run a few steps of the trainer, which changes its model: throw both away afterwards.
 
-    `lengths[i]` is the number of tokens of item i. Steps are timed over micro-batches from short to long ones,
-    after the longest, which says how much memory is needed.
+    `lengths[i]` is the number of tokens of item i. The first step uses the longest micro-batch, to measure memory; the
+    timed ones are spread from short to long.
     """
-    epoch = steps_an_epoch(trainer.batches, trainer.args)
+    epoch = steps_per_epoch(trainer.batches, trainer.args)
     batches = [np.asarray(batch) for batch in trainer.batches]
-    work = Work(trainer.network)
-    flops = np.array([work.of(len(batch), int(lengths[batch].max())) for batch in batches])
+    counter = FlopCounter(trainer.network)
+    flops = np.array([counter.of(len(batch), int(lengths[batch].max())) for batch in batches])
     order = np.argsort(flops)
     spread = [order[int((i + 0.5) * len(order) / STEPS)] for i in range(STEPS)]
-    accumulated = train.gradient_accumulation_steps
-    # One more than is needed: the clock stops the trainer before it believes that it is done, and saves.
+    accumulation = train.gradient_accumulation_steps
+    # One spare step: the clock must stop the Trainer before it reaches its last step, where it would save.
     chosen = [order[-1], *spread, order[0]]
-    trainer.batches = _Chosen([batches[number] for number in chosen for _ in range(accumulated)], train)
-    for callback in (Report, Pace):
+    trainer.batches = _Chosen([batches[number] for number in chosen for _ in range(accumulation)], train)
+    for callback in (TrainingLog, Schedule):
         trainer.remove_callback(callback)
     clock = _Clock()
     trainer.add_callback(clock)
@@ -71,14 +71,14 @@ def estimate(trainer: Trainer, train: TrainSection, lengths: Array) -> Estimate:
         steps = train.max_steps or math.ceil((train.num_train_epochs or 1) * epoch)
     every = train.eval_steps if train.eval_steps >= 1 else max(1.0, train.eval_steps * steps)
     evaluations = int(-(-steps // every))
-    if train.time_budget is not None:  # which evaluations count towards
+    if train.time_budget is not None:  # evaluations count towards the budget
         steps = max(1, int((train.time_budget - evaluations * one_evaluation) / step))
     tokens = sum(len(batch) * int(lengths[batch].max()) for batch in batches) / epoch * steps
-    return Estimate(steps, int(tokens), steps * step, evaluations, evaluations * one_evaluation, _memory())
+    return Estimate(steps, int(tokens), steps * step, evaluations, evaluations * one_evaluation, _peak_memory())
 
 
 def show(found: Estimate) -> None:
-    """The estimate, for people."""
+    """Print the estimate."""
     say(
         f"estimate, in one process: {found.steps:,} steps, {count(found.tokens)} tokens, "
         f"{duration(found.training)} of training and {duration(found.evaluating)} for "
@@ -88,7 +88,7 @@ def show(found: Estimate) -> None:
 
 
 class _Chosen(EpochBatches):
-    """These micro-batches, in this order."""
+    """Given micro-batches, in a given order."""
 
     def __init__(self, batches: list[Array], train: TrainSection) -> None:
         super().__init__(len(batches) * train.per_device_train_batch_size, train.per_device_train_batch_size, 0)
@@ -99,21 +99,21 @@ class _Chosen(EpochBatches):
 
 
 class _Clock(TrainerCallback):
-    """When each step ended; stops the trainer after the last one that is timed."""
+    """Records when each step ends, and stops the Trainer after the last timed one."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Note the time."""
+        """Record the time."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
         control.should_training_stop = len(self.ends) == STEPS + 1
 
 
-def _memory() -> int:
+def _peak_memory() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024  # bytes there, KiB elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere

@@ -1,4 +1,4 @@
-"""How much a training step computes, and how much this machine could compute in that time."""
+"""The FLOP of a training step, and the peak FLOP/s of the device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-# Dense bf16 FLOP/s of the makers' data sheets, by a part of the device's name; the first that fits counts.
+# Dense bf16 FLOP/s from data sheets, by a part of the device's name; the first match counts.
 DATA_SHEETS = {
     "B200": 2250e12,
     "H200": 989e12,
@@ -23,39 +23,39 @@ DATA_SHEETS = {
     "A10G": 70e12,
     "A10": 125e12,
 }
-GEMM_SIZE = 1024  # as in a feed-forward layer, and small enough to be repeated
+GEMM_SIZE = 1024  # similar to a feed-forward layer, and fast enough to repeat
 GEMM_SECONDS = 0.5
 
 
-class Work:
-    """The floating-point operations of a model's training steps: those of its matrix products, as is usual."""
+class FlopCounter:
+    """Counts the FLOP of a model's training steps. As usual, only matrix products count."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         config: Any = model.config
-        reader = model.get_encoder() if config.is_encoder_decoder else model.base_model
-        reading = {id(module) for module in reader.modules()}
+        encoder = model.get_encoder() if config.is_encoder_decoder else model.base_model
+        inside = {id(module) for module in encoder.modules()}
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        self._reading: int = sum(module.weight.numel() for module in linear if id(module) in reading)
-        # A head, or a decoder with its own.
-        self._writing: int = sum(module.weight.numel() for module in linear if id(module) not in reading)
+        self._encoder_weights: int = sum(module.weight.numel() for module in linear if id(module) in inside)
+        # Those of the head, or of the decoder and its head.
+        self._output_weights: int = sum(module.weight.numel() for module in linear if id(module) not in inside)
         halves = [getattr(config, half, config) for half in ("encoder", "decoder")]
         self._attention = [half.num_hidden_layers * half.hidden_size for half in halves]
 
     def of(self, batch: int, length: int, targets: int | None = None, written: int = 0) -> float:
-        """FLOP of a forward and a backward pass over `batch` sequences of `length` tokens, padding included.
+        """FLOP of a forward and a backward pass over `batch` sequences of `length` tokens, including padding.
 
-        A head runs on `targets` tokens, or on all; a decoder on the `written` tokens of each sequence.
+        The head runs on `targets` tokens, by default on all; a decoder runs on `written` tokens of each sequence.
         """
         tokens = batch * length
         encoder, decoder = self._attention
         outputs = batch * written if written else tokens if targets is None else targets
-        # Each token of a decoder attends to what is written, and to what was read.
+        # Each decoder token attends to the tokens of the decoder and of the encoder.
         attended = encoder * tokens * length + decoder * batch * written * (written + length)
-        return 3.0 * float(2 * (self._reading * tokens + self._writing * outputs) + 4 * attended)
+        return 3.0 * float(2 * (self._encoder_weights * tokens + self._output_weights * outputs) + 4 * attended)
 
 
-def peak(device: torch.device, *, bf16: bool) -> float | None:
-    """FLOP/s of this process's device at its best: measured on a CPU, a data sheet's on a GPU; None if unknown."""
+def peak_flops(device: torch.device, *, bf16: bool) -> float | None:
+    """Peak FLOP/s of a device: measured on a CPU, from the data sheet on a GPU; None if unknown."""
     if device.type == "cpu":
         return _measured(torch.bfloat16 if bf16 else torch.float32)
     name = torch.cuda.get_device_name(device)

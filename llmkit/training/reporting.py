@@ -1,4 +1,4 @@
-"""What a training run says: a live line on the screen, and log.jsonl."""
+"""The progress of a training run: the live line and log.jsonl."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.progress import Progress
 from llmkit.system.run_folder import RunDir
 from llmkit.tasks.values import IGNORED
-from llmkit.training.flops import Work, peak
-from llmkit.training.schedule import NEVER, Pace
+from llmkit.training.flops import FlopCounter, peak_flops
+from llmkit.training.schedule import NEVER, Schedule
 
-# A loss is worth a warning that is this far above the mean of the ten reports before it.
+# Warn of a loss this far above the mean of the last ten: by standard deviations, and by a share of the mean.
 SPIKE_DEVIATIONS, SPIKE_SHARE = 4.0, 0.2
 
 
-class Report(TrainerCallback):
-    """The live line, and log.jsonl.
+class TrainingLog(TrainerCallback):
+    """Shows the live line and writes log.jsonl.
 
-    Speeds are those since the last line of the log, evaluations left out. Tokens are real ones: padding is
-    none. `peak_share` is what the steps compute, padding included, as a share of the machine's best.
+    Throughput is measured since the last log line, without evaluations, in tokens without padding. `peak_share` is
+    the FLOP/s of the steps, padding included, as a share of the device's peak.
     """
 
     def __init__(
-        self, run: RunDir, pace: Pace, name: str, model: PreTrainedModel, arguments: TrainingArguments
+        self, run: RunDir, schedule: Schedule, name: str, model: PreTrainedModel, arguments: TrainingArguments
     ) -> None:
-        self._run, self._pace = run, pace
+        self._run, self._schedule = run, schedule
         self._progress = Progress(name)
-        self._work = Work(model)
-        self._peak = peak(arguments.device, bf16=arguments.bf16)
-        self._start()
-        # What the last line of the log said, for the live line.
+        self._counter = FlopCounter(model)
+        self._peak = peak_flops(arguments.device, bf16=arguments.bf16)
+        self._reset()
+        # For the live line: values of the last log line.
         self._loss, self._real_share, self._peak_share = "", 1.0, ""
         self._losses: deque[float] = deque(maxlen=10)
 
-    def _start(self) -> None:
+    def _reset(self) -> None:
         self._tokens, self._flops, self._began = 0, 0.0, time.monotonic()
         self._real: Tensor | int = 0
 
-    def see(self, inputs: Mapping[str, Tensor]) -> None:
-        """Count what a micro-batch holds. Real tokens stay where they are counted until the next report: to ask a
-        GPU for them would make it wait."""
+    def add(self, inputs: Mapping[str, Tensor]) -> None:
+        """Count a micro-batch's tokens and FLOP. The count of real tokens stays on the GPU until the next log line,
+        since reading it would make the CPU wait."""
         batch, length = inputs["input_ids"].shape
         self._tokens += batch * length
         self._real += inputs["attention_mask"].sum() if "attention_mask" in inputs else batch * length
@@ -59,22 +59,22 @@ class Report(TrainerCallback):
             written = inputs["decoder_input_ids"].shape[1]
             self._tokens += batch * written
             self._real += inputs["labels"].ne(IGNORED).sum()
-        self._flops += self._work.of(batch, length, targets, written)
+        self._flops += self._counter.of(batch, length, targets, written)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Say how long the run is."""
+        """Print the length of the run, and start the live line."""
         size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         steps = f"{state.max_steps:,} steps" if state.max_steps < NEVER else "as many steps as time allows"
         say(
             f"training: {steps} of {size} examples ({args.per_device_train_batch_size} × "
             f"{args.gradient_accumulation_steps} accumulated × {args.world_size} processes)"
         )
-        self._start()
+        self._reset()
         self._progress.__enter__()
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Keep the live line going."""
-        left = self._pace.left()
+        """Update the live line."""
+        left = self._schedule.left()
         speed = self._tokens * self._real_share * args.world_size / max(time.monotonic() - self._began, 1e-9)
         line = {
             "step": f"{state.global_step:,}" + (f"/{state.max_steps:,}" if state.max_steps < NEVER else ""),
@@ -87,14 +87,14 @@ class Report(TrainerCallback):
         self._progress({name: value for name, value in line.items() if value})
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """One line of log.jsonl."""
+        """Append a line to log.jsonl, and print scores."""
         logs: dict[str, Any] = kwargs["logs"]
         if "train_runtime" in logs:
             return
-        record: dict[str, Any] = {"step": state.global_step, "seconds": round(self._pace.seconds(), 2), **logs}
+        record: dict[str, Any] = {"step": state.global_step, "seconds": round(self._schedule.seconds(), 2), **logs}
         if "loss" in logs:
-            self._look(logs["loss"], state.global_step)
-            record.update(self._speed(args.world_size))
+            self._warn_of_spike(logs["loss"], state.global_step)
+            record.update(self._throughput(args.world_size))
             self._loss = f"{logs['loss']:.3f}"
         if is_main():
             self._run.log(record)
@@ -103,31 +103,31 @@ class Report(TrainerCallback):
             took = duration(scores.pop("runtime", 0.0))
             shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
             say(f"step {state.global_step:,}: {shown}  ({took})")
-            self._start()
+            self._reset()
 
-    def _look(self, loss: float, step: int) -> None:
-        """Warn of a loss that is far from those before it."""
+    def _warn_of_spike(self, loss: float, step: int) -> None:
+        """Warn if the loss is far above the recent ones."""
         if len(self._losses) == self._losses.maxlen:
-            usual = fmean(self._losses)
-            if loss > usual + max(SPIKE_DEVIATIONS * pstdev(self._losses), SPIKE_SHARE * usual):
-                warn(f"the loss rose to {loss:.3f} at step {step:,}, from {usual:.3f} before")
+            mean = fmean(self._losses)
+            if loss > mean + max(SPIKE_DEVIATIONS * pstdev(self._losses), SPIKE_SHARE * mean):
+                warn(f"the loss rose to {loss:.3f} at step {step:,}, from a mean of {mean:.3f}")
         self._losses.append(loss)
 
-    def _speed(self, processes: int) -> dict[str, float]:
-        """Speed since the last report, of all processes; every one does about as much as this one."""
+    def _throughput(self, processes: int) -> dict[str, float]:
+        """The throughput of all processes since the last log line, assuming that each equals this one."""
         seconds = max(time.monotonic() - self._began, 1e-9)
         self._real_share = float(self._real) / self._tokens
-        speed = {
+        throughput = {
             "tokens_per_second": round(self._tokens * self._real_share * processes / seconds, 1),
             "real_token_share": round(self._real_share, 4),
         }
         if self._peak is not None:
             share = self._flops / seconds / self._peak
             self._peak_share = f"{share:.0%}"
-            speed["peak_share"] = round(share, 4)
-        self._start()
-        return speed
+            throughput["peak_share"] = round(share, 4)
+        self._reset()
+        return throughput
 
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """End the live line."""
+        """Stop the live line."""
         self._progress.__exit__()

@@ -1,4 +1,4 @@
-"""Whether a run may go on: the same recipe, on the same data."""
+"""Check that a run is resumed with the same recipe, on the same data."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ Recipe = TypeVar("Recipe", PretrainRecipe, FinetuneRecipe)
 
 
 def check_same_recipe(run: RunDir, recipe: Recipe) -> Recipe:
-    """The recipe to resume a run with: the given one, in the smaller pieces of a batch that it or the run's own says.
+    """The recipe to resume a run with: the given one, with the smaller micro-batches of either recipe.
 
-    Raises UserError where the run was told something else. A key that the llmkit which started it did not know yet
-    counts as its default.
+    Raises UserError if the recipes differ otherwise. Keys that the llmkit which started the run did not know count as
+    their defaults.
     """
     before = run.recipe()
-    with suppress(ValidationError):  # one that is not valid any more differs as it stands
+    with suppress(ValidationError):  # a recipe that is no longer valid is compared as it is
         started = type(recipe).model_validate(before)
         recipe = recipe.model_copy(update={"train": _smaller(recipe.train, started.train)})
         before = yaml.safe_load(dump(started.model_copy(update={"train": _smaller(started.train, recipe.train)})))
-    if told := differences(before, yaml.safe_load(dump(recipe))):
+    if different := differences(before, yaml.safe_load(dump(recipe))):
         raise UserError(
-            f"{run.path} was started with another recipe: {'; '.join(told)}",
-            remedy=f"resume it with its own: -r {run.path / 'recipe.yaml'}",
+            f"{run.path} was started with another recipe: {'; '.join(different)}",
+            remedy=f"resume it with its own recipe: -r {run.path / 'recipe.yaml'}",
         )
     return recipe
 
 
 def _smaller(train: TrainSection, other: TrainSection) -> TrainSection:
-    """`train`, in the pieces of `other` where these are smaller."""
+    """`train` with the batch sizes of `other` that are smaller and make the same batch."""
     update: dict[str, int] = {}
     if other.per_device_eval_batch_size < train.per_device_eval_batch_size:
         update["per_device_eval_batch_size"] = other.per_device_eval_batch_size
@@ -54,14 +54,14 @@ def _smaller(train: TrainSection, other: TrainSection) -> TrainSection:
 
 
 def check_same_data(run: RunDir, data: Mapping[str, Any]) -> None:
-    """Raises UserError where the run to resume was started on other data."""
+    """Raises UserError if the run was started on other data."""
     path = run.path / "env.json"
     try:
         before = json.loads(path.read_text(encoding="utf-8"))["data"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not readable: {error}", remedy="start the run again, in another folder") from None
-    if told := differences(before, json.loads(json.dumps(data))):
+    if different := differences(before, json.loads(json.dumps(data))):
         raise UserError(
-            f"{run.path} was started on other data: {'; '.join(told)}",
+            f"{run.path} was started on other data: {'; '.join(different)}",
             remedy="restore the data, or start again in another folder with -o",
         )

@@ -1,4 +1,4 @@
-"""How far a run is, by steps or by the clock, and what is due: a report, an evaluation, the end."""
+"""The schedule of a run, by steps or by time: the learning rate, and when to log, evaluate, save and stop."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from llmkit.system.console import warn
 from llmkit.system.processes import from_first
 from llmkit.training.checkpoints import seconds_of
 
-# Pace decides when to log, evaluate and save; the Trainer's own schedule never comes round.
+# The interval we give the Trainer for logging, evaluating and saving: Schedule decides about these.
 NEVER = 10**9
 
 
-class Pace(TrainerCallback):
-    """The run's clock and schedule.
+class Schedule(TrainerCallback):
+    """The schedule of a run, and its clock.
 
-    `share` is the part of the run that is done: of its steps, or of its time budget. The learning rate, the
-    reports and the evaluations follow it, so a run that is bounded by time ends like one bounded by steps.
+    `share` is the share of the steps or of the time budget that is done, from 0 to 1. The learning rate, logging and
+    evaluations all follow it, so a run with a time budget decays and stops like one with a number of steps.
     """
 
     def __init__(self, train: TrainSection) -> None:
@@ -33,22 +33,22 @@ class Pace(TrainerCallback):
         self._share_at_start = self._previous = self.share = 0.0
 
     def resume(self, checkpoint: Path) -> None:
-        """Go on where a checkpoint was written: the rest of the time is left, not all of it again."""
+        """Count the training time before a checkpoint towards the time budget."""
         self._earlier = seconds_of(checkpoint)
 
     def seconds(self) -> float:
-        """Seconds of training so far, those before a resume included."""
+        """Seconds of training so far, including those before a resume."""
         return self._earlier + time.monotonic() - self._began
 
     def left(self) -> float:
-        """Seconds that the run will still take."""
+        """Estimated seconds until the end of the run; infinite before the first step."""
         if self._train.time_budget:
             return max(0.0, self._train.time_budget - self.seconds())
-        done = self.share - self._share_at_start
-        return (time.monotonic() - self._began) * (1 - self.share) / done if done else math.inf
+        progress = self.share - self._share_at_start
+        return (time.monotonic() - self._began) * (1 - self.share) / progress if progress else math.inf
 
     def learning_rate_factor(self, step: int, max_steps: int) -> float:
-        """What the learning rate is multiplied by: linear warm-up, then the recipe's schedule down to 0."""
+        """The factor of the learning rate: linear warm-up, then the decay of the recipe."""
         share = self.share if self._train.time_budget else step / max_steps
         warm_up = self._train.warmup_steps
         warm_share = warm_up if warm_up < 1 else warm_up / max_steps
@@ -66,28 +66,28 @@ class Pace(TrainerCallback):
         self._share_at_start = self._previous = self.share
         if self._train.warmup_steps >= state.max_steps:
             warn(
-                f"train.warmup_steps {self._train.warmup_steps:,.0f} is not over within {state.max_steps:,} steps: "
+                f"train.warmup_steps {self._train.warmup_steps:,.0f} does not end within {state.max_steps:,} steps: "
                 f"the learning rate never reaches {self._train.learning_rate}"
             )
 
     def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Read the clock once a step, before the learning rate is set, alike on every process."""
+        """Read the clock once per step, before the learning rate is set, so that all processes agree on it."""
         self._previous = self.share
         if self._train.time_budget:
             self.share = self._share_now(state)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Say what is due."""
+        """Request what is due."""
         if not self._train.time_budget:
             self.share = self._share_now(state)
-        over = self.share >= 1
-        if over or self._due(self._train.logging_steps, state):
+        done = self.share >= 1
+        if done or self._due(self._train.logging_steps, state):
             control.should_log = True
-        if over or self._due(self._train.eval_steps, state):
+        if done or self._due(self._train.eval_steps, state):
             control.should_evaluate = control.should_save = True
         if self._train.save_steps is not None and self._due(self._train.save_steps, state):
             control.should_save = True
-        if over:
+        if done:
             control.should_training_stop = True
 
     def _share_now(self, state: TrainerState) -> float:
@@ -96,7 +96,7 @@ class Pace(TrainerCallback):
         return state.global_step / state.max_steps
 
     def _due(self, every: float, state: TrainerState) -> bool:
-        """Whether a multiple of `every` was passed: of steps, or below 1 of the run."""
+        """Whether this step reached a multiple of `every`: a number of steps, or below 1 a share of the run."""
         if every >= 1:
             return state.global_step % every == 0
         return math.floor(self.share / every + 1e-9) > math.floor(self._previous / every + 1e-9)

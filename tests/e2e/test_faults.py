@@ -122,7 +122,7 @@ def check_told(what: str, err: str) -> None:
         assert "process 1 of 2 failed:" in err
         assert "KeyError: 'nothing'" in err
     else:
-        assert f"error: process 1 of 2 (they are counted from 0) was killed by {what}" in err
+        assert f"error: process 1 of 2 (counting from 0) was killed by {what}" in err
         assert ("because memory ran out" in err) is (what == "SIGKILL")
 
 
@@ -202,7 +202,7 @@ def test_ctrl_c_in_an_evaluation_of_two_processes(base: dict[str, Any], failing:
     run_command(*arguments, "-o", "whole", cwd=folder)
     code, err, seconds = failing("evaluate SIGINT", *arguments, "-o", "stopped")
     assert code == 130, err
-    assert err.count("stopped after step 20, which is saved; its evaluation is made when the run goes on") == 1
+    assert err.count("stopped after step 20, which is saved; a resumed run starts with its evaluation") == 1
     assert "Traceback" not in err
     assert seconds < 60
     checkpoint = newest(folder / "stopped" / "checkpoints")
@@ -222,7 +222,7 @@ def test_processes_agree_on_pieces_that_fit(base: dict[str, Any], failing: Calla
     arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-n", "2"]
     code, err, _ = failing("memory 4", *arguments, "-o", "fitted", "--auto-batch")
     assert code == 0, err
-    assert err.count("--auto-batch: 16 × 1 examples (1 in evaluations) do not fit into memory, 4 × 4 examples") == 1
+    assert err.count("--auto-batch: 16 × 1 examples (1 in evaluations) do not fit in memory, 4 × 4 examples") == 1
     assert "steps of 32 examples (4 × 4 accumulated × 2 processes)" in err
     given = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=4"]
     run_command(*arguments, *given, "-o", "given", cwd=folder)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support.runs import PRETRAIN, SHAPE, run_command, training_steps, weights, write_demo_questions, write_demo_text
 
+from llmkit.system.advice import Advice
 from llmkit.system.launch import relaunch
 from llmkit.training.checkpoints import newest
 
@@ -174,7 +175,7 @@ def test_a_launcher_that_starts_one_process_for_two_is_refused(base: dict[str, A
 
 def test_an_error_in_the_processes_is_an_error_of_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert relaunch(2, ["recipes", "show", "no-such-recipe"]) != 0
+    assert relaunch(2, ["recipes", "show", "no-such-recipe"], Advice()) != 0
 
 
 def test_resuming_on_other_data_is_refused(base: dict[str, Any], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which of several processes' ends is told, and how."""
+"""Which of several processes' exit reports is printed, and how."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from llmkit.system import exits
+from llmkit.system.advice import Advice
 from llmkit.system.errors import UserError
-from llmkit.system.exits import End, end, end_for, read, tell
+from llmkit.system.exits import ExitReport, exit_for, exit_with, print_cause, read_reports
 from llmkit.system.out_of_memory import OutOfMemory
 
 GLOO = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
-ECHO = End(0, 2.0, 1, traceback="Traceback: Connection closed by peer\n", echo=True)
-USER = End(1, 1.0, 1, ["no such file: x"], "check the path")
-BUG = End(1, 1.0, 1, traceback="Traceback: KeyError\n")
-KILLED = "process 1 of 2 (they are counted from 0) was killed by SIGKILL"
+ECHO = ExitReport(0, 2.0, 1, traceback="Traceback: Connection closed by peer\n", echo=True)
+USER = ExitReport(1, 1.0, 1, ["no such file: x"], "check the path")
+BUG = ExitReport(1, 1.0, 1, traceback="Traceback: KeyError\n")
+TRAINING = Advice(resume="go on with the same command and --resume", less_memory="halve the micro-batch")
+KILLED = "process 1 of 2 (counting from 0) was killed by SIGKILL"
 
 
 @pytest.mark.parametrize(
@@ -27,8 +29,8 @@ KILLED = "process 1 of 2 (they are counted from 0) was killed by SIGKILL"
     [
         ([USER, ECHO], {0: 1, 1: 1}, 1, ["process 1 of 2 failed:", "error: no such file: x", "Check"], ["Traceback"]),
         ([ECHO, USER], {0: 1, 1: 1}, 1, ["error: no such file: x"], ["Traceback"]),  # whatever the clocks say
-        ([USER, End(0, 2.0, 1, USER.problems, USER.remedy)], {1: 1}, 1, ["error: no such file: x"], ["failed:"]),
-        ([End(0, 1.0, 1, ["x"], "y"), ECHO], {0: 1}, 1, ["error: x"], ["failed:"]),
+        ([USER, ExitReport(0, 2.0, 1, USER.problems, USER.remedy)], {1: 1}, 1, ["error: no such file: x"], ["failed:"]),
+        ([ExitReport(0, 1.0, 1, ["x"], "y"), ECHO], {0: 1}, 1, ["error: x"], ["failed:"]),
         ([BUG, ECHO], {0: 1, 1: 1}, 1, ["process 1 of 2 failed:", "KeyError"], ["closed by peer"]),
         ([ECHO], {0: 1, 1: -9}, 137, [KILLED, "because memory ran out", "--resume"], ["Traceback"]),
         ([], {1: -9, 0: -15}, 137, [KILLED], ["SIGTERM"]),
@@ -37,7 +39,7 @@ KILLED = "process 1 of 2 (they are counted from 0) was killed by SIGKILL"
         ([], {1: 2, 0: -15}, 2, [], ["killed"]),
         ([], {1: -15}, 143, [], ["killed"]),
         (
-            [End(1, 1.0, 1, ["out of memory"], "go on", again=True), ECHO],
+            [ExitReport(1, 1.0, 1, ["out of memory"], "go on", restart=True), ECHO],
             {},
             1,
             ["warning: out of memory"],
@@ -46,21 +48,21 @@ KILLED = "process 1 of 2 (they are counted from 0) was killed by SIGKILL"
     ],
 )
 def test_what_is_told(
-    found: list[End],
+    found: list[ExitReport],
     exit_codes: dict[int, int],
     code: int,
     told: list[str],
     untold: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert tell(found, exit_codes, 2, "pretrain") == code
+    assert print_cause(found, exit_codes, 2, TRAINING) == code
     err = capsys.readouterr().err
     assert [text for text in told if text not in err] == []
     assert [text for text in untold if text in err] == []
 
 
 def test_an_evaluation_has_nothing_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
-    tell([], {1: -signal.SIGKILL}, 2, "eval")
+    print_cause([], {1: -signal.SIGKILL}, 2, Advice(less_memory="halve --batch-size"))
     err = capsys.readouterr().err
     assert "Halve --batch-size" in err
     assert "--resume" not in err
@@ -82,7 +84,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def out_of_memory() -> OutOfMemory:
     error = OutOfMemory("at step 3", MemoryError(), {"per_device_eval_batch_size": 4})
-    error.again = True
+    error.restart = True
     return error
 
 
@@ -94,15 +96,15 @@ def out_of_memory() -> OutOfMemory:
         (KeyError("x"), {"traceback": "KeyError: 'x'\n", "echo": False}),
         (GLOO, {"echo": True}),
         (ValueError("gloo"), {"echo": False}),
-        (out_of_memory(), {"problems": ["out of memory at step 3"], "again": True}),
+        (out_of_memory(), {"problems": ["out of memory at step 3"], "restart": True}),
     ],
 )
 def test_what_a_process_writes_down(
     error: Exception, expected: dict[str, Any], launched: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        end_for(error)
-    (found,) = read(launched)
+        exit_for(error)
+    (found,) = read_reports(launched)
     assert (found.rank, found.code) == (1, 1)
     assert {name: getattr(found, name) for name in expected} == expected
     assert capsys.readouterr().err == "", "the launcher says it"
@@ -114,9 +116,9 @@ def test_torchs_launchers_get_the_error_too(
     file = tmp_path / "error.json"
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
     with pytest.raises(SystemExit, match="1"):
-        end(1, ["x", "y"], "z")
+        exit_with(1, ["x", "y"], "z")
     assert "error: x" in capsys.readouterr().err
     assert json.loads(file.read_text())["message"] == "x; y"
     with pytest.raises(KeyError):
-        end_for(KeyError("b"))
+        exit_for(KeyError("b"))
     assert "KeyError: 'b'" in json.loads(file.read_text())["message"]

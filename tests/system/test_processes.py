@@ -17,8 +17,9 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig
 
+from llmkit.system.advice import Advice
 from llmkit.system.errors import UserError
-from llmkit.system.launch import SAVING, relaunch
+from llmkit.system.launch import SHUTDOWN_TIMEOUT, relaunch
 from llmkit.system.processes import (
     check_launch,
     default_processes,
@@ -48,7 +49,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LaunchConfig, list[st
 
 
 def test_the_same_command_goes_to_every_process(started: list[tuple[LaunchConfig, list[str], str]]) -> None:
-    assert relaunch(4, ["finetune", "--task", "squad", "-o", "a b", "-n", "4"]) == 0
+    assert relaunch(4, ["finetune", "--task", "squad", "-o", "a b", "-n", "4"], Advice()) == 0
     ((config, command, _),) = started
     assert (config.nproc_per_node, config.min_nodes, config.max_nodes, config.max_restarts) == (4, 1, 1, 0)
     assert command == [sys.executable, "-m", "llmkit", "finetune", "--task", "squad", "-o", "a b", "-n", "4"]
@@ -71,7 +72,7 @@ def test_how_the_processes_ended_is_the_exit_code(error: Exception, code: int, m
         return fail
 
     monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
-    assert relaunch(2, []) == code
+    assert relaunch(2, [], Advice()) == code
 
 
 @pytest.mark.parametrize(("cores", "count", "threads"), [(8, 2, "4"), (2, 4, "1"), (None, 2, "1")])
@@ -84,9 +85,9 @@ def test_the_cores_are_shared_out(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    relaunch(count, [])
+    relaunch(count, [], Advice())
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    relaunch(count, [])
+    relaunch(count, [], Advice())
     assert [found for *_, found in started] == [threads, "3"]
 
 
@@ -95,11 +96,11 @@ def test_a_launcher_is_told_how_long_to_wait_where_it_listens(
 ) -> None:
     waits = "shutdown_timeout"
     others = [(field.name, Any, None) for field in fields(LaunchConfig) if field.name != waits]
-    relaunch(2, [])
+    relaunch(2, [], Advice())
     monkeypatch.setattr("torch.distributed.launcher.api.LaunchConfig", make_dataclass("LaunchConfig", others))
-    relaunch(2, [])  # as with torch 2.11
+    relaunch(2, [], Advice())  # as with torch 2.11
     new, old = (config for config, *_ in started)
-    assert getattr(new, waits, SAVING) == SAVING
+    assert getattr(new, waits, SHUTDOWN_TIMEOUT) == SHUTDOWN_TIMEOUT
     assert not hasattr(old, waits)
     assert old.nproc_per_node == 2
 

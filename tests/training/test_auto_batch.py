@@ -21,7 +21,7 @@ from support.runs import tune, weights
 from transformers import BertForQuestionAnswering
 
 from llmkit.corpus.demo.data import documents
-from llmkit.system.out_of_memory import is_out_of_memory, smaller_pieces
+from llmkit.system.out_of_memory import is_out_of_memory, smaller_micro_batch
 from llmkit.training.checkpoints import evaluation_due, newest
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB.")
@@ -70,7 +70,7 @@ def pieces(run: Path) -> tuple[int, int, int]:
     [(32, 1, (16, 2)), (12, 2, (6, 4)), (7, 1, (1, 7)), (7, 2, (2, 7)), (9, 1, (3, 3)), (2, 5, (1, 10)), (1, 8, None)],
 )
 def test_smaller_pieces_make_the_same_batch(batch_size: int, accumulated: int, smaller: tuple[int, int] | None) -> None:
-    found = smaller_pieces(batch_size, accumulated)
+    found = smaller_micro_batch(batch_size, accumulated)
     assert tuple(found.values()) == (smaller or ())
 
 
@@ -125,7 +125,7 @@ def test_an_evaluation_without_room_keeps_what_was_trained(folder: Path, llmkit:
     code, _, err = llmkit(*tune(folder, *SIZES))
     assert code == 1
     assert "error: out of memory in an evaluation, on a batch of 8 × 64 tokens (CUDA out of memory" in err
-    assert "Set train.per_device_eval_batch_size=4, or let --auto-batch find what fits, and go on" in err
+    assert "Set train.per_device_eval_batch_size=4, or let --auto-batch find what fits, and resume with --resume" in err
     checkpoint = newest(folder / "run" / "checkpoints")
     assert checkpoint is not None
     assert checkpoint.name == "checkpoint-6"
@@ -156,7 +156,7 @@ def test_pieces_that_fit_are_found_before_the_run(folder: Path, llmkit: Command,
     limit(training=5, evaluating=3)
     code, _, err = llmkit(*tune(folder, *SIZES), "--auto-batch")
     assert code == 0, err
-    told = "16 × 1 examples (8 in evaluations) do not fit into memory, 4 × 4 examples (2 in evaluations) do: the same"
+    told = "16 × 1 examples (8 in evaluations) do not fit in memory, 4 × 4 examples (2 in evaluations) do; the batch"
     assert f"--auto-batch: {told}" in err
     assert err.count("computing on") == 1
     assert "steps of 16 examples (4 × 4 accumulated ×" in err
@@ -174,7 +174,7 @@ def test_what_fits_is_left_as_it_is(folder: Path, llmkit: Command) -> None:
     (folder / "run").rename(folder / "plain")
     code, _, err = llmkit(*tune(folder, *SIZES), "--auto-batch")
     assert code == 0, err
-    assert "--auto-batch: 16 × 1 examples (8 in evaluations) fit into memory" in err
+    assert "--auto-batch: 16 × 1 examples (8 in evaluations) fit in memory" in err
     assert weights(folder / "run") == weights(folder / "plain")
     assert (folder / "run" / "recipe.yaml").read_text() == (folder / "plain" / "recipe.yaml").read_text()
 
@@ -207,7 +207,7 @@ def test_memory_that_runs_out_later_restarts_the_run_in_smaller_pieces(
     code, _, err = llmkit(*command)
     assert code == 0, err
     assert "warning: out of memory " in err
-    assert "going on in smaller pieces" in err
+    assert "resuming from the last checkpoint with smaller micro-batches" in err
     assert started == [[sys.executable, "-m", "llmkit", *command, "--resume"]]
     assert pieces(folder / "run") == ((16, 1, 4) if evaluating else (8, 2, 8))
     limit(**{"evaluating" if evaluating else "training": 8})
@@ -266,7 +266,7 @@ def test_a_real_limit(folder: Path) -> None:
     assert "Traceback" not in failed.stderr
     fitted = run("-o", "fitted", "--auto-batch")
     assert fitted.returncode == 0, fitted.stderr
-    assert "--auto-batch: 512 × 1 examples (16 in evaluations) do not fit into memory" in fitted.stderr
+    assert "--auto-batch: 512 × 1 examples (16 in evaluations) do not fit in memory" in fitted.stderr
     micro, accumulated, _ = pieces(folder / "fitted")
     assert micro < 512
     assert micro * accumulated == 512

@@ -40,8 +40,8 @@ def test_one_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
-    "model.safetensors is not what was written": lambda c: (c / "model.safetensors").write_bytes(b"weights"),
-    "optimizer.pt is not what was written": lambda c: (c / "optimizer.pt").write_bytes(b""),
+    "model.safetensors does not match its hash": lambda c: (c / "model.safetensors").write_bytes(b"weights"),
+    "optimizer.pt does not match its hash": lambda c: (c / "optimizer.pt").write_bytes(b""),
     "optimizer.pt is missing": lambda c: (c / "optimizer.pt").unlink(),
     "Expecting": lambda c: (c / SEAL).write_text(""),
     "'files'": lambda c: (c / SEAL).write_text("{}"),

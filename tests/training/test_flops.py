@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForQuestionAnswering, PreTrainedModel
 
 from llmkit.models.masked_lm import BertForMaskedLM
-from llmkit.training.flops import Work, peak
+from llmkit.training.flops import FlopCounter, peak_flops
 
 pytestmark = pytest.mark.oldest
 
@@ -31,7 +31,7 @@ def test_flops_are_those_that_torch_counts() -> None:
     answers = torch.zeros(BATCH, dtype=torch.long)
     qa = BertForQuestionAnswering(config)
     expected = counted(qa, {"input_ids": ids, "start_positions": answers, "end_positions": answers})
-    assert Work(qa).of(BATCH, LENGTH) == pytest.approx(expected, rel=0.001)
+    assert FlopCounter(qa).of(BATCH, LENGTH) == pytest.approx(expected, rel=0.001)
 
     mlm = BertForMaskedLM(config)
     positions = torch.arange(LENGTH).expand(BATCH, LENGTH)
@@ -39,11 +39,11 @@ def test_flops_are_those_that_torch_counts() -> None:
     starts = torch.arange(0, BATCH * LENGTH + 1, LENGTH, dtype=torch.int32)
     packed = {"input_ids": ids, "cu_seq_lens": starts, "position_ids": positions}
     expected = counted(mlm, {**packed, "masked_positions": targets, "labels": torch.full((TARGETS,), 6)})
-    assert Work(mlm).of(BATCH, LENGTH, TARGETS) == pytest.approx(expected, rel=0.001)
+    assert FlopCounter(mlm).of(BATCH, LENGTH, TARGETS) == pytest.approx(expected, rel=0.001)
 
 
 def test_a_processor_is_measured() -> None:
-    flops = peak(torch.device("cpu"), bf16=False)
+    flops = peak_flops(torch.device("cpu"), bf16=False)
     assert flops is not None
     assert 1e8 < flops < 1e14
 
@@ -60,5 +60,5 @@ def test_a_gpu_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
         "Some other GPU": None,
     }.items():
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, name=name: name)
-        assert peak(torch.device("cuda", 0), bf16=True) == flops, name
-    assert peak(torch.device("cuda", 0), bf16=False) is None  # data sheets count other products there
+        assert peak_flops(torch.device("cuda", 0), bf16=True) == flops, name
+    assert peak_flops(torch.device("cuda", 0), bf16=False) is None  # data sheets count other products there

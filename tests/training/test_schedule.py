@@ -14,7 +14,7 @@ from transformers.trainer_callback import TrainerControl
 
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.training.checkpoints import seal
-from llmkit.training.schedule import Pace
+from llmkit.training.schedule import Schedule
 
 
 def section(**values: Any) -> TrainSection:
@@ -22,28 +22,28 @@ def section(**values: Any) -> TrainSection:
 
 
 def test_the_learning_rate_warms_up_and_ends_at_nothing() -> None:
-    linear = Pace(section(warmup_steps=0.1))
+    linear = Schedule(section(warmup_steps=0.1))
     assert [linear.learning_rate_factor(step, 100) for step in (0, 5, 10, 55, 100)] == pytest.approx(
         [0, 0.5, 1, 0.5, 0]
     )
-    steps = Pace(section(warmup_steps=20))
+    steps = Schedule(section(warmup_steps=20))
     assert [steps.learning_rate_factor(step, 100) for step in (10, 20, 60)] == pytest.approx([0.5, 1, 0.5])
-    cosine = Pace(section(lr_scheduler_type="cosine"))
+    cosine = Schedule(section(lr_scheduler_type="cosine"))
     assert [cosine.learning_rate_factor(step, 100) for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
-    constant = Pace(section(lr_scheduler_type="constant", warmup_steps=0.1))
+    constant = Schedule(section(lr_scheduler_type="constant", warmup_steps=0.1))
     assert [constant.learning_rate_factor(step, 100) for step in (5, 50, 100)] == pytest.approx([0.5, 1, 1])
 
 
-def walk(pace: Pace, steps: int, max_steps: int) -> dict[str, list[int]]:
+def walk(schedule: Schedule, steps: int, max_steps: int) -> dict[str, list[int]]:
     """At which steps what was due."""
     due: dict[str, list[int]] = {"log": [], "evaluate": [], "save": [], "stop": []}
     state: Any = SimpleNamespace(global_step=0, max_steps=max_steps, is_world_process_zero=True)
-    pace.on_train_begin(None, state, TrainerControl())
+    schedule.on_train_begin(None, state, TrainerControl())
     for step in range(1, steps + 1):
         control = TrainerControl()
-        pace.on_pre_optimizer_step(None, state, control)
+        schedule.on_pre_optimizer_step(None, state, control)
         state.global_step = step
-        pace.on_step_end(None, state, control)
+        schedule.on_step_end(None, state, control)
         for name, flag in (
             ("log", control.should_log),
             ("evaluate", control.should_evaluate and control.should_save),
@@ -56,12 +56,12 @@ def walk(pace: Pace, steps: int, max_steps: int) -> dict[str, list[int]]:
 
 
 def test_what_is_due_by_share_and_by_step() -> None:
-    due = walk(Pace(section(logging_steps=0.1, eval_steps=0.25)), 100, 100)
+    due = walk(Schedule(section(logging_steps=0.1, eval_steps=0.25)), 100, 100)
     quarters = [25, 50, 75, 100]
     assert due == {"log": list(range(10, 101, 10)), "evaluate": quarters, "save": quarters, "stop": [100]}
-    due = walk(Pace(section(logging_steps=7, eval_steps=1000)), 20, 20)
+    due = walk(Schedule(section(logging_steps=7, eval_steps=1000)), 20, 20)
     assert due == {"log": [7, 14, 20], "evaluate": [20], "save": [20], "stop": [20]}
-    due = walk(Pace(section(logging_steps=20, eval_steps=10, save_steps=4)), 20, 20)
+    due = walk(Schedule(section(logging_steps=20, eval_steps=10, save_steps=4)), 20, 20)
     assert due == {"log": [20], "evaluate": [10, 20], "save": [4, 8, 10, 12, 16, 20], "stop": [20]}
 
 
@@ -69,17 +69,17 @@ def test_a_budget_of_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     clock = 100.0
     monkeypatch.setattr("llmkit.training.schedule.time.monotonic", lambda: clock)
     budget = TrainSection(time_budget="10s", warmup_steps=0.2, eval_steps=0.5)
-    pace = Pace(budget)
+    schedule = Schedule(budget)
     state: Any = SimpleNamespace(global_step=0, max_steps=10**9, is_world_process_zero=True)
-    pace.on_train_begin(None, state, TrainerControl())
+    schedule.on_train_begin(None, state, TrainerControl())
     factors, evaluated, stopped = [], [], []
     for second in range(1, 11):
         clock += 1.0
         control = TrainerControl()
-        pace.on_pre_optimizer_step(None, state, control)
-        factors.append(pace.learning_rate_factor(second, 10**9))
+        schedule.on_pre_optimizer_step(None, state, control)
+        factors.append(schedule.learning_rate_factor(second, 10**9))
         state.global_step = second
-        pace.on_step_end(None, state, control)
+        schedule.on_step_end(None, state, control)
         evaluated += [second] * control.should_evaluate
         stopped += [second] * control.should_training_stop
     assert factors == pytest.approx([0.5, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0])
@@ -87,8 +87,8 @@ def test_a_budget_of_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert stopped == [10]
     checkpoint = tmp_path / "checkpoint-10"
     checkpoint.mkdir()
-    seal(checkpoint, pace.seconds())
-    again = Pace(budget)
+    seal(checkpoint, schedule.seconds())
+    again = Schedule(budget)
     again.resume(checkpoint)
     assert again.seconds() == pytest.approx(10.0)
     assert again.left() == 0.0
@@ -103,13 +103,13 @@ def test_a_budget_that_is_no_time(text: str) -> None:
 @pytest.mark.parametrize("kind", ["linear", "cosine", "constant"])
 @given(warm_up=st.floats(0, 0.99) | st.integers(1, 300), step=st.integers(0, 200), max_steps=st.integers(1, 200))
 def test_the_learning_rate_is_never_above_the_recipes(kind: Any, warm_up: float, step: int, max_steps: int) -> None:
-    pace = Pace(section(lr_scheduler_type=kind, warmup_steps=warm_up))
-    assert 0 <= pace.learning_rate_factor(min(step, max_steps), max_steps) <= 1
+    schedule = Schedule(section(lr_scheduler_type=kind, warmup_steps=warm_up))
+    assert 0 <= schedule.learning_rate_factor(min(step, max_steps), max_steps) <= 1
 
 
 @given(every=st.floats(0.004, 1, exclude_max=True) | st.integers(1, 60), max_steps=st.integers(1, 120))
 def test_everything_is_due_as_often_as_it_should_be(every: float, max_steps: int) -> None:
-    due = walk(Pace(section(eval_steps=every)), max_steps, max_steps)["evaluate"]
+    due = walk(Schedule(section(eval_steps=every)), max_steps, max_steps)["evaluate"]
     assert due[-1] == max_steps, "the end is evaluated"
     if isinstance(every, int):
         assert due == sorted({*range(every, max_steps + 1, every), max_steps})
@@ -121,17 +121,17 @@ def test_everything_is_due_as_often_as_it_should_be(every: float, max_steps: int
 
 
 def test_a_resumed_run_goes_on_with_what_is_due() -> None:
-    pace = Pace(section(eval_steps=0.25))
+    schedule = Schedule(section(eval_steps=0.25))
     state: Any = SimpleNamespace(global_step=50, max_steps=100, is_world_process_zero=True)
-    pace.on_train_begin(None, state, TrainerControl())
-    assert pace.share == 0.5
-    assert pace.left() == math.inf, "nothing is known of its speed yet"
+    schedule.on_train_begin(None, state, TrainerControl())
+    assert schedule.share == 0.5
+    assert schedule.left() == math.inf, "nothing is known of its speed yet"
     evaluated = []
     for step in range(51, 101):
         control = TrainerControl()
-        pace.on_pre_optimizer_step(None, state, control)
+        schedule.on_pre_optimizer_step(None, state, control)
         state.global_step = step
-        pace.on_step_end(None, state, control)
+        schedule.on_step_end(None, state, control)
         evaluated += [step] * control.should_evaluate
     assert evaluated == [75, 100]
 
@@ -139,9 +139,9 @@ def test_a_resumed_run_goes_on_with_what_is_due() -> None:
 def test_the_time_left_follows_from_the_speed_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
     monkeypatch.setattr("llmkit.training.schedule.time.monotonic", lambda: clock)
-    pace = Pace(section())
+    schedule = Schedule(section())
     state: Any = SimpleNamespace(global_step=50, max_steps=100, is_world_process_zero=True)
-    pace.on_train_begin(None, state, TrainerControl())
+    schedule.on_train_begin(None, state, TrainerControl())
     clock, state.global_step = 20.0, 60
-    pace.on_step_end(None, state, TrainerControl())
-    assert pace.left() == pytest.approx(80.0)
+    schedule.on_step_end(None, state, TrainerControl())
+    assert schedule.left() == pytest.approx(80.0)

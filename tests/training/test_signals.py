@@ -83,7 +83,7 @@ def test_ctrl_c_in_an_evaluation_leaves_it(
     assert code == 130
     assert later == [0], "nothing more was evaluated"
     assert "SIGINT: saving after this step" in err
-    assert f"stopped after step {step}, which is saved; its evaluation is made when the run goes on" in err
+    assert f"stopped after step {step}, which is saved; a resumed run starts with its evaluation" in err
     assert "--resume -o run" in err
     checkpoint = newest(folder / "run" / "checkpoints")
     assert checkpoint is not None
@@ -95,7 +95,7 @@ def test_ctrl_c_in_an_evaluation_leaves_it(
     interrupt(evaluating=3)
     code, _, err = llmkit(*tune(folder, *MANY), "--resume")
     assert code == 130
-    assert f"stopped after step {step}, which is saved; its evaluation" in err
+    assert f"stopped after step {step}, which is saved; a resumed run" in err
 
     interrupt()
     code, _, err = llmkit(*tune(folder, *MANY), "--resume")

@@ -17,7 +17,7 @@ from transformers.trainer_callback import TrainerControl
 
 from llmkit.corpus.demo.data import questions
 from llmkit.recipes.pretraining import TrainSection
-from llmkit.training.schedule import Pace
+from llmkit.training.schedule import Schedule
 from llmkit.training.trainer import Trainer
 
 pytestmark = pytest.mark.oldest
@@ -41,7 +41,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     sizes = ["train.per_device_train_batch_size=4", f"train.gradient_accumulation_steps={accumulated}"]
     code, _, err = llmkit(*tune(folder, *sizes, "train.logging_steps=4", "train.eval_steps=12"))
     assert code == 1
-    assert "no finite number any more, first at step 3" in err
+    assert "is not finite, first at step 3" in err
     assert "that step's examples: " in err
     named = err.partition("that step's examples: ")[2].splitlines()[0].split(", ")
     assert len(named) == 4 * accumulated
@@ -116,7 +116,7 @@ def test_a_loss_that_jumps_is_said(folder: Path, llmkit: Command, monkeypatch: p
 
 def test_a_warm_up_that_does_not_end_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     for steps, told in ((100, True), (101, False)):
-        pace = Pace(TrainSection(max_steps=steps, warmup_steps=100.0))
+        schedule = Schedule(TrainSection(max_steps=steps, warmup_steps=100.0))
         state: Any = SimpleNamespace(global_step=0, max_steps=steps)
-        pace.on_train_begin(None, state, TrainerControl())
+        schedule.on_train_begin(None, state, TrainerControl())
         assert ("never reaches" in capsys.readouterr().err) is told

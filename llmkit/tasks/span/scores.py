@@ -3,120 +3,111 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmkit.tasks.bootstrap import cluster_interval
 from llmkit.tasks.span.null_threshold import best_threshold
-from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2
-from llmkit.tasks.values import Prediction
+from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2, means_of_parts
+from llmkit.tasks.values import Array, Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-
-# Stands for the prediction that a question lacks. It equals no answer, not even the empty one, so the question
-# scores 0, as in the official scripts.
+# The text of a question without a prediction. It equals no answer, not even the empty one, so the question scores 0,
+# as in the official scripts.
 _MISSING = "\0"
+
+Score = Callable[[str, Sequence[str]], float]
 
 
 def squad_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
     """SQuAD 1.1: `exact_match` and `f1` in percent, `total`, and 95 % intervals [low, high] over paragraphs."""
-    from llmkit.tasks.span.squad_metric import Squad
-
-    ids, texts, golds, references = _matched(predictions, examples)
-    scores = Squad().compute(
-        predictions=[{"id": i, "prediction_text": text} for i, text in zip(ids, texts, strict=True)],
-        references=references,
-    )
-    exact = [exact_match(t, g) for t, g in zip(texts, golds, strict=True)]
-    overlap = [f1(t, g) for t, g in zip(texts, golds, strict=True)]
+    texts, golds = _texts(by_id(predictions, examples)), _golds(examples)
+    exact, overlap = _scored(texts, golds, exact_match), _scored(texts, golds, f1)
     return {
-        "exact_match": scores["exact_match"],
-        "f1": scores["f1"],
+        # Added one by one, as in the official script: numpy's pairwise sum may differ in the last bit.
+        "exact_match": 100 * sum(exact.tolist()) / len(examples),
+        "f1": 100 * sum(overlap.tolist()) / len(examples),
         "total": len(examples),
         **_intervals(exact, overlap, examples),
     }
 
 
 def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-    """SQuAD 2.0: the same, over questions with (HasAns) and without (NoAns) an answer too.
+    """SQuAD 2.0: the same, and over the questions with (HasAns) and without (NoAns) an answer.
 
-    Where predictions carry null scores, also `tuned`: the threshold that is best on one half of the
-    paragraphs, with the scores of that half and, untouched by the choice, of the other.
+    Where all predictions have null scores, also `tuned`: the threshold that is best on one half of the paragraphs,
+    with the scores of that half and, untouched by the choice, of the other.
     """
-    from llmkit.tasks.span.squad_v2_metric import SquadV2
-
-    ids, texts, golds, references = _matched(predictions, examples)
-    exact = [exact_match_v2(t, g) for t, g in zip(texts, golds, strict=True)]
-    overlap = [f1_v2(t, g) for t, g in zip(texts, golds, strict=True)]
-    official = SquadV2().compute(
-        predictions=[
-            {"id": i, "prediction_text": text, "no_answer_probability": 0.0} for i, text in zip(ids, texts, strict=True)
-        ],
-        references=references,
-    )
+    found, golds = by_id(predictions, examples), _golds(examples)
+    texts = _texts(found)
+    exact, overlap = _scored(texts, golds, exact_match_v2), _scored(texts, golds, f1_v2)
+    means = means_of_parts({"exact": exact, "f1": overlap}, np.array([bool(gold) for gold in golds]))
     scores: dict[str, Any] = {
-        "exact_match": official.pop("exact"),
-        "f1": official.pop("f1"),
-        "total": official.pop("total"),
+        "exact_match": means.pop("exact"),
+        "f1": means.pop("f1"),
+        "total": means.pop("total"),
         **_intervals(exact, overlap, examples),
-        # The official search for the best threshold tunes on what it reports; ours does not.
-        **{name: value for name, value in official.items() if not name.startswith("best_")},
+        **means,
     }
     if all(p.null_score is not None for p in predictions):
-        scores["tuned"] = _tuned(predictions, examples)
+        answered = [
+            p.candidates[0].text if p is not None and p.candidates else t for p, t in zip(found, texts, strict=True)
+        ]
+        others = [number for number, text in enumerate(texts) if text != answered[number]]
+        for values, score in ((exact, exact_match_v2), (overlap, f1_v2)):
+            # What was abstained from is scored as if it were answered; the rest is scored already.
+            values[others] = _scored([answered[n] for n in others], [golds[n] for n in others], score)
+        scores["tuned"] = _tuned(found, exact, overlap, golds, examples)
     return scores
 
 
-def _tuned(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any] | None:
-    """The null threshold chosen on one half of the paragraphs and reported on the other."""
-    # What each question gets if it is answered, and if it is left empty: nothing either way if it is missing.
-    missing = Prediction("", _MISSING, 0.0, null_score=0.0)
-    by_id = {p.id: p for p in predictions}
-    found = [by_id.get(i, missing) for i in examples["id"][:]]
-    texts = [p.candidates[0].text if p.candidates else p.text for p in found]
-    empty = ["" if p is not missing else _MISSING for p in found]
-    golds = [answers["text"] for answers in examples["answers"][:]]
-    null = np.array([float(p.null_score or 0.0) for p in found])
-    columns = {
-        n: (score, np.array([score(t, g) for t, g in zip(empty, golds, strict=True)]))
-        for n, score in (("exact_match", exact_match_v2), ("f1", f1_v2))
-    }
-    answered = {
-        n: np.array([score(t, g) for t, g in zip(texts, golds, strict=True)]) for n, (score, _) in columns.items()
-    }
+def _tuned(
+    found: Sequence[Prediction | None], exact: Array, overlap: Array, golds: Sequence[Sequence[str]], examples: Dataset
+) -> dict[str, Any] | None:
+    """The null threshold chosen on one half of the paragraphs and reported on the other.
+
+    `exact` and `overlap` are the scores of each question if it is answered.
+    """
+    # A question left empty: right where it has no answer, and 0 either way where it has no prediction.
+    empty = ["" if prediction is not None else _MISSING for prediction in found]
+    answered = {"exact_match": exact, "f1": overlap}
+    unanswered = {"exact_match": _scored(empty, golds, exact_match_v2), "f1": _scored(empty, golds, f1_v2)}
+    null = np.array([float(p.null_score or 0.0) if p is not None else 0.0 for p in found])
     # Halves of paragraphs, not of questions, and the same ones whatever the order of the data.
     half = np.array([hashlib.sha256(context.encode()).digest()[0] % 2 for context in examples["context"][:]], bool)
     if half.all() or not half.any():
         return None
-    threshold = best_threshold(answered["f1"][~half], columns["f1"][1][~half], null[~half])
+    threshold = best_threshold(answered["f1"][~half], unanswered["f1"][~half], null[~half])
 
-    def report(part: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, float]:
+    def report(part: Array) -> dict[str, float]:
         keep = null[part] <= threshold
-        means = {n: float(100 * np.where(keep, answered[n][part], columns[n][1][part]).mean()) for n in columns}
+        means = {n: float(100 * np.where(keep, answered[n][part], unanswered[n][part]).mean()) for n in answered}
         return {**means, "total": int(part.sum())}
 
     return {"null_threshold": threshold, "tuned_on": report(~half), "reported_on": report(half)}
 
 
-def _matched(
-    predictions: Sequence[Prediction], examples: Dataset
-) -> tuple[list[str], list[str], list[list[str]], list[dict[str, Any]]]:
-    """Of every example its id, predicted text, gold texts, and form as a metric's reference."""
-    by_id = {p.id: p.text for p in predictions}
-    ids, answers = examples["id"][:], examples["answers"][:]
-    references = [{"id": i, "answers": a} for i, a in zip(ids, answers, strict=True)]
-    return ids, [by_id.get(i, _MISSING) for i in ids], [a["text"] for a in answers], references
+def _texts(found: Sequence[Prediction | None]) -> list[str]:
+    return [prediction.text if prediction is not None else _MISSING for prediction in found]
 
 
-def _intervals(exact: Any, overlap: Any, examples: Dataset) -> dict[str, list[float] | None]:
+def _golds(examples: Dataset) -> list[list[str]]:
+    return [answers["text"] for answers in examples["answers"][:]]
+
+
+def _scored(texts: Sequence[str], golds: Sequence[Sequence[str]], score: Score) -> Array:
+    return np.array([score(text, gold) for text, gold in zip(texts, golds, strict=True)])
+
+
+def _intervals(exact: Array, overlap: Array, examples: Dataset) -> dict[str, list[float] | None]:
     """Bootstrap over paragraphs: questions of one paragraph are not independent."""
     groups = examples["context"][:]
 
-    def percent(values: Any) -> list[float] | None:
+    def percent(values: Array) -> list[float] | None:
         interval = cluster_interval(values, groups)
         return [100 * end for end in interval] if interval else None
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from llmkit.system.errors import UserError
 from llmkit.tasks.span.in_memory import InMemoryMetric, check_unique_ids
-from llmkit.tasks.span.text_overlap import exact_match_v2, f1_v2
+from llmkit.tasks.span.text_overlap import exact_match_v2, f1_v2, means_of_parts
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -81,10 +81,7 @@ class SquadV2(InMemoryMetric):
         }
         final = {name: np.where(null > no_answer_threshold, ~has_answer, scores) for name, scores in raw.items()}
 
-        results = _means(final, np.ones_like(has_answer))
-        for prefix, chosen in (("HasAns", has_answer), ("NoAns", ~has_answer)):
-            if chosen.any():
-                results |= {f"{prefix}_{name}": value for name, value in _means(final, chosen).items()}
+        results = means_of_parts(final, has_answer)
         for name, scores in raw.items():
             best, threshold = _official_best(scores, null, has_answer, gives_text)
             results |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
@@ -109,12 +106,6 @@ def _check(predictions: list[dict[str, Any]], references: list[dict[str, Any]]) 
                 f"no_answer_probability of {prediction['id']!r} is {prediction['no_answer_probability']}",
                 remedy="check that the model's logits are finite",
             )
-
-
-def _means(scores: dict[str, FloatArray], chosen: BoolArray) -> dict[str, float]:
-    total = int(chosen.sum())
-    percents = {name: 100 * float(values[chosen].sum()) / total for name, values in scores.items()}
-    return percents | {"total": total}
 
 
 def _official_best(

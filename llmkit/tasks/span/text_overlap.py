@@ -10,7 +10,11 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from llmkit.tasks.values import Array
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)  # ASCII only, as in the official scripts
@@ -65,3 +69,19 @@ def _token_f1(answer: list[str], gold: list[str]) -> float:
         return 0.0
     precision, recall = shared / len(answer), shared / len(gold)
     return 2 * precision * recall / (precision + recall)
+
+
+def means_of_parts(scores: Mapping[str, Array], has_answer: Array) -> dict[str, float]:
+    """Means in percent and `total` as evaluate-v2.0.py names them: of all questions, and of those with (HasAns_) and
+    without (NoAns_) an answer, where there are any."""
+    means = _means(scores, np.ones_like(has_answer))
+    for prefix, chosen in (("HasAns", has_answer), ("NoAns", ~has_answer)):
+        if chosen.any():
+            means |= {f"{prefix}_{name}": value for name, value in _means(scores, chosen).items()}
+    return means
+
+
+def _means(scores: Mapping[str, Array], chosen: Array) -> dict[str, float]:
+    total = int(chosen.sum())
+    percents = {name: 100 * float(values[chosen].sum()) / total for name, values in scores.items()}
+    return percents | {"total": total}
