@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmkit.corpus.demo.data import documents
-from llmkit.corpus.demo.data import questions as demo_questions
+from llmkit.corpus.demo import data as demo
 
 QUESTIONS = 24
 SHAPE = "{hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64}"
@@ -77,9 +81,15 @@ def finetuned(folder: Path, task: str, *overrides: str) -> Path:
 def write_demo_text(folder: Path) -> Path:
     """400 documents of the demo, a line each, as JSON lines."""
     file = folder / "articles.jsonl"
-    articles = [text for text, _ in zip(documents(), range(400), strict=False)]
-    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in articles))
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in islice(demo.documents(), 400)))
     return file
+
+
+@cache
+def demo_questions(split: str) -> list[dict[str, Any]]:
+    """The demo's questions, which take a while to make. Not to be changed."""
+    rows: list[dict[str, Any]] = demo.questions(split)  # type: ignore[arg-type]
+    return rows
 
 
 def write_demo_questions(folder: Path) -> list[str]:
@@ -87,8 +97,7 @@ def write_demo_questions(folder: Path) -> list[str]:
     overrides = []
     for split, size in (("train", 64), ("validation", 24)):
         file = folder / f"{split}.jsonl"
-        rows = demo_questions("train" if split == "train" else "validation")[:size]
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        file.write_text("".join(json.dumps(row) + "\n" for row in demo_questions(split)[:size]))
         overrides.append(f"data.{split}={file}")
     return overrides
 
@@ -116,3 +125,34 @@ def training_steps(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's log that speak of training."""
     lines = (run / "log.jsonl").read_text().splitlines()
     return [record for record in map(json.loads, lines) if "loss" in record]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What runs on the demo's data are made of, in a folder: all but `folder` are paths in it.
+
+    `questions` are overrides, and `model` is a pretrained run.
+    """
+
+    folder: Path
+    text: Path
+    questions: list[str]
+    shards: Path
+    model: Path
+
+
+def demo_material(folder: Path) -> Material:
+    """Make it, with a model that has seen a few blocks."""
+    text, questions = write_demo_text(folder), write_demo_questions(folder)
+    command(folder, "tokenize", "-c", str(text), "-o", "shards", "tokenizer.vocab_size=400")
+    command(folder, "pretrain", *PRETRAIN, "corpus.path=shards", "-o", "model", "train.max_steps=6")
+    return Material(folder, text, questions, folder / "shards", folder / "model")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Leave all that was imported out of garbage collections, of which every training makes some."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

@@ -6,15 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.runs import demo_questions
+from support.runs import quick_collections as quick_collections  # a fixture
 
-from llmkit.corpus.demo.data import questions
 from llmkit.corpus.tokenizer import save_tokenizer, train_tokenizer
 
 
 @pytest.fixture(scope="session")
 def demo_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer of 400 tokens for the demo's passages."""
-    contexts = [row["context"] for row in questions("train")[:64]]
+    contexts = [row["context"] for row in demo_questions("train")[:64]]
     folder = tmp_path_factory.mktemp("tokenizer")
     save_tokenizer(train_tokenizer(lambda: iter(contexts), 400, lowercase=True), folder)
     return folder
