@@ -13,7 +13,7 @@ from support.tasks import fixture, letters
 from transformers import BertConfig, BertForMaskedLM
 
 from llmkit.recipes.pretraining import PretrainRecipe
-from llmkit.recipes.reading import kind_of, read_recipe
+from llmkit.recipes.reading import dump, kind_of, read_recipe
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 from llmkit.tasks.span.task import ExtractiveQA
@@ -22,6 +22,8 @@ from llmkit.tasks.text.task import Seq2Seq
 pytestmark = pytest.mark.oldest
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 WRITING = ["data.max_target_length=16", "generation.num_beams=1", "generation.length_penalty=1.0"]
+# One of a kind, which is always trained; the others are in `make test-all`.
+TRAINED = ["bert-mini", "squad-v2-bert-base", "glue-bert-base", "ner-bert-base", "summarization-bert2bert", "scan"]
 STEPS = ["train.max_steps=2", "train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1"]
 
 
@@ -56,10 +58,23 @@ def overrides(recipe: Any, encoder: Path) -> list[str]:
     return [*STEPS, *model, *files, "data.max_length=64", *windows, *WRITING * text]
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
-def test_a_recipe(name: str, encoder: Path, llmkit: Command, tmp_path: Path) -> None:
+def kind_and_recipe(name: str) -> tuple[Any, Any]:
     kind = kind_of(shipped_recipes()[name])
-    recipe: Any = read_recipe(kind, name, tasks=TASKS)
+    return kind, read_recipe(kind, name, tasks=TASKS)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_recipe_is_what_it_was_resolved_to(name: str, tmp_path: Path) -> None:
+    kind, recipe = kind_and_recipe(name)
+    (tmp_path / "resolved.yaml").write_text(dump(recipe))
+    assert read_recipe(kind, str(tmp_path / "resolved.yaml"), tasks=TASKS) == recipe
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in TRAINED)) for name in shipped_recipes()]
+)
+def test_a_recipe_trains(name: str, encoder: Path, llmkit: Command, tmp_path: Path) -> None:
+    kind, recipe = kind_and_recipe(name)
     documents = [f"the old ship {n} sails to the town with salt and tea, and it rains on day {n}." for n in range(60)]
     (tmp_path / "words.txt").write_text("\n\n".join(documents))
     command = "pretrain" if kind is PretrainRecipe else "finetune"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,17 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-# As a launcher would, start processes that are told who they are; one process imports for all. Each writes down what
-# it made; told so, the one that comes to its second chunk first, or all, kill themselves there.
+# As a launcher would, start processes that are told who they are, for each line that is read; one process imports for
+# all. Each writes down what it made. Told so, the one that comes to its second chunk first, or all, kill themselves.
 DRIVER = """
-import os, signal, sys, traceback
+import json, os, signal, sys, traceback
 from pathlib import Path
 import datasets, transformers
 from llmkit.commands import tokenize as story
 from llmkit.cli.main import main
 from llmkit.corpus import chunks, encoding, shards, sources
 
-size, victim, *arguments = sys.argv[1:]
 chunks.CHUNK_CHARACTERS, shards.SHARD_TOKENS, encoding.BATCH_CHARACTERS, sources.PART_BYTES = 700, 500, 300, 2000
 make, train, made = chunks._write_chunk, story.train_tokenizer, 0
 
@@ -53,25 +53,34 @@ def trained(*rest, **options):
     return train(*rest, **options)
 
 chunks._write_chunk, story.train_tokenizer = counted, trained
-children = []
-for rank in range(int(size)):
-    child = os.fork()
-    if child == 0:
-        os.environ.update(RANK=str(rank), WORLD_SIZE=size)
-        sys.argv = ["llmkit", "tokenize", *arguments]
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        except BaseException:
-            traceback.print_exc()
-            code = 99
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-    children.append(child)
-codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-Path("codes").write_text(" ".join(map(str, codes)))
+
+def work(rank, size, arguments):
+    said = os.open("said", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(said, 1), os.dup2(said, 2)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size))
+    sys.argv = ["llmkit", "tokenize", *arguments]
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 99
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code)
+
+for line in sys.stdin:
+    size, victim, arguments = json.loads(line)
+    for left in ("made", "victim", "said"):
+        Path(left).unlink(missing_ok=True)
+    children = []
+    for rank in range(size):
+        children.append(os.fork())
+        if children[-1] == 0:
+            work(rank, size, arguments)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    print(json.dumps([codes, Path("made").read_text().splitlines(), Path("said").read_text()]), flush=True)
 """
 # Files of all kinds, small ones that are read together and larger ones of several chunks.
 SOURCES = ["-c", "books", "-c", "lines.jsonl,weight=2", "-c", "rows.parquet", "-c", "a.txt,documents=blank_line"]
@@ -98,26 +107,35 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def run(folder: Path, processes: int, output: str, victim: str = "") -> tuple[list[int], list[str], str]:
-    """Tokenize in processes; returns their exit codes, what they made and what they said."""
-    for left in ("made", "victim"):
-        (folder / left).unlink(missing_ok=True)
-    arguments = [*SOURCES, "tokenizer.vocab_size=100", "-o", output]
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(processes), victim, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    codes = [int(code) for code in (folder / "codes").read_text().split()]
-    return codes, (folder / "made").read_text().splitlines(), done.stderr
+Run = Callable[..., tuple[list[int], list[str], str]]
 
 
 @pytest.fixture(scope="module")
-def alone(text: Path) -> tuple[dict[str, bytes], list[str]]:
+def run(text: Path) -> Iterator[Run]:
+    """`run(2, "shards")`: tokenize in processes; returns their exit codes, what they made and what they said."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER], cwd=text, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    stdin, stdout = driver.stdin, driver.stdout
+    assert stdin is not None
+    assert stdout is not None
+
+    def ask(processes: int, output: str, victim: str = "") -> tuple[list[int], list[str], str]:
+        arguments = [*SOURCES, "tokenizer.vocab_size=100", "-o", output]
+        stdin.write(json.dumps([processes, victim, arguments]) + "\n")
+        stdin.flush()
+        codes, made, said = json.loads(stdout.readline())
+        return codes, made, said
+
+    with driver:
+        yield ask
+        stdin.close()
+
+
+@pytest.fixture(scope="module")
+def alone(text: Path, run: Run) -> tuple[dict[str, bytes], list[str]]:
     """What one process makes: the corpus, and of which pieces of work."""
-    codes, made, err = run(text, 1, "alone")
+    codes, made, err = run(1, "alone")
     assert codes == [0], err
     assert len(made) > 40
     return content(text / "alone"), made
@@ -125,10 +143,10 @@ def alone(text: Path) -> tuple[dict[str, bytes], list[str]]:
 
 @pytest.mark.parametrize("processes", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_any_number_of_processes_makes_the_same_bytes(
-    processes: int, text: Path, alone: tuple[dict[str, bytes], list[str]]
+    processes: int, text: Path, run: Run, alone: tuple[dict[str, bytes], list[str]]
 ) -> None:
     output = f"shared-{processes}"
-    codes, made, err = run(text, processes, output)
+    codes, made, err = run(processes, output)
     assert codes == [0] * processes, err
     assert content(text / output) == alone[0]
     assert sorted(made) == sorted(alone[1]), "every chunk once, and one vocabulary"
@@ -136,8 +154,10 @@ def test_any_number_of_processes_makes_the_same_bytes(
     assert not list(text.glob(f".{output}.*.partial"))
 
 
-def test_others_make_what_a_killed_process_left(text: Path, alone: tuple[dict[str, bytes], list[str]]) -> None:
-    codes, made, err = run(text, 3, "survived", victim="one")
+def test_others_make_what_a_killed_process_left(
+    text: Path, run: Run, alone: tuple[dict[str, bytes], list[str]]
+) -> None:
+    codes, made, err = run(3, "survived", victim="one")
     assert sorted(codes) == [-9, 0, 0], err
     assert content(text / "survived") == alone[0]
     assert sorted(made) == sorted(alone[1])
@@ -146,20 +166,21 @@ def test_others_make_what_a_killed_process_left(text: Path, alone: tuple[dict[st
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
 def test_all_killed_and_run_again_with_another_number(
-    first: int, then: int, text: Path, alone: tuple[dict[str, bytes], list[str]]
+    first: int, then: int, text: Path, run: Run, alone: tuple[dict[str, bytes], list[str]]
 ) -> None:
     output = f"killed-{first}"
-    codes, made, _ = run(text, first, output, victim="all")
+    codes, made, _ = run(first, output, victim="all")
     assert codes == [-9] * first
     assert not (text / output).exists()
     assert len(made) == 1 + first
-    codes, rest, err = run(text, then, output)
+    codes, rest, err = run(then, output)
     assert codes == [0] * then, err
     assert content(text / output) == alone[0]
     assert sorted(made + rest) == sorted(alone[1]), "what was made is not made again"
 
 
-@pytest.mark.parametrize("launcher", ["-n", pytest.param("torchrun", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["-n", "torchrun"])
 def test_launched(launcher: str, text: Path, tmp_path: Path) -> None:
     arguments = ["tokenize", *SOURCES, "tokenizer.vocab_size=100", "-o"]
     llmkit = [sys.executable, "-m", "llmkit"]

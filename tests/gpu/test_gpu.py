@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import Command
 from transformers import BertConfig
 
 from llmkit.models.masked_lm import BertForMaskedLM
@@ -84,7 +85,7 @@ def test_no_step_waits(
 
 
 @pytest.mark.parametrize("compiled", ["false", "true"])
-def test_the_flow(compiled: str, llmkit: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_the_flow(compiled: str, llmkit: Command, tmp_path: Path) -> None:
     steps = ["train.max_steps=8", f"train.torch_compile={compiled}"]
     code, _, err = llmkit("pretrain", "-r", "tiny/pretrain", "-o", "base", "-n", "1", *steps)
     assert code == 0, err
