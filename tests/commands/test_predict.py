@@ -334,6 +334,7 @@ def test_a_file_that_another_command_writes(material: Path, llmkit: Command, tmp
     assert "p.jsonl is there already" in err
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_bytes(material: Path, llmkit: Command, tmp_path: Path) -> None:
     arguments = [material / "run", material / "rows.jsonl", "-o"]
     predicted(llmkit, *arguments, "one.jsonl")
