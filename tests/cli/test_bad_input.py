@@ -414,7 +414,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "predict without task": (["predict", "answerer", "good.jsonl", "-o", "p.jsonl"], ["does not say what task", "--task squad"]),
     "predict with another head": (["predict", "encoder", "good.jsonl", "--task", "squad", "-o", "p.jsonl"], ["encoder has no question-answering head"]),
     "passage for another model": (["ask", "encoder", "-q", "who?", "-c", "x"], ["encoder has no question-answering head"]),
-    "packing of a task": (["verify", "packing", "-r", "tiny/squad"], ["packing is a matter of pretraining"]),
+    "packing of a task": (["verify", "packing", "-r", "tiny/squad"], ["only pretraining packs documents"]),
     # Tags and pages.
     "tags and words": ([*TAG, "data.train=uneven-tags.jsonl"], ["uneven-tags.jsonl:1: 2 'tokens', but 1 'ner_tags': each word needs a tag"]),
     "word without a tag": ([*TAG, "data.train=column.conll"], ["column.conll:2: 1 column"]),

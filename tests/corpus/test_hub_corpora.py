@@ -163,7 +163,7 @@ def test_several_sources_and_what_is_there_already(answers: tuple[Path, dict[str
         ("bookcorpus", 2.0),
     ]
     assert all(len(source["commit"]) == 40 for source in manifest["key"]["sources"])
-    assert "tokenized already: wikipedia" in ran["again"].err
+    assert "already tokenized: wikipedia" in ran["again"].err
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -205,4 +205,4 @@ def test_what_was_tokenized_is_found_without_the_hub(tmp_path: Path) -> None:
     assert (before.code, after.code) == (0, 0), after.err
     assert after.out == before.out
     assert "cannot be reached" in after.err
-    assert "tokenized already" in after.err
+    assert "already tokenized" in after.err

@@ -207,7 +207,7 @@ def test_the_command(llmkit: Command, tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "shards").iterdir()}
     code, _, err = llmkit("tokenize", *source, "-o", "shards")
     assert code == 0
-    assert "tokenized already" in err
+    assert "already tokenized" in err
     code, _, err = llmkit("tokenize", "-c", "a.txt,documents=blank_line", "tokenizer.vocab_size=120", "-o", "shards")
     assert code == 1
     assert "tokenizer.train was 110, is 120" in err
