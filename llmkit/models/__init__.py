@@ -1,1 +1,1 @@
-"""A checkpoint, its heads, and what goes through it."""
+"""Checkpoints, masked-LM pretraining, attention over packed documents, batches and ONNX."""

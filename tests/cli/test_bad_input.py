@@ -205,7 +205,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "positions": ([*TUNE, "data.max_length=128"], ["data.max_length 128 exceeds the 64 positions"]),
     "block size": ([*TRAIN, "corpus.block_size=256"], ["corpus.block_size 256 exceeds"]),
     "another head": (["eval", "encoder", "--task", "squad", "--data", "good.jsonl"], ["encoder has no question-answering head", "Fine-tune it first"]),
-    "vocabulary": ([*TUNE, "model.pretrained=small-vocabulary"], ["the vocabulary of small-vocabulary 20"]),
+    "vocabulary": ([*TUNE, "model.pretrained=small-vocabulary"], ["the vocabulary of small-vocabulary only 20"]),
     "pickle": ([*TUNE, "model.pretrained=pickled"], ["pickled cannot be loaded", "safetensors"]),
     "no checkpoint": ([*TUNE, "model.pretrained=nothing"], ["nothing holds neither a run nor a checkpoint"]),
     "no such model": ([*TUNE, "model.pretrained=./none"], ["no such run or checkpoint: ./none"]),
