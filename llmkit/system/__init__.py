@@ -1,1 +1,1 @@
-"""What knows nothing of language models: errors, files, the cache, the Hub, processes, the console."""
+"""Everything that is independent of language models: errors, files, cache, Hub, processes, console."""

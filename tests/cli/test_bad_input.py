@@ -408,7 +408,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "rows bytes": ([*PREDICT, "binary.csv"], ["binary.csv:2: not UTF-8 text (byte 0 of the line)"]),
     "rows fields": ([*PREDICT, "uneven.csv"], ["uneven.csv:3: another number of fields than the first line has names"]),
     "rows parquet": ([*PREDICT, "odd.parquet"], ["odd.parquet: not readable as parquet"]),
-    "predictions there": (["predict", "answerer", "good.jsonl", "--task", "squad", "-o", "twice.jsonl"], ["twice.jsonl is there already"]),
+    "predictions there": (["predict", "answerer", "good.jsonl", "--task", "squad", "-o", "twice.jsonl"], ["twice.jsonl already exists"]),
     "predictions named": (["predict", "answerer", "good.jsonl", "--task", "squad", "-o", "p.json"], ["p.json is to hold a JSON document a line", "-o p.jsonl"]),
     "predictions below a file": (["predict", "answerer", "good.jsonl", "--task", "squad", "-o", "one.txt/p.jsonl"], ["one.txt/p.jsonl cannot be written"]),
     "predict without task": (["predict", "answerer", "good.jsonl", "-o", "p.jsonl"], ["does not say what task", "--task squad"]),
@@ -426,7 +426,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "span of a page": ([*PAGES, "data.train=page-span.jsonl", "data.validation=page-span.jsonl"], ["page-span.jsonl:1: a short answer of tokens 1 to 99, of the 6 that there are"]),
     "no window left": ([*PAGES, "data.train=page-null.jsonl", "data.validation=page-null.jsonl", "data.null_windows=1e-9"], ["no window of the training examples holds an answer", "Raise data.null_windows"]),
     "share of windows": ([*PAGES, "data.null_windows=0"], ["data.null_windows: should be greater than 0"]),
-    "packed and cut off": ([*PAGES, "data.train=cut.jsonl.gz", "data.validation=good.jsonl"], ["cut.jsonl.gz: damaged behind line"]),
+    "packed and cut off": ([*PAGES, "data.train=cut.jsonl.gz", "data.validation=good.jsonl"], ["cut.jsonl.gz: damaged after line"]),
     "copy over": (["recipes", "copy", "bert-mini", "good.yaml"], ["good.yaml is there already"]),
 }  # fmt: skip
 

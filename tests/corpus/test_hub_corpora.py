@@ -114,14 +114,14 @@ BAD = {
     "no config": (["-c", "wikimedia/wikipedia"], "Please pick one among the available configs: ['20231101.en'"),
     "no such split": (["-c", "wikipedia,split=test"], "Bad split: test. Available splits: ['train']"),
     "no such revision": (["-c", "wikipedia,revision=v9"], "wikimedia/wikipedia has no such revision"),
-    "no such repository": (["-c", "me/none"], "me/none is not there"),
+    "no such repository": (["-c", "me/none"], "me/none does not exist"),
     "no such column": (["-c", "me/aggregated"], "me/aggregated has no column 'text'; columns are body"),
     "no text": (["-c", "me/numbers"], "me/numbers: column 'text' does not hold text"),
     "gated": (["-c", "me/gated"], "me/gated is gated"),
     "script": (["-c", "bookcorpus/bookcorpus"], "revision=refs/convert/parquet"),
     "nothing to read": (["-c", "me/pictures"], "me/pictures: "),
     "damaged": (["-c", "me/notes"], "me/notes"),
-    "no such tokenizer": (["-c", "a.txt", "tokenizer.path=me/none"], "me/none is not there"),
+    "no such tokenizer": (["-c", "a.txt", "tokenizer.path=me/none"], "me/none does not exist"),
 }
 
 

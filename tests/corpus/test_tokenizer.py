@@ -271,7 +271,7 @@ def test_corpora_on_the_hub(tmp_path: Path) -> None:
         assert "no column 'text'; columns are body" in missing.stderr
         nowhere = hub_command(hub, tmp_path, "tokenize", "-c", "me/olds", "-o", "other")
         assert nowhere.returncode == 1
-        assert "me/olds is not there" in nowhere.stderr
+        assert "me/olds does not exist" in nowhere.stderr
         assert not (tmp_path / "other").exists()
     with refusing_endpoint() as url:
         gone = hub_command(url, tmp_path, "tokenize", "-c", "wikipedia", "-o", "other")
