@@ -35,7 +35,7 @@ class Encoder:
         self._backend.encode_special_tokens = True
         self.dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
         self.special = len(self._backend.encode("").ids)  # special tokens per document
-        self._can_split = _ignores_spaces(self._backend) and self.special == 2
+        self._can_split = _splits_at_spaces(self._backend) and self.special == 2
 
     def encode(self, documents: Iterator[str]) -> Iterator[list[tuple[int, Ids]]]:
         """Yield a list per batch, with the size in bytes of UTF-8 and the ids of each document, in order."""
@@ -107,7 +107,7 @@ def _id_arrays(encodings: list[Any], dtype: np.dtype[Any]) -> list[Ids]:
     return np.split(flat, np.cumsum(lengths)[:-1])
 
 
-def _ignores_spaces(backend: Any) -> bool:
+def _splits_at_spaces(backend: Any) -> bool:
     """Whether tokens never depend on text across a space, so that text may be split there. True for BERT's tokenizers.
 
     Other normalizers may look across spaces, other models may include spaces in their tokens, and added tokens may

@@ -61,17 +61,17 @@ class PackedBlocks:
             raise IndexError(number)
         start = number * self.size
         ids, positions = np.empty(self.size, np.int64), np.empty(self.size, np.int64)
-        document = int(np.searchsorted(self._starts, start, side="right")) - 1
+        index = int(np.searchsorted(self._starts, start, side="right")) - 1
         starts: list[int] = []
         filled = 0
         while filled < self.size:
-            begin = start + filled - int(self._starts[document])
-            end = min(begin + self.size - filled, int(self._starts[document + 1] - self._starts[document]))
+            begin = start + filled - int(self._starts[index])
+            end = min(begin + self.size - filled, int(self._starts[index + 1] - self._starts[index]))
             span = slice(filled, filled + end - begin)
-            ids[span] = self._shards.tokens(int(self._documents[document]), begin, end)
+            ids[span] = self._shards.tokens(int(self._documents[index]), begin, end)
             positions[span] = np.arange(end - begin)
             starts.append(filled)
-            filled, document = span.stop, document + 1
+            filled, index = span.stop, index + 1
         return Block(ids, positions, np.array(starts))
 
 
