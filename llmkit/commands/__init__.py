@@ -1,1 +1,1 @@
-"""One module per command: `prepare` finds and checks the inputs, then the command does its work."""
+"""One story a command: `prepare` finds and checks what a user can get wrong, then the work is done."""

@@ -1,1 +1,1 @@
-"""Checkpoints, masked-LM pretraining, attention over packed documents, batches and ONNX."""
+"""A checkpoint, its heads, and what goes through it."""

@@ -1,1 +1,1 @@
-"""Everything that is independent of language models: errors, files, cache, Hub, processes, console."""
+"""What knows nothing of language models: errors, files, the cache, the Hub, processes, the console."""
