@@ -261,7 +261,7 @@ def test_a_model_may_abstain_from_some_files(material: Path, llmkit: Command, no
         (["-q", "a?", "-c", " \n"], "the passage is empty"),
         (["-q", "a?", "-f", "empty.txt"], "the passage in empty.txt is empty"),
         (["-q", "a?", "-f", "none.txt"], "no such file: none.txt"),
-        (["-q", "a?", "-f", "folder"], "folder holds no text to read (.txt, .md)"),
+        (["-q", "a?", "-f", "folder"], "folder contains no text files (.txt, .md)"),
         (["-q", "a?", "-f", "good.txt", "-f", "none.txt"], "no such file: none.txt"),
         (["-q", "a?", "-f", "empty.txt", "-f", "empty.md"], "all files are empty"),
         (["-q", "a?", "-f", "latin.txt", "-f", "good.txt"], "latin.txt: not UTF-8 text (byte 1)"),

@@ -331,7 +331,7 @@ def test_a_file_that_another_command_writes(material: Path, llmkit: Command, tmp
     assert llmkit(*arguments)[0] == 0
     code, _, err = llmkit(*arguments)
     assert code == 1
-    assert "p.jsonl is there already" in err
+    assert "p.jsonl already exists" in err
 
 
 def test_several_processes_give_the_same_bytes(material: Path, llmkit: Command, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ TINY = ["-r", "tiny/pretrain", "corpus.block_size=32", "train.per_device_train_b
 def test_a_run_is_what_it_says(what: str, llmkit: Command, tmp_path: Path) -> None:
     code, out, err = llmkit("verify", what, *TINY)
     assert (code, out.startswith("yes: ")) == (0, True), err
-    assert out.endswith("came to the same weights and optimizer at step 6, bit for bit\n")
+    assert out.endswith("have the same weights and optimizer state at step 6, bit for bit\n")
     assert err.count(" same\n") == 3
     assert list(tmp_path.iterdir()) == []
 
@@ -63,7 +63,7 @@ def test_packing(llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_verified(llmkit: Command) -> None:
     code, _, err = llmkit("verify", "packing", "-r", "tiny/squad")
     assert code == 1
-    assert "packing is a matter of pretraining" in err
+    assert "only pretraining packs documents" in err
     code, _, err = llmkit("verify", "resume", *TINY, "train.learning_rate=0.5", "corpus.sources=[none.txt]")
     assert code == 1
     assert "the run ended before step 6: error: no such corpus: none.txt" in err

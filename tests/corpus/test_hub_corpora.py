@@ -114,14 +114,14 @@ BAD = {
     "no config": (["-c", "wikimedia/wikipedia"], "Please pick one among the available configs: ['20231101.en'"),
     "no such split": (["-c", "wikipedia,split=test"], "Bad split: test. Available splits: ['train']"),
     "no such revision": (["-c", "wikipedia,revision=v9"], "wikimedia/wikipedia has no such revision"),
-    "no such repository": (["-c", "me/none"], "me/none is not there"),
+    "no such repository": (["-c", "me/none"], "me/none does not exist"),
     "no such column": (["-c", "me/aggregated"], "me/aggregated has no column 'text'; columns are body"),
     "no text": (["-c", "me/numbers"], "me/numbers: column 'text' does not hold text"),
     "gated": (["-c", "me/gated"], "me/gated is gated"),
     "script": (["-c", "bookcorpus/bookcorpus"], "revision=refs/convert/parquet"),
     "nothing to read": (["-c", "me/pictures"], "me/pictures: "),
     "damaged": (["-c", "me/notes"], "me/notes"),
-    "no such tokenizer": (["-c", "a.txt", "tokenizer.path=me/none"], "me/none is not there"),
+    "no such tokenizer": (["-c", "a.txt", "tokenizer.path=me/none"], "me/none does not exist"),
 }
 
 
@@ -163,7 +163,7 @@ def test_several_sources_and_what_is_there_already(answers: tuple[Path, dict[str
         ("bookcorpus", 2.0),
     ]
     assert all(len(source["commit"]) == 40 for source in manifest["key"]["sources"])
-    assert "tokenized already: wikipedia" in ran["again"].err
+    assert "already tokenized: wikipedia" in ran["again"].err
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -205,4 +205,4 @@ def test_what_was_tokenized_is_found_without_the_hub(tmp_path: Path) -> None:
     assert (before.code, after.code) == (0, 0), after.err
     assert after.out == before.out
     assert "cannot be reached" in after.err
-    assert "tokenized already" in after.err
+    assert "already tokenized" in after.err

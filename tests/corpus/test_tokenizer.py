@@ -166,10 +166,10 @@ def test_rows_of_text(tmp_path: Path) -> None:
 BAD_TEXT = {
     "utf-8": ("a.txt", b"fine\nna\xefve\n", {}, "a.txt:2: not UTF-8 text"),
     "json": ("a.jsonl", b'{"text": "x"}\n{"text": \n', {}, "a.jsonl:2: broken JSON"),
-    "field": ("a.jsonl", b'{"txt": "x"}\n', {}, "a.jsonl:1: expected a text in field 'text'"),
+    "field": ("a.jsonl", b'{"txt": "x"}\n', {}, "a.jsonl:1: expected a string in field 'text'"),
     "object": ("a.jsonl", b"[1]\n", {}, "a.jsonl:1: expected a JSON object"),
     "parquet": ("a.parquet", b"nothing of the kind", {}, "a.parquet: not readable as parquet"),
-    "format": ("a.docx", b"x", {}, "a.docx: not a format that is read here"),
+    "format": ("a.docx", b"x", {}, "a.docx: unsupported format"),
 }
 
 
@@ -207,7 +207,7 @@ def test_the_command(llmkit: Command, tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "shards").iterdir()}
     code, _, err = llmkit("tokenize", *source, "-o", "shards")
     assert code == 0
-    assert "tokenized already" in err
+    assert "already tokenized" in err
     code, _, err = llmkit("tokenize", "-c", "a.txt,documents=blank_line", "tokenizer.vocab_size=120", "-o", "shards")
     assert code == 1
     assert "tokenizer.train was 110, is 120" in err
@@ -271,7 +271,7 @@ def test_corpora_on_the_hub(tmp_path: Path) -> None:
         assert "no column 'text'; columns are body" in missing.stderr
         nowhere = hub_command(hub, tmp_path, "tokenize", "-c", "me/olds", "-o", "other")
         assert nowhere.returncode == 1
-        assert "me/olds is not there" in nowhere.stderr
+        assert "me/olds does not exist" in nowhere.stderr
         assert not (tmp_path / "other").exists()
     with refusing_endpoint() as url:
         gone = hub_command(url, tmp_path, "tokenize", "-c", "wikipedia", "-o", "other")

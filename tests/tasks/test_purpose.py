@@ -105,7 +105,7 @@ def test_what_has_no_purpose(run: Path, model: Path) -> None:
             f"{FILE}: max_length: Input should be greater than or equal to 16",
         ),
         ('{"format": 1, "task": "squad", "data": {"new": 4}, "null_threshold": null}', f"{FILE}: new: Extra inputs"),
-        ("[" * 100_000, f"{FILE}:1: not JSON that can be read"),
+        ("[" * 100_000, f"{FILE}:1: cannot parse this JSON"),
         (
             '{"format": 1, "task": "squad", "data": {"max_length": 900}, "null_threshold": null}',
             "data.max_length 900 exceeds the 128 positions of ",

@@ -152,10 +152,10 @@ def test_files_packed_and_not(tmp_path: Path) -> None:
     assert rows[0] == rows[1]
     assert rows[0]["id"] == ["0", "1", "2"]
     (tmp_path / "nq-train.jsonl.gz").write_bytes(gzip.compress(lines)[:-9])
-    with pytest.raises(UserError, match=r"nq-train\.jsonl\.gz: damaged behind line"):
+    with pytest.raises(UserError, match=r"nq-train\.jsonl\.gz: damaged after line"):
         load_examples(NQ, packed, ["train"])
     (tmp_path / "nq-train.jsonl.gz").write_bytes(lines)
-    with pytest.raises(UserError, match=r"nq-train\.jsonl\.gz: damaged behind line 0"):
+    with pytest.raises(UserError, match=r"nq-train\.jsonl\.gz: damaged after line 0"):
         load_examples(NQ, packed, ["train"])
 
 

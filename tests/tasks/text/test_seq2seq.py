@@ -64,7 +64,7 @@ def test_a_vocabulary_is_the_same_each_time_and_after_saving(bpe: Any, tmp_path:
     again = train_bpe([text for row in ROWS for text in row.values()] * 3, 320)
     save_tokenizer(again, tmp_path / "saved")
     assert tokenizer_fingerprint(bpe) == tokenizer_fingerprint(load_tokenizer(str(tmp_path / "saved")))
-    with pytest.raises(UserError, match="does not hold the 256 bytes"):
+    with pytest.raises(UserError, match="is too small for the 256 bytes"):
         train_bpe(["a"], 200)
 
 
