@@ -141,7 +141,7 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int = BAT
     rows = Rows(settings, source)
     before = Done(**begun.parts) if begun else Done()
     total, same = rows.survey(before)
-    model, codec = settings.task.trained(settings.checkpoint, settings.data)
+    model, codec = settings.task.load_trained(settings.checkpoint, settings.data)
     choice = choose("auto")
     key = {
         "format": FORMAT,
@@ -211,7 +211,7 @@ def predict_in_memory(
         else iter(Rows(settings, source))
     )
     examples = examples_of(task, placed, data, source, labelled=False)
-    model, codec = task.trained(settings.checkpoint, data)
+    model, codec = task.load_trained(settings.checkpoint, data)
     model.to(start_group())
     reader = Reader(model, task, codec, data, settings.threshold, choose("auto").bf16, batch_size)
     with Course("predicting", len(examples), f"{task.item}s") as course:
