@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
-from llmkit.tasks.values import Codec, Outputs, Placed, Prediction, Published
+from llmkit.tasks.values import Codec, LocatedRow, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -115,7 +115,7 @@ class Task(ABC, Generic[D]):
         """The dataset's own splits that make up `split`: MNLI's validation is two."""
         return (split,)
 
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
+    def expand(self, place: str, row: Any) -> Iterator[LocatedRow]:
         """Yield the rows nested inside a row, each with its place in the file. Raises BadRow."""
         yield place, row
 

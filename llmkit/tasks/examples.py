@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
 from llmkit.tasks.rows import DEMO, rows_of
-from llmkit.tasks.values import BadRow, NoColumn, NoLabel, Placed
+from llmkit.tasks.values import BadRow, LocatedRow, MissingColumn, MissingLabel
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -54,7 +54,7 @@ def _as_part(examples: Dataset, part: str) -> Dataset:
     return examples.remove_columns("id").add_column("id", ids, feature=kind).add_column("part", [part] * len(examples))
 
 
-def expanded(task: Task[Any], rows: Iterable[Placed]) -> Iterator[Placed]:
+def expanded(task: Task[Any], rows: Iterable[LocatedRow]) -> Iterator[LocatedRow]:
     """Yield the rows nested inside `rows`. If a row is not nested as expected, yield its BadRow instead."""
     for place, row in rows:
         try:
@@ -64,7 +64,7 @@ def expanded(task: Task[Any], rows: Iterable[Placed]) -> Iterator[Placed]:
 
 
 def examples_of(
-    task: Task[Any], rows: Iterable[Placed], data: DataSection, where: str, *, labelled: bool, first: int = 0
+    task: Task[Any], rows: Iterable[LocatedRow], data: DataSection, where: str, *, labelled: bool, first: int = 0
 ) -> Dataset:
     """Convert expanded rows to examples. Raises UserError with the first few problems and the total count.
 
@@ -100,12 +100,12 @@ def examples_of(
             columns[name].append(value)
         if place == DEMO:
             ambiguous.append(row["second_candidate"])
-    if problems and kinds[NoLabel] == read:
+    if problems and kinds[MissingLabel] == read:
         raise UserError(
             f"no {task.item} of {where} has a label, so there is nothing to learn or to score: {problems[0]}",
             remedy="name another split or file; `llmkit predict` labels it",
         )
-    if problems and kinds[NoColumn] == read:
+    if problems and kinds[MissingColumn] == read:
         raise UserError(f"{problems[0]} (all rows of {where} are like this)", remedy="say which column to read")
     if problems:
         more = len(problems) - MAX_SHOWN

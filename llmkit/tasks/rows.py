@@ -11,7 +11,7 @@ from llmkit.system.errors import UserError, did_you_mean
 from llmkit.system.files import parse_json, read_text, text_lines
 from llmkit.system.hub import reading_from_the_hub
 from llmkit.tasks.tags.conll import sentences
-from llmkit.tasks.values import Placed
+from llmkit.tasks.values import LocatedRow
 
 if TYPE_CHECKING:
     from llmkit.recipes.finetuning import DataSection
@@ -21,7 +21,7 @@ _SPELLINGS = {"train": ("train",), "validation": ("validation", "valid", "val", 
 DEMO = "demo"  # the place of the demo's rows, which also have the column `second_candidate`
 
 
-def rows_of(data: DataSection, split: str, part: str, columns: Sequence[str]) -> Iterator[Placed]:
+def rows_of(data: DataSection, split: str, part: str, columns: Sequence[str]) -> Iterator[LocatedRow]:
     """The rows of `part`, one of the dataset's splits that make up `split` (see Task.splits).
 
     Raises UserError if the split or file is missing or unreadable.
@@ -67,7 +67,7 @@ def split_file(data: DataSection, split: str, part: str) -> Path | None:
     return found[0]
 
 
-def file_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def file_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     """The rows of a file. `columns` are the expected ones, for the error message if it is not a list of rows."""
     return FORMATS.get(_format(file), _json_rows)(file, columns)
 
@@ -77,7 +77,7 @@ def _format(file: Path) -> str:
     return next((ending for ending in FORMATS if file.name.endswith(ending)), "")
 
 
-def _demo_rows(split: str) -> Iterator[Placed]:
+def _demo_rows(split: str) -> Iterator[LocatedRow]:
     from llmkit.corpus.demo.data import questions
 
     if split not in ("train", "validation"):
@@ -85,7 +85,7 @@ def _demo_rows(split: str) -> Iterator[Placed]:
     return ((DEMO, row) for row in questions("train" if split == "train" else "validation"))
 
 
-def _hub_rows(data: DataSection, split: str) -> Iterator[Placed]:
+def _hub_rows(data: DataSection, split: str) -> Iterator[LocatedRow]:
     from datasets import ClassLabel, List, load_dataset
 
     assert data.path is not None
@@ -112,13 +112,13 @@ def _hub_rows(data: DataSection, split: str) -> Iterator[Placed]:
     )
 
 
-def _json_lines(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def _json_lines(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     for number, line in text_lines(file):
         if line.strip():
             yield f"{file}:{number}", parse_json(line, file, number)
 
 
-def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     content = parse_json(read_text(file), file)
     rows = content.get("data") if isinstance(content, dict) else content
     if not isinstance(rows, list):
@@ -129,8 +129,8 @@ def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
     yield from ((f"{file}: data[{number}]", row) for number, row in enumerate(rows))
 
 
-def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Placed]]:
-    def rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[LocatedRow]]:
+    def rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
         csv.field_size_limit(2**31 - 1)  # passages may exceed the default of 131,072 characters
         # GLUE's .tsv files quote nothing, and contain unpaired quotation marks.
         reader: csv.DictReader[str] = csv.DictReader(
@@ -151,7 +151,7 @@ def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Placed]]:
     return rows
 
 
-def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -166,7 +166,7 @@ def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
         raise UserError(f"{file}: not readable as parquet: {error}", remedy="download it again") from None
 
 
-FORMATS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[Placed]]] = {
+FORMATS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[LocatedRow]]] = {
     ".json": _json_rows,
     ".jsonl": _json_lines,
     ".jsonl.gz": _json_lines,

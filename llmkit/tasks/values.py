@@ -20,18 +20,18 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Outputs = Mapping[str, Array]
 
 # A row, preceded by its place for error messages: `train.jsonl:3`.
-Placed = tuple[str, Any]
+LocatedRow = tuple[str, Any]
 
 
 class BadRow(Exception):
     """An invalid row; the message says why."""
 
 
-class NoLabel(BadRow):
+class MissingLabel(BadRow):
     """A row that lacks only its label. If every row does, the split is unlabelled."""
 
 
-class NoColumn(BadRow):
+class MissingColumn(BadRow):
     """A row without a column that an option names. If every row lacks it, the option is wrong."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.encoder_models import MAX_SHOWN, describe_labels
-from llmkit.tasks.values import BadRow, NoLabel
+from llmkit.tasks.values import BadRow, MissingLabel
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,9 +20,9 @@ _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 
 
 def label_text(value: Any, column: str) -> str:
-    """A row's label as text: `true` for True, `2` for 2 and 2.0. Raises BadRow, or NoLabel if it is empty."""
+    """A row's label as text: `true` for True, `2` for 2 and 2.0. Raises BadRow, or MissingLabel if it is empty."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        raise NoLabel(f"{column!r} is empty")
+        raise MissingLabel(f"{column!r} is empty")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -32,17 +32,17 @@ def label_text(value: Any, column: str) -> str:
     if not isinstance(value, str):
         raise BadRow(f"{column!r} is neither text nor a whole number: {value!r}")
     if not value.strip():
-        raise NoLabel(f"{column!r} is empty")
+        raise MissingLabel(f"{column!r} is empty")
     return value.strip()
 
 
 def name_of(label: str, names: Sequence[str], column: str) -> str:
-    """The name of a label that is given by name or number. Raises BadRow, or NoLabel for -1: a withheld label."""
+    """The name of a label that is given by name or number. Raises BadRow, or MissingLabel for -1: a withheld label."""
     if label in names:
         return label
     number = int(float(label)) if _WHOLE.fullmatch(label) else None
     if number == -1:
-        raise NoLabel(f"{column!r} is -1, which marks a withheld label")
+        raise MissingLabel(f"{column!r} is -1, which marks a withheld label")
     if number is None or not 0 <= number < len(names):
         known = f"{', '.join(names)}, or their numbers 0 to {len(names) - 1}"
         raise BadRow(f"{column!r} is {label!r}{did_you_mean(label, names)}; labels are {known}")

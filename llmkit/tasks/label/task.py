@@ -25,8 +25,8 @@ from llmkit.tasks.values import (
     BadRow,
     Candidate,
     Codec,
-    NoColumn,
-    NoLabel,
+    MissingColumn,
+    MissingLabel,
     Outputs,
     Prediction,
     Published,
@@ -200,7 +200,7 @@ class Regression(Classification):
 
     def _label(self, value: Any, column: str) -> str:
         if value is None or value == "":
-            raise NoLabel(f"{column!r} is empty")
+            raise MissingLabel(f"{column!r} is empty")
         try:
             number = float("nan" if isinstance(value, bool) else value)
         except (TypeError, ValueError):
@@ -208,7 +208,7 @@ class Regression(Classification):
         if not math.isfinite(number):
             raise BadRow(f"{column!r} is not a number: {value!r}")
         if number == -1:
-            raise NoLabel(f"{column!r} is -1, which marks a withheld number")
+            raise MissingLabel(f"{column!r} is -1, which marks a withheld number")
         return as_text(number)
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
@@ -245,5 +245,5 @@ def _text(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | 
     return checked_text(row[name], name)
 
 
-def _no_column(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | None]) -> NoColumn:
-    return NoColumn(missing_column(row, name, option, [key for key in row if key not in known]))
+def _no_column(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | None]) -> MissingColumn:
+    return MissingColumn(missing_column(row, name, option, [key for key in row if key not in known]))

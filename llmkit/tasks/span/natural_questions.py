@@ -23,7 +23,7 @@ from llmkit.tasks.examples import checked_text, text_of
 from llmkit.tasks.span.natural_questions_scores import annotators_needed, natural_questions_scores
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.task import ExtractiveQA
-from llmkit.tasks.values import BadRow, Placed, Prediction
+from llmkit.tasks.values import BadRow, LocatedRow, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -48,7 +48,7 @@ class NaturalQuestions(ExtractiveQA):
     metric: str = "short_f1"
     headline: tuple[str, ...] = ("short_f1", "f1")
 
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
+    def expand(self, place: str, row: Any) -> Iterator[LocatedRow]:
         """See Task: the original release calls the id `example_id`; SQuAD's own files contain articles."""
         if isinstance(row, dict) and "example_id" in row:
             yield place, {"id": row["example_id"], **row}

@@ -57,7 +57,7 @@ def natural_questions_scores(predictions: Sequence[Prediction], examples: Datase
         [score for _, score in found],
         [[_gold(one) for one in question] for question in annotations],
         contexts,
-        # If some questions have fewer annotators, a single annotator's answer is enough.
+        # If any question has fewer annotators than usual, one annotator's answer is enough for all questions.
         non_null_annotations=annotators_needed(min(len(question) for question in annotations)),
     )
     short.pop("total")

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmkit.tasks.examples import checked_text, text_of
-from llmkit.tasks.values import BadRow, Placed
+from llmkit.tasks.values import BadRow, LocatedRow
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 _NO_ANSWERS: dict[str, list[Any]] = {"text": [], "answer_start": []}
 
 
-def questions_of(place: str, article: Any) -> Iterator[Placed]:
+def questions_of(place: str, article: Any) -> Iterator[LocatedRow]:
     """The questions of an article: {"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers"}]}]}."""
     for p, paragraph in enumerate(_list(article, "paragraphs", place)):
         inside = f"{place}.paragraphs[{p}]"

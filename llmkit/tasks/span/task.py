@@ -23,7 +23,7 @@ from llmkit.tasks.base import Task
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
-from llmkit.tasks.values import Array, Candidate, Codec, Outputs, Placed, Prediction, Published, softmax
+from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Prediction, Published, softmax
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -65,7 +65,7 @@ class ExtractiveQA(Task[SpanData]):
         """See Task."""
         return squad_rows.COLUMNS
 
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
+    def expand(self, place: str, row: Any) -> Iterator[LocatedRow]:
         """See Task: SQuAD's own files contain articles."""
         if isinstance(row, dict) and ("paragraphs" in row or ("title" in row and "context" not in row)):
             yield from squad_rows.questions_of(place, row)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from llmkit.system.errors import UserError
 from llmkit.system.files import text_lines
-from llmkit.tasks.values import Placed
+from llmkit.tasks.values import LocatedRow
 
 DOCUMENT = "-DOCSTART-"
 _Line = tuple[int, list[str]]
 
 
-def sentences(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def sentences(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     """One row per sentence, with `tokens` and `tags`; its place is its first line.
 
     Columns are separated by tabs, or by spaces if a line has no tab. Document markers and comments before a sentence
@@ -45,7 +45,7 @@ def _fields(line: str) -> list[str]:
     return line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
 
 
-def _sentence(file: Path, lines: list[_Line]) -> Placed:
+def _sentence(file: Path, lines: list[_Line]) -> LocatedRow:
     widths = Counter(len(fields) for _, fields in lines)
     width = max(widths, key=lambda size: (widths[size], size))  # of most lines
     # A comment as in CoNLL-U, `# text = …`. A word `#` has as many columns as the other words.

@@ -22,7 +22,7 @@ from llmkit.tasks.examples import checked_text, missing_column
 from llmkit.tasks.tags import tags as tag_forms
 from llmkit.tasks.tags.sections import TagData, TagRecipe
 from llmkit.tasks.tokenizing import backend_copy
-from llmkit.tasks.values import IGNORED, BadRow, Codec, NoLabel, Outputs, Prediction, Published, softmax
+from llmkit.tasks.values import IGNORED, BadRow, Codec, MissingLabel, Outputs, Prediction, Published, softmax
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -71,7 +71,7 @@ class Tagging(Task[TagData]):
         if not labelled:
             return {"tokens": words, "tags": []}
         tags_column = data.tags_column or ("ner_tags" if "ner_tags" in row or "tags" not in row else "tags")
-        tags = _list(row, tags_column, "tags_column", BadRow if data.tags_column is not None else NoLabel)
+        tags = _list(row, tags_column, "tags_column", BadRow if data.tags_column is not None else MissingLabel)
         if len(tags) != len(words):
             raise BadRow(f"{len(words):,} {words_column!r}, but {len(tags):,} {tags_column!r}: each word needs a tag")
         for number, tag in enumerate(tags, start=1):

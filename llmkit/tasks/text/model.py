@@ -89,9 +89,8 @@ def _limit_length(model: Any, data: TextData) -> None:
     If neither sets it, use the default of `data`, since transformers' default is 20 tokens.
     """
     settings = model.generation_config
-    own = settings.max_new_tokens or (
-        settings.max_length and settings.max_length - 1
-    )  # max_length includes the start token
+    # max_length includes the start token.
+    own = settings.max_new_tokens or (settings.max_length and settings.max_length - 1)
     use_data = "max_target_length" in data.model_fields_set or not own
     settings.update(max_new_tokens=data.max_target_length if use_data else own, max_length=None)
 
