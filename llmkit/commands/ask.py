@@ -128,7 +128,7 @@ def _reader(model: str) -> Reader:
         )
     checkpoint = Checkpoint.named(model)
     data = data_section(checkpoint, task, purpose.data if purpose else {}, "passage")
-    loaded, codec = task.trained(checkpoint, data)
+    loaded, codec = task.load_trained(checkpoint, data)
     loaded.to(start_group())
     return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, choose("auto").bf16)
 

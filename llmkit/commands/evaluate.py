@@ -44,9 +44,9 @@ def prepare(settings: Settings, split: str, output: Path | None) -> Prepared:
     check_output(output)
     quiet()
     task, data = settings.task, settings.data
-    model, codec = task.trained(settings.checkpoint, data)
+    model, codec = task.load_trained(settings.checkpoint, data)
     examples = load_examples(task, data, [split])[split]
-    task.check_known(settings.checkpoint.name, codec, examples)
+    task.check_labels(settings.checkpoint.name, codec, examples)
     features = features_of(task, examples, codec, data, training=False)
     return Prepared(settings, model, codec, examples, features, output)
 

@@ -134,7 +134,7 @@ def prepare(
     quiet()
     settings = settings_of(model, task, data, overrides)
     graphs = settings.task.graphs()
-    loaded, codec = settings.task.trained(settings.checkpoint, settings.data)
+    loaded, codec = settings.task.load_trained(settings.checkpoint, settings.data)
     check_size(loaded)
     every = load_examples(settings.task, settings.data, [split])[split]
     some = every.select(range(min(examples or graphs.examples, len(every))))

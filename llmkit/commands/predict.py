@@ -31,7 +31,7 @@ from llmkit.tasks.features import examples_fingerprint
 from llmkit.tasks.inference import BATCH_SIZE, Reader, model_fingerprint
 from llmkit.tasks.rows import rows_of
 from llmkit.tasks.settings import Settings
-from llmkit.tasks.values import Placed, Prediction
+from llmkit.tasks.values import LocatedRow, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -78,13 +78,13 @@ class Rows:
     def __init__(self, settings: Settings, source: str) -> None:
         self._task, self._data, self.source = settings.task, settings.data, source
 
-    def __iter__(self) -> Iterator[Placed]:
+    def __iter__(self) -> Iterator[LocatedRow]:
         rows = rows_of(self._data, "validation", "validation", self._task.columns)
         return expanded(self._task, rows)
 
-    def chunks(self, first: int = 0) -> Iterator[tuple[list[Placed], Dataset]]:
+    def chunks(self, first: int = 0) -> Iterator[tuple[list[LocatedRow], Dataset]]:
         """Rows from number `first` on, which begins a chunk, with their examples. Raises UserError for a bad row."""
-        chunk: list[Placed] = []
+        chunk: list[LocatedRow] = []
         size = 0
         for placed in islice(self, first, None):
             chunk.append(placed)
@@ -116,7 +116,7 @@ class Rows:
             raise UserError(f"{self.source} holds no {self._task.item}", remedy="check the file")
         return all_of_it.examples, same
 
-    def _examples(self, chunk: list[Placed], first: int) -> Dataset:
+    def _examples(self, chunk: list[LocatedRow], first: int) -> Dataset:
         return examples_of(self._task, chunk, self._data, self.source, labelled=False, first=first)
 
     def _place_of(self, example_id: str) -> str:
@@ -141,7 +141,7 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int = BAT
     rows = Rows(settings, source)
     before = Done(**begun.parts) if begun else Done()
     total, same = rows.survey(before)
-    model, codec = settings.task.trained(settings.checkpoint, settings.data)
+    model, codec = settings.task.load_trained(settings.checkpoint, settings.data)
     choice = choose("auto")
     key = {
         "format": FORMAT,
@@ -211,7 +211,7 @@ def predict_in_memory(
         else iter(Rows(settings, source))
     )
     examples = examples_of(task, placed, data, source, labelled=False)
-    model, codec = task.trained(settings.checkpoint, data)
+    model, codec = task.load_trained(settings.checkpoint, data)
     model.to(start_group())
     reader = Reader(model, task, codec, data, settings.threshold, choose("auto").bf16, batch_size)
     with Course("predicting", len(examples), f"{task.item}s") as course:

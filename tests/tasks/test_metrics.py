@@ -29,8 +29,7 @@ from hypothesis import strategies as st
 from llmkit.system.errors import UserError
 from llmkit.tasks.bootstrap import cluster_interval
 from llmkit.tasks.span.null_threshold import best_threshold
-from llmkit.tasks.span.squad_metric import Squad
-from llmkit.tasks.span.squad_v2_metric import SquadV2
+from llmkit.tasks.span.squad_metric import Squad, SquadV2
 from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2, normalize_answer
 
 properties = settings(deadline=None, database=None)

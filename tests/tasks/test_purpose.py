@@ -77,7 +77,7 @@ def test_another_task_is_named(model: Path, llmkit: Command) -> None:
         assert (set(texts) == {""}) == abstains, "a threshold is of no use to another task"
     code, _, err = llmkit("eval", str(model), "--task", "ner", "--data", "demo")
     assert code == 1
-    assert "was fine-tuned for squad_v2, whose answers are of another kind than those of ner" in err
+    assert "was fine-tuned for squad_v2, which does not predict the same kind of answers as ner" in err
 
 
 def test_what_has_no_purpose(run: Path, model: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_has_no_purpose(run: Path, model: Path) -> None:
         ('{"format": 1, "task": "squab", "data": {}, "null_threshold": null}', "unknown task 'squab'"),
         (
             '{"format": 1, "task": "squad", "data": {"path": "/etc"}, "null_threshold": null}',
-            f"{FILE}: data names places: path",
+            f"{FILE}: data must not name files or datasets: path",
         ),
         (
             '{"format": 1, "task": "squad", "data": {"max_length": 4}, "null_threshold": null}',

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from llmkit.system.errors import UserError
 from llmkit.tasks.bootstrap import cluster_interval, corpus_interval
-from llmkit.tasks.span.natural_questions_metric import short_answer_scores
+from llmkit.tasks.span.natural_questions_scores import short_answer_scores
 from llmkit.tasks.tags.entities import Entity, entities, entity_counts, entity_scores, f1_of_counts
 
 properties = settings(deadline=None, database=None)
@@ -126,7 +126,7 @@ def test_entity_counts_add_up_in_any_order(sentences: list[list[tuple[str, str]]
 
 @pytest.mark.parametrize("bad", ["PER", "b-PER", "B_PER", "M-PER", "O-PER", "", "-X-"])
 def test_what_is_no_tag_is_named(bad: str) -> None:
-    with pytest.raises(UserError, match="is no tag of an entity scheme") as refusal:
+    with pytest.raises(UserError, match="is not a tag of an entity scheme") as refusal:
         entity_scores([["O", "O"]], [["O", bad]])
     assert repr(bad) in str(refusal.value)
 

@@ -24,8 +24,8 @@ from llmkit.recipes.finetuning import LabelData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import examples_of, load_examples
-from llmkit.tasks.label import confusion
-from llmkit.tasks.label.correlation import correlations
+from llmkit.tasks.label import metrics
+from llmkit.tasks.label.metrics import correlations
 from llmkit.tasks.label.task import Regression
 from llmkit.tasks.values import Codec, Prediction
 
@@ -212,14 +212,14 @@ BAD_ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
     "text column": (
         "classification",
         {"txt": "a", "label": 1},
-        "no 'text' (did you mean txt?); data.text_column names another column: there are txt, label",
+        "no 'text' (did you mean txt?); fields are txt, label; choose one with data.text_column",
     ),
     "label column": (
         "classification",
         {"text": "a", "labels": 1},
-        "no 'label' (did you mean labels?); data.label_column names another column",
+        "no 'label' (did you mean labels?); fields are ",
     ),
-    "pair column": ("glue/mnli", {"premise": "a", "label": 1}, "no 'hypothesis'; data.pair_column names another"),
+    "pair column": ("glue/mnli", {"premise": "a", "label": 1}, "no 'hypothesis'; fields are premise, label"),
     "number": ("classification", {"text": 7, "label": 1}, "'text' is not text"),
     "empty": ("classification", {"text": " ", "label": 1}, "'text' is empty"),
     "empty pair": ("glue/qqp", {"question1": "", "question2": " ", "label": 1}, "'question1' is empty"),
@@ -240,7 +240,7 @@ BAD_ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
     "no regression": ("glue/stsb", {"sentence1": "a", "sentence2": "b", "label": "high"}, "'label' is not a number"),
     "infinite": ("glue/stsb", {"sentence1": "a", "sentence2": "b", "label": "inf"}, "'label' is not a number: 'inf'"),
     "truth as number": ("glue/stsb", {"sentence1": "a", "sentence2": "b", "label": True}, "'label' is not a number"),
-    "secret number": ("glue/stsb", {"sentence1": "a", "sentence2": "b", "label": -1.0}, "kept secret"),
+    "secret number": ("glue/stsb", {"sentence1": "a", "sentence2": "b", "label": -1.0}, "withheld"),
 }
 
 
@@ -323,10 +323,10 @@ OFFICIAL_LABELS = [
 
 @pytest.mark.parametrize(("gold", "predicted", "official"), OFFICIAL_LABELS)
 def test_scores_of_labels_are_those_of_scikit_learn(gold: str, predicted: str, official: tuple[float, ...]) -> None:
-    counts = confusion.counts_of(list(gold), list(predicted), sorted({*gold, *predicted, "0", "1"}))
+    counts = metrics.confusion_matrix(list(gold), list(predicted), sorted({*gold, *predicted, "0", "1"}))
     names = ("accuracy", "f1", "macro_f1", "matthews_correlation")
-    assert [100 * float(confusion.SCORES[name](counts)) for name in names] == pytest.approx(official)
-    assert confusion.combined_score(counts) == (confusion.accuracy(counts) + confusion.f1(counts)) / 2
+    assert [100 * float(metrics.METRICS[name](counts)) for name in names] == pytest.approx(official)
+    assert metrics.combined_score(counts) == (metrics.accuracy(counts) + metrics.f1(counts)) / 2
 
 
 # Of SciPy 1.17.1: pearsonr and spearmanr.
@@ -370,7 +370,7 @@ def test_predictions_of_another_kind() -> None:
     assert sst2.score(numbers, examples, LabelData(path="x"))["accuracy"] == 100
     with pytest.raises(UserError, match="no prediction is a label of the task: the first is 'good'"):
         sst2.score([Prediction("0", "good", 1.0)], examples, LabelData(path="x"))
-    with pytest.raises(UserError, match="the prediction for 1 is 'high', which is no number"):
+    with pytest.raises(UserError, match="the prediction for 1 is 'high', which is not a number"):
         stsb.score([Prediction("1", "high", 1.0)], examples_from(stsb, *glue_rows("stsb")), LabelData(path="x"))
 
 
@@ -389,9 +389,9 @@ def test_from_texts_to_scores(encoder: Path, files: Path, llmkit: Command, tmp_p
     tiny = ["-r", "tiny/classification", f"model.pretrained={encoder}", *data]
     code, out, err = llmkit("finetune", *tiny, *train, "-o", "run")
     assert code == 0, err
-    assert "has no such classification head yet: classifier, pooler starts from random weights" in err
+    assert "has no classification head for this task: classifier, pooler starts from random weights" in err
     assert "2 labels: negative 24 (50%), positive 24 (50%)" in err
-    assert "warning: validation: 1 of 27 examples have a label that the training examples never show" in err
+    assert "warning: validation: 1 of 27 examples have a label that does not occur in the training examples" in err
     assert "neutral (1)" in err
     assert "27 examples" in out
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -514,9 +514,9 @@ def test_checkpoints_of_others_have_their_labels_named(others: Path, llmkit: Com
             "glue/sst2",
             "knows none of the labels of the data: it has 2 labels (bad, good), the data 2",
         ),
-        ("three", "glue/sst2", "has 3 labels (a, b, c), glue/sst2 2 labels (negative, positive)"),
+        ("three", "glue/sst2", "has 3 labels (a, b, c), but glue/sst2 has 2 labels (negative, positive)"),
         ("numbered", "classification", "knows none of the labels of the data: it has 2 labels (0, 1)"),
-        ("numbered", "glue/stsb", "has 2 labels (LABEL_0, LABEL_1), glue/stsb 1 label (score)"),
+        ("numbered", "glue/stsb", "has 2 labels (LABEL_0, LABEL_1), but glue/stsb has 1 label (score)"),
     ],
 )
 def test_labels_that_are_not_those_of_the_data_are_no_score_of_0(

@@ -185,14 +185,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no question": (simplified(marked(), question_text=None), "no 'question_text'"),
     "no document": ({"example_id": 1, "annotations": []}, "no 'context'"),
     "no words": (simplified(marked(), document_text="<P> </P>"), "the document has no words"),
-    "behind the end": (simplified(marked((6, 99))), "a short answer of tokens 6 to 99, of the 23 that there are"),
+    "behind the end": (simplified(marked((6, 99))), "a short answer of tokens 6 to 99, but the document has 23"),
     "backwards": (simplified(marked((7, 7))), "a short answer of tokens 7 to 7"),
     "null span": (simplified(marked((-1, -1))), "a short answer of tokens -1 to -1"),
     "only HTML": (simplified(marked((3, 5))), "a short answer of tokens 3 to 5, none of which is a word"),
     "perhaps": (simplified(marked(yes_no="MAYBE")), "'yes_no_answer' is 'MAYBE': neither YES, NO nor NONE"),
     "list": (simplified(marked(yes_no=[])), "'yes_no_answer' is []: neither YES, NO nor NONE"),
-    "text": (simplified(annotations="none"), "'annotations' is no list of objects"),
-    "uneven": (simplified(annotations={"short_answers": [], "id": ["1"]}), "not of lists that are equally long"),
+    "text": (simplified(annotations="none"), "'annotations' is not a list of objects"),
+    "uneven": (simplified(annotations={"short_answers": [], "id": ["1"]}), "not of lists of the same length"),
     "numbers": ({**released(marked()), "document_tokens": [{"token": 3}]}, "a token of the document is not text"),
 }
 

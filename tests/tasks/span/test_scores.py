@@ -12,7 +12,7 @@ from datasets import Dataset
 from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
 from llmkit.tasks.span.null_threshold import best_threshold
-from llmkit.tasks.span.squad_v2_metric import SquadV2
+from llmkit.tasks.span.squad_metric import SquadV2
 from llmkit.tasks.values import Candidate, Prediction
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]

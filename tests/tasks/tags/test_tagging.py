@@ -160,8 +160,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "text as words": ({"tokens": "a b", "ner_tags": ["O"]}, "'tokens' is not a list"),
     "number as tag": ({"tokens": ["a"], "ner_tags": [3]}, "tag 1 of 'ner_tags' is the number 3"),
     "no tag": ({"tokens": ["a"], "ner_tags": [None]}, "tag 1 of 'ner_tags' is empty or not text: None"),
-    "blank in a tag": ({"tokens": ["a"], "ner_tags": ["B-big ship"]}, "holds white space: 'B-big ship'"),
-    "another scheme": ({"tokens": ["a"], "ner_tags": ["PER"]}, "'PER' is no tag of an entity scheme"),
+    "blank in a tag": ({"tokens": ["a"], "ner_tags": ["B-big ship"]}, "contains white space: 'B-big ship'"),
+    "another scheme": ({"tokens": ["a"], "ner_tags": ["PER"]}, "'PER' is not a tag of an entity scheme"),
     "mistyped": ({"tokns": ["a"], "ner_tags": ["O"]}, "no 'tokens' (did you mean tokns?)"),
     "half a pair": ({"tokens": ["\ud800"], "ner_tags": ["O"]}, "half a surrogate pair"),
 }
@@ -234,11 +234,11 @@ def test_columns_with_tabs_and_comments(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a O\nb\nc O\n", "a.conll:2: 1 column, others of the sentence have 2"),
+        ("a O\nb\nc O\n", "a.conll:2: 1 column, but the rest of the sentence has 2"),
         ("a O\n\nb\n", "a.conll:3: 1 column"),
-        ("a O\n\nb  x y O\nc NN O\nd NN O\n", "a.conll:3: 4 columns, others of the sentence have 3"),
+        ("a O\n\nb  x y O\nc NN O\nd NN O\n", "a.conll:3: 4 columns, but the rest of the sentence has 3"),
         ("a O\n\nb\t\n", "a.conll:3: tag 1 of 'tags' is empty"),
-        ("a O\n\nb PER\n", "a.conll:3: tag 1 of 'tags': 'PER' is no tag"),
+        ("a O\n\nb PER\n", "a.conll:3: tag 1 of 'tags': 'PER' is not a tag"),
         ("\n\n", "the train split holds no sentence"),
     ],
 )
@@ -297,7 +297,7 @@ def test_from_columns_to_scores(tokenizer: Any, tmp_path: Path, llmkit: Command)
     code, out, err = llmkit("finetune", *tiny, "data.max_length=16", "-o", "run")
     assert code == 0, err
     assert "2 tags; 60 entities in 360 words: PER 60" in err
-    assert "1 of 91 words have a tag that the training examples never show, and count as wrong: B-LOC (1)" in err
+    assert "1 of 91 words have a tag that does not occur in the training examples, and count as wrong: B-LOC (1)" in err
     assert "31 sentences" in out
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert scores["f1"] > 90

@@ -10,7 +10,7 @@ import pytest
 import sacrebleu
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.text.generation_metrics import rouge, translation
+from llmkit.tasks.text.generation_metrics import bleu_and_chrf, rouge
 from llmkit.tasks.text.sql import same_result
 
 pytestmark = pytest.mark.oldest
@@ -85,14 +85,14 @@ def test_rouge_and_bleu_are_those_of_their_libraries() -> None:
     assert {name: values[0] for name, values in rouge(texts, texts).items()} == pytest.approx(
         dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), 1.0)
     )
-    scores = translation(texts, texts)
+    scores = bleu_and_chrf(texts, texts)
     for name in ("bleu", "chrf"):
         official = getattr(sacrebleu, f"corpus_{name}")(others, [texts]).score
-        assert translation(others, texts)[name] == pytest.approx(official)
+        assert bleu_and_chrf(others, texts)[name] == pytest.approx(official)
     assert scores["bleu"] == pytest.approx(100.0)
     assert scores["chrf"] == pytest.approx(100.0)
     assert "version:" in scores["bleu_signature"]
-    worse = translation(texts, others)
+    worse = bleu_and_chrf(texts, others)
     low, high = worse["chrf_interval"]
     assert 0 <= low < high <= 100
-    assert translation(texts[:1], texts[:1])["bleu_interval"] is None
+    assert bleu_and_chrf(texts[:1], texts[:1])["bleu_interval"] is None
