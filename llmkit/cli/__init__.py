@@ -1,1 +1,1 @@
-"""Flags in, one call out. Nothing heavy is imported before a command runs."""
+"""The command line: each command parses its arguments and calls one function. Slow imports wait until a command runs."""
