@@ -1,1 +1,1 @@
-"""What a run is told: typed sections, the reading of YAML and overrides, and the recipes that come with llmkit."""
+"""Recipes: their sections and keys, how YAML and overrides are read, and the recipes that ship with llmkit."""
