@@ -233,5 +233,5 @@ def test_options_that_do_not_go_together(material: Path, llmkit: Command, tmp_pa
     (tmp_path / "p.json").write_text('{"q1": "a"}')
     alone: list[str | Path] = ["--predictions", "p.json", "--data", material / "squad.jsonl"]
     assert "neither its task nor its data" in message(llmkit, *alone)
-    assert "-o has no effect beside --predictions" in message(llmkit, *alone, "--task", "squad", "-o", "x")
+    assert "-o has no effect with --predictions" in message(llmkit, *alone, "--task", "squad", "-o", "x")
     assert "Give a run or model, or --predictions" in message(llmkit, material / "run-squad", *alone)
