@@ -1,1 +1,1 @@
-"""What leaves this machine: model cards, uploads, ONNX."""
+"""Sharing models: model cards, and uploads to the Hub."""
