@@ -69,8 +69,9 @@ style: install  ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: install  ## Write the generated documents anew
+docs: install  ## Write the generated pages, and record the output that the guide shows: minutes
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/record.py
 
 bench: install  ## Side by side with transformers' scripts, hours: see docs/benchmarks.md for what it needs
 	@test -n "$(SCRIPTS)" -a -n "$(MODEL)" -a -n "$(ANSWERER)" -a -n "$(TRAIN)" -a -n "$(VALIDATION)" -a -n "$(TEXT)" || \

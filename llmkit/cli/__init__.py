@@ -1,1 +1,1 @@
-"""The command line: each command parses its arguments and calls one function. Slow imports wait until a command runs."""
+"""The command line: parse the arguments, call one function. Slow imports wait until a command runs."""

@@ -1,1 +1,1 @@
-"""One story a command: `prepare` finds and checks what a user can get wrong, then the work is done."""
+"""One file per command, read from top to bottom. `prepare` checks what a user can get wrong; then the command runs."""

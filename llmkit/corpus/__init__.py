@@ -1,1 +1,1 @@
-"""Text → token shards → training blocks."""
+"""From text to token shards, and from these to training blocks."""

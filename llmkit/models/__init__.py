@@ -1,1 +1,1 @@
-"""A checkpoint, its heads, and what goes through it."""
+"""Checkpoints, padding, masked LM, ONNX graphs. Nothing here knows a task."""

@@ -1,1 +1,1 @@
-"""Recipes: their sections and keys, how YAML and overrides are read, and the recipes that ship with llmkit."""
+"""Recipes: sections, keys, YAML and overrides. The recipes that ship with llmkit are in yaml/."""

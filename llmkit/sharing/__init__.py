@@ -1,1 +1,1 @@
-"""Sharing models: model cards, and uploads to the Hub."""
+"""Model cards, and uploads to the Hub."""

@@ -1,1 +1,1 @@
-"""What knows nothing of language models: errors, files, the cache, the Hub, processes, the console."""
+"""Files, cache, Hub, processes, console, errors. Nothing here knows of language models."""

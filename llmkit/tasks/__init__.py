@@ -1,4 +1,4 @@
-"""The tasks, by name. Each kind of task is a folder, and lists its datasets in data_sets.py."""
+"""Kinds of task, a folder each: rows, features, head, answers, scores. TASKS has the tasks by name."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""transformers' Trainer with our batches, schedule, evaluation, checkpoints, signal handling and logging."""
+"""transformers' Trainer with our batches, schedule, checkpoints and signals. It also logs and resumes."""

@@ -1,7 +1,6 @@
 """docs/cli.md and docs/recipes.md say what the code says."""
 
 from __future__ import annotations
-from support import DOCS
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -12,12 +11,12 @@ from typing import Any
 import pytest
 import typer
 from pydantic import BaseModel
+from support import DOCS
 
 from llmkit.cli.main import app
-from llmkit.recipes.finetuning import RECIPES
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.shipped import shipped_recipes
-
+from llmkit.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,7 @@ def keys(section: type[BaseModel], sections: Callable[[Any], Any]) -> Iterator[s
             yield from keys(inner, sections)
 
 
-@pytest.mark.parametrize("kind", [PretrainRecipe, *RECIPES.values()])
+@pytest.mark.parametrize("kind", [PretrainRecipe, *dict.fromkeys(task.recipe_class for task in TASKS.values())])
 def test_every_key_of_a_recipe_is_documented(kind: type[BaseModel]) -> None:
     from llmkit.recipes.reading import _section_in
 
@@ -96,11 +95,9 @@ def test_every_key_of_a_recipe_is_documented(kind: type[BaseModel]) -> None:
     assert set(keys(kind, _section_in)) <= documented
 
 
-def test_every_shipped_recipe_is_documented() -> None:
+def test_every_shipped_recipe_is_documented_with_its_expected_score(generate: ModuleType) -> None:
     page = (DOCS / "recipes.md").read_text(encoding="utf-8")
-    assert [name for name in shipped_recipes() if f"| `{name}` |" not in page] == []
-
-
-def test_the_readme_lists_every_recipe() -> None:
-    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    assert [name for name in shipped_recipes() if f"`{name}`" not in readme] == []
+    for name in shipped_recipes():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert row.split(" | ")[-1].removesuffix(" |").strip()
+    assert set(generate.EXPECTED) == {name for name in shipped_recipes() if not name.startswith("tiny/")}

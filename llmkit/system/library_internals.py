@@ -1,0 +1,87 @@
+"""Every name inside other libraries that llmkit depends on without being promised it.
+
+Names with an underscore, and names that are undocumented or meant for other use. A test holds this table to the code,
+and each entry to the installed libraries, so an update that moves one fails with its reason. Plain data: nothing is
+imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Internal:
+    """`name` of `place`, a dotted module, class or function, and why it is needed.
+
+    `parameters` are those that llmkit passes by name or counts on. An attribute that only instances have is looked up
+    in the source of the class: `in_source`.
+    """
+
+    place: str
+    name: str
+    why: str
+    parameters: tuple[str, ...] = ()
+    in_source: bool = False
+
+
+_TRAINER = "transformers.Trainer"
+
+PRIVATE = (
+    Internal(_TRAINER, "_run_epoch", "skip the epoch where a resumed run had already finished"),
+    Internal(_TRAINER, "_created_lr_scheduler", "let a second training make a scheduler of its own", in_source=True),
+    Internal(
+        _TRAINER,
+        "_maybe_log_save_evaluate",
+        "stop at a loss that is not finite before it is saved, and save when an evaluation is interrupted",
+        ("tr_loss", "grad_norm"),
+    ),
+    Internal(_TRAINER, "_save_checkpoint", "seal a checkpoint, then prune older ones", ("model", "trial")),
+    Internal(
+        _TRAINER,
+        "_evaluate",
+        "let an evaluation that a resumed run still owed become the best",
+        ("trial", "ignore_keys_for_eval", "skip_scheduler"),
+    ),
+    Internal(_TRAINER, "_determine_best_metric", "the same", ("metrics", "trial")),
+    Internal(_TRAINER, "_prepare_for_training", "the wrapped model and optimizer, to try batch sizes"),
+    Internal(
+        "transformers.PretrainedConfig",
+        "_attn_implementation",
+        "choose the variable-length kernel, and restore the choice after exporting",
+    ),
+    Internal("torch.cpu", "_is_avx512_bf16_supported", "whether the CPU computes in bf16; nothing public says so"),
+    Internal("torch.cpu", "_is_amx_tile_supported", "the same"),
+    Internal(
+        "sacrebleu.metrics.base.Metric",
+        "_extract_corpus_statistics",
+        "counts of each text, for a bootstrap; the library's own fails on numpy's floats",
+    ),
+    Internal("sacrebleu.metrics.base.Metric", "_compute_score_from_stats", "the score of resampled counts"),
+    Internal("evaluate.Metric", "_info", "how a metric is written"),
+    Internal("evaluate.Metric", "_compute", "how a metric is written"),
+    Internal("evaluate.Metric", "_build_data_dir", "keep a metric from making a folder below the Hub's home"),
+)
+
+UNDOCUMENTED = (
+    Internal(_TRAINER, "model_accepts_loss_kwargs", "the loss function divides, not the model", in_source=True),
+    Internal(_TRAINER, "current_gradient_accumulation_steps", "the weight of a short last micro-batch", in_source=True),
+    Internal(_TRAINER, "get_batch_samples", "the examples and targets of a step", ("num_batches", "device")),
+    Internal(_TRAINER, "create_scheduler", "our schedule instead", ("num_training_steps", "optimizer")),
+    Internal(_TRAINER, "callback_handler", "tell the callbacks about an evaluation of ours", in_source=True),
+    Internal("transformers.Trainer.__init__", "accepts_loss_kwargs", "pass on the step's targets", in_source=True),
+    Internal("transformers.trainer_callback", "PrinterCallback", "remove its printing"),
+    Internal("transformers.TrainingArguments", "eval_on_start", "make an evaluation that is owed before training"),
+    Internal("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "register the variable-length kernel"),
+    Internal(
+        "torch.nn.attention.varlen", "varlen_attn", "the kernel", ("cu_seq_q", "cu_seq_k", "max_q", "max_k", "scale")
+    ),
+    Internal("accelerate.utils.memory", "clear_device_cache", "give memory back between tries"),
+    Internal("huggingface_hub.constants", "HF_HUB_OFFLINE", "use the cache alone once the Hub does not answer"),
+    Internal("huggingface_hub.utils", "httpx", "the library's own client, whichever it is"),
+    Internal("huggingface_hub.utils", "validate_repo_id", "check a repository's name without the Hub"),
+    Internal("torch.distributed.launcher.api", "LaunchConfig", "`-n` starts processes as torchrun does", ("run_id",)),
+    Internal("torch.distributed.launcher.api", "elastic_launch", "the same"),
+    Internal("onnx_ir.passes.common", "ClearMetadataAndDocStringPass", "keep paths of this machine out of a graph"),
+    Internal("yaml.SafeLoader", "yaml_implicit_resolvers", "read 1e-4 as a number"),
+)
