@@ -19,7 +19,9 @@ def export(
     overrides: DataOverrides = None,
     int8: Annotated[
         bool,
-        typer.Option("--int8", help="Also write int8 graphs, _int8.onnx: a quarter of the size, for a small loss of score."),
+        typer.Option(
+            "--int8", help="Also write int8 graphs, _int8.onnx: a quarter of the size, slightly lower scores."
+        ),
     ] = False,
     task: TaskName = None,
     tasks_file: TasksFile = None,
