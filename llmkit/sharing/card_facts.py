@@ -154,9 +154,7 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(
-            f"{run.path} is damaged: {what}", remedy="restore the damaged file, or run the recipe again"
-        ) from None
+        raise UserError(f"{run.path} is damaged: {what}", remedy="restore the file, or run the recipe again") from None
 
 
 def _base(name: str | None) -> Facts | None:
