@@ -199,7 +199,7 @@ def test_a_folder_of_files_for_people(material: Path, llmkit: Command, notes: Pa
     assert second == "  notes/a.md, line 4, characters 9 to 10:"
     assert third == "  … a b y b [x] a …"
     assert len(rest) == 3
-    assert "5 files, 352 characters: all of it is read" in err
+    assert "reading 5 files, 352 characters" in err
 
 
 def test_no_two_answers_share_a_character(material: Path, llmkit: Command, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_long_file_goes_through_in_parts(
     """With the same places; few passages are in memory at a time."""
     whole = answers(llmkit, material / "run", "-q", "a?", "-f", "notes", "--answers", "4")
     monkeypatch.setattr(passages, "PART", 100)
-    monkeypatch.setattr(story, "TOGETHER", 150)
+    monkeypatch.setattr(story, "GROUP_CHARACTERS", 150)
     sizes: list[int] = []
     answer = Reader.__call__
 

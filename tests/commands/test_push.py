@@ -61,7 +61,7 @@ def test_a_dry_run_shows_what_would_be_published(run: Path, llmkit: Command) -> 
     assert {line.split()[0] for line in shown.splitlines()[2:]} == {*PARTS, "README.md"}
     size = (run / "model" / "model.safetensors").stat().st_size
     assert f"{size:,}" in shown
-    assert err == "warning: not published, being no part of a model: notes.txt, onnx/config.json, training_args.bin\n"
+    assert err == "warning: not uploaded (not part of the model): notes.txt, onnx/config.json, training_args.bin\n"
     assert ModelCard(card).data.pipeline_tag == "question-answering"
     assert f'name = "{NAME}"' in card
     assert "NAMESPACE" not in card
@@ -83,25 +83,30 @@ def test_an_edited_card_is_published_as_it_is(run: Path, llmkit: Command) -> Non
 Damage = Callable[[Path], Any]
 DAMAGES: dict[str, tuple[Damage, list[str], str, str]] = {
     "none there": (shutil.rmtree, [NAME], "no such run", "Check the path"),
-    "not ended": (lambda r: (r / "metrics.json").unlink(), [NAME], "has not ended", "--resume -o"),
-    "no recipe": (lambda r: (r / "recipe.yaml").unlink(), [NAME], "is no run", "`hf upload`"),
+    "not ended": (lambda r: (r / "metrics.json").unlink(), [NAME], "is not finished", "--resume -o"),
+    "no recipe": (lambda r: (r / "recipe.yaml").unlink(), [NAME], "is not a run", "`hf upload`"),
     "no weights": (
         lambda r: (r / "model" / "model.safetensors").unlink(),
         [NAME],
         "model has no model.safetensors",
-        "Restore it",
+        "Restore the file",
     ),
-    "no model": (lambda r: shutil.rmtree(r / "model"), [NAME], "has no config.json, model.safetensors", "Restore it"),
+    "no model": (
+        lambda r: shutil.rmtree(r / "model"),
+        [NAME],
+        "has no config.json, model.safetensors",
+        "Restore the file",
+    ),
     "no facts": (
         lambda r: [(r / "model" / "README.md").unlink(), (r / "env.json").write_text("{}")],
         [NAME],
-        "is not as llmkit wrote it: no 'command'",
+        "is damaged: 'command' is missing",
         "Restore the file",
     ),
     "broken facts": (
         lambda r: [(r / "model" / "README.md").unlink(), (r / "log.jsonl").write_text("{")],
         [NAME],
-        "is not as llmkit wrote it",
+        "is damaged",
         "Restore the file",
     ),
     "card in Latin-1": (
@@ -110,9 +115,9 @@ DAMAGES: dict[str, tuple[Damage, list[str], str, str]] = {
         "README.md: not UTF-8",
         "iconv",
     ),
-    "no namespace": (lambda r: None, ["answerer"], "it says not under whose name", "NAMESPACE/NAME"),
+    "no namespace": (lambda r: None, ["answerer"], "it has no namespace", "NAMESPACE/NAME"),
     "bad name": (lambda r: None, ["jane/a--b"], "no -- or ..", "NAMESPACE/NAME"),
-    "too much of a name": (lambda r: None, ["datasets/jane/a"], "is no name for a repository", "NAMESPACE/NAME"),
+    "too much of a name": (lambda r: None, ["datasets/jane/a"], "is not a valid repository name", "NAMESPACE/NAME"),
     "offline": (lambda r: None, [NAME], "HF_HUB_OFFLINE is set", "Unset it"),
 }
 
@@ -132,7 +137,7 @@ def test_what_cannot_be_published(name: str, run: Path, llmkit: Command) -> None
 def test_a_bare_checkpoint_is_no_run(run: Path, llmkit: Command, tmp_path: Path) -> None:
     code, _, err = llmkit("push", str(run / "model"), NAME)
     assert code == 1
-    assert f"{run / 'model'} is a checkpoint, which does not say how it was made" in err
+    assert f"{run / 'model'} is a checkpoint, without a record of its training" in err
     assert f"give the run itself: {run}" in err.lower()
     shutil.move(run / "model", tmp_path / "alone")
     _, _, err = llmkit("push", str(tmp_path / "alone"), NAME)
@@ -231,8 +236,8 @@ def test_what_is_published(run: Path, hub: StandInHub, jane: Client) -> None:
     code, out, err = jane("push", str(run), NAME)
     assert (code, out) == (0, f"{hub.endpoint}/{NAME}\n"), err
     assert err.splitlines()[:2] == [
-        "warning: not published, being no part of a model: notes.txt",
-        f"made {NAME}, public",
+        "warning: not uploaded (not part of the model): notes.txt",
+        f"created {NAME} (public)",
     ]
     published = hub.files(NAME)
     assert set(published) == {*PARTS, "README.md", ".gitattributes"}
@@ -247,7 +252,7 @@ def test_what_is_published(run: Path, hub: StandInHub, jane: Client) -> None:
     hub.requests.clear()
     code, out, err = jane("push", str(run), NAME)
     assert (code, out) == (0, f"{hub.endpoint}/{NAME}\n")
-    assert f"{NAME} held all of it already" in err
+    assert f"{NAME} is already up to date" in err
     assert not [request for request in hub.requests if "PUT" in request or "/commit/" in request]
 
     # Parts of a larger model, which a loader would prefer, and what is somebody's own.
@@ -255,7 +260,7 @@ def test_what_is_published(run: Path, hub: StandInHub, jane: Client) -> None:
     hub.add_model(NAME, {**published, **others})
     code, _, err = jane("push", str(run), NAME)
     assert code == 0
-    assert "removing from it what belonged to another model: model-00001-of-00002.safetensors, model.saf" in err
+    assert "deleting files of the previous model: model-00001-of-00002.safetensors, model.saf" in err
     assert set(hub.files(NAME)) == {*published, "eval.md"}
 
 
@@ -306,42 +311,46 @@ def test_a_model_of_others_says_nothing_of_its_task(run: Path, hub: StandInHub, 
 def test_private_repositories(run: Path, hub: StandInHub, jane: Client) -> None:
     code, _, err = jane("push", str(run), NAME, "--private")
     assert code == 0
-    assert f"made {NAME}, private" in err
+    assert f"created {NAME} (private)" in err
     assert jane("push", str(run), NAME)[0] == 0, "and it stays private"
-    assert "this token may not write" in jane.fails("push", str(run), NAME, token=STRANGER)[0]
+    assert "this token has no write access" in jane.fails("push", str(run), NAME, token=STRANGER)[0]
     hub.add_model("jane/open", {})
     problem, remedy = jane.fails("push", str(run), "jane/open", "--private")
-    assert problem == "error: jane/open is there already, and public"
+    assert problem == "error: jane/open already exists and is public"
     assert f"{hub.endpoint}/jane/open/settings" in remedy
     assert hub.files("jane/open") == {}
 
 
 def test_who_may_not_write(run: Path, hub: StandInHub, jane: Client) -> None:
     problem, remedy = jane.fails("push", str(run), NAME, token=None)
-    assert problem == "error: nobody is logged in to the Hub here"
+    assert problem == "error: not logged in to the Hub"
     assert "`hf auth login`" in remedy
     assert hub.requests == []
     problem, remedy = jane.fails("push", str(run), NAME, token="hf_ofNobodyAtAll")
-    assert problem == "error: the Hub does not accept the token that it was given"
+    assert problem == "error: the Hub does not accept your token"
     assert "HF_TOKEN" in remedy
     for name in ("acme/new", "acme/answerer"):
         problem, remedy = jane.fails("push", str(run), name)
-        assert problem.startswith(f"error: this token may not write to {name}: You don't have the rights")
+        assert problem.startswith(f"error: this token has no write access to {name}: You don't have the rights")
         assert "`hf auth login`" in remedy
     assert hub.files("acme/answerer") == {"config.json": b"{}"}
 
 
 FAULTS: dict[str, tuple[str, HTTPStatus | None, str]] = {
-    "creation fails": ("POST /api/repos", HTTPStatus.BAD_GATEWAY, "does not take jane/answerer now: 502"),
+    "creation fails": ("POST /api/repos", HTTPStatus.BAD_GATEWAY, "cannot accept jane/answerer right now: 502"),
     "creation is refused": (
         "POST /api/repos",
         HTTPStatus.BAD_REQUEST,
-        "refuses jane/answerer: 400, Something is wrong",
+        "refused jane/answerer: 400, Something is wrong",
     ),
     "the storage fails": ("PUT /storage", HTTPStatus.SERVICE_UNAVAILABLE, "broke (HfHubHTTPError)"),
     "the storage refuses": ("PUT /storage", HTTPStatus.FORBIDDEN, "broke (HfHubHTTPError)"),
     "the upload breaks": ("PUT /storage", None, "broke (RemoteProtocolError)"),
-    "the commit fails": ("POST .*/commit/", HTTPStatus.INTERNAL_SERVER_ERROR, "does not take jane/answerer now: 500"),
+    "the commit fails": (
+        "POST .*/commit/",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "cannot accept jane/answerer right now: 500",
+    ),
     "the commit breaks": ("POST .*/commit/", None, "broke (RemoteProtocolError)"),
 }
 
@@ -351,7 +360,7 @@ def test_uploads_that_break_can_be_repeated(run: Path, hub: StandInHub, jane: Cl
         hub.fault = (pattern, status)
         problem, remedy = jane.fails("push", str(run), NAME)
         assert message in problem, name
-        assert status == HTTPStatus.BAD_REQUEST or "Run it again: what has arrived is not sent twice" in remedy, name
+        assert status == HTTPStatus.BAD_REQUEST or "Run it again: files that arrived are not sent twice" in remedy, name
         assert "signature" not in jane.said, "an address of the storage is as good as a key"
         if not pattern.endswith("repos"):
             assert set(hub.files(NAME)) == {".gitattributes"}, "nothing, or all of it"
@@ -369,7 +378,7 @@ def test_a_card_that_the_hub_does_not_accept(run: Path, hub: StandInHub, jane: C
     )
     problem, remedy = jane.fails("push", str(run), NAME)
     assert problem.startswith(
-        "error: the Hub does not accept the head of the model card: Invalid metadata in README.md."
+        "error: the Hub does not accept the metadata of the model card: Invalid metadata in README.md."
     )
     assert '"model-index.results.dataset.type" is required' in problem
     assert "model/README.md" in remedy
@@ -377,7 +386,7 @@ def test_a_card_that_the_hub_does_not_accept(run: Path, hub: StandInHub, jane: C
 
 
 @pytest.mark.parametrize(
-    ("unanswering", "message"), [(refusing_endpoint, "cannot be reached"), (silent_endpoint, "does not answer")]
+    ("unanswering", "message"), [(refusing_endpoint, "cannot be reached"), (silent_endpoint, "does not respond")]
 )
 def test_no_hub(
     unanswering: Callable[[], AbstractContextManager[str]], message: str, run: Path, tmp_path: Path

@@ -198,7 +198,7 @@ def test_a_killed_process_ends_the_command_with_a_message(text: Path, tmp_path: 
     _, err = command.communicate(timeout=120)
     assert command.returncode == 128 + 9
     assert b"error: process 1 of 2 (counting from 0) was killed by SIGKILL" in err
-    assert b"go on with the same command" in err
+    assert b"continue with the same command" in err
     assert err.count(b"error:") == 1
     assert b"Traceback" not in err
     assert not (tmp_path / "shards").exists()

@@ -84,7 +84,7 @@ class TestWhatIsWrong:
     def test_an_unknown_key_like_no_other_lists_the_known_ones(self, pretrain_file: Path) -> None:
         pretrain_with(pretrain_file, "block_size: 64", "zzz: 64")
         told = only_problem(PretrainRecipe, pretrain_file)
-        assert told.startswith(f"{pretrain_file}:6: corpus.zzz: unknown key; known here: path, sources, tokenizer,")
+        assert told.startswith(f"{pretrain_file}:6: corpus.zzz: unknown key; known keys: path, sources, tokenizer,")
         assert "did you mean" not in told
 
     def test_an_unknown_section(self, pretrain_file: Path) -> None:
@@ -146,7 +146,7 @@ class TestWhatIsWrong:
     def test_a_key_given_twice(self, pretrain_file: Path) -> None:
         with pretrain_file.open("a", encoding="utf-8") as file:
             file.write("  max_steps: 30\n")
-        assert only_problem(PretrainRecipe, pretrain_file) == f"{pretrain_file}:12: train.max_steps: given twice"
+        assert only_problem(PretrainRecipe, pretrain_file) == f"{pretrain_file}:12: train.max_steps: duplicate key"
 
     def test_a_missing_section_and_key(self, tmp_path: Path) -> None:
         path = tmp_path / "bare.yaml"
@@ -169,7 +169,7 @@ class TestWhatIsWrong:
     def test_not_a_mapping(self, tmp_path: Path, text: str) -> None:
         path = tmp_path / "odd.yaml"
         path.write_text(text, encoding="utf-8")
-        assert only_problem(PretrainRecipe, path) == f"{path}: a recipe is a mapping of sections"
+        assert only_problem(PretrainRecipe, path) == f"{path}: not a mapping of sections"
 
     def test_python_objects_are_not_built(self, tmp_path: Path) -> None:
         path = tmp_path / "evil.yaml"
@@ -198,9 +198,9 @@ class TestWhatIsWrong:
             (PretrainRecipe, "corpus.sources=[]", "corpus: sources is empty"),
             (PretrainRecipe, "model.config.num_attention_heads=5", "model.config: hidden_size 64 is not divisible"),
             (PretrainRecipe, "corpus.block_size=1024", "corpus.block_size 1024 exceeds model.config.max_position"),
-            (PretrainRecipe, "corpus.tokenizer.path=bert", "corpus.tokenizer: path loads a tokenizer as it is"),
+            (PretrainRecipe, "corpus.tokenizer.path=bert", "corpus.tokenizer: path loads an existing tokenizer"),
             (PretrainRecipe, "model.tokenizer=x", "model.tokenizer: unknown key"),
-            (FinetuneRecipe, "model.tokenizer=x", "model: tokenizer has no effect beside pretrained"),
+            (FinetuneRecipe, "model.tokenizer=x", "model: tokenizer has no effect with pretrained"),
             (FinetuneRecipe, "model.config={}", "model: config needs a tokenizer"),
             (
                 FinetuneRecipe,
@@ -222,12 +222,12 @@ class TestWhatIsWrong:
     @pytest.mark.parametrize(
         ("text", "told"),
         [
-            ("data: {path: demo, train: a.json}", "data: path names all splits; train, validation and test have no"),
+            ("data: {path: demo, train: a.json}", "data: path includes all splits; train, validation and test have no"),
             ("model: {}", "model: give either pretrained (a checkpoint) or config (a shape)"),
             ("model: {pretrained: a, config: {}}", "model: give either pretrained (a checkpoint) or config (a shape)"),
             ("train: {}", "train: give exactly one of num_train_epochs, max_steps and time_budget"),
             ("train: {max_steps: 3, time_budget: 3s}", "train: give exactly one of num_train_epochs, max_steps and"),
-            ("train: {time_budget: 3s, warmup_steps: 10}", "train: beside time_budget, warmup_steps is a share"),
+            ("train: {time_budget: 3s, warmup_steps: 10}", "train: with time_budget, warmup_steps must be a fraction"),
         ],
     )
     def test_alternatives_in_one_file(self, finetune_file: Path, text: str, told: str) -> None:
@@ -239,7 +239,7 @@ class TestWhatIsWrong:
 
     def test_a_corpus_of_shards_has_its_tokenizer(self, pretrain_file: Path) -> None:
         pretrain_with(pretrain_file, "sources: [demo]", "path: data")
-        assert "corpus: tokenizer has no effect beside path" in only_problem(PretrainRecipe, pretrain_file)
+        assert "corpus: tokenizer has no effect with path" in only_problem(PretrainRecipe, pretrain_file)
 
 
 class TestValues:

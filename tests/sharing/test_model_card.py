@@ -87,15 +87,15 @@ def test_it_says_what_the_run_wrote_down(name: str, folder: Path) -> None:
     if name != "bert":
         for split in ("train", "validation"):
             assert f"\n| {split} | 24 | `{environment['data'][split]}` |\n" in text
-        assert "trained on the very examples that its scores are of" in text
-        assert "from bert, of which below" in text
+        assert "training and validation examples are the same" in text
+        assert "from bert (described below)" in text
     assert "| train | 955 | " in text  # documents of the corpus, that of the checkpoint before too
     assert f"transformers {environment['versions']['transformers']}" in text
     assert "3 steps of 16 " in text
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     stated = yaml.safe_load(code(text, "yaml"))
     assert stated["train"] == recipe["train"]
-    assert "language of all of its data" in text
+    assert "The language of some of the data is unknown." in text
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -105,7 +105,7 @@ def test_it_tells_nothing_of_the_authors_machine(name: str, folder: Path) -> Non
     assert str(Path.home()) + "/" not in text
     if name != "bert":
         assert "…/" in code(text.partition("## Training")[2], "sh")
-        assert "are cut to `…/` and their last part" in text
+        assert "are shortened to `…/` and their last part" in text
 
 
 def test_the_answers_of_the_pasted_code_are_llmkits(
@@ -210,7 +210,7 @@ def test_labels_are_named(folder: Path, tmp_path: Path) -> None:
         assert (told in text) if told else ("Labels:" not in text)
     half = {"num_hidden_layers": 1, "hidden_size": 32}
     config.write_text(json.dumps({"architectures": ["EncoderDecoderModel"], "encoder": half, "decoder": half}))
-    assert "`EncoderDecoderModel`, 1 layer of 32 that read, 1 layer of 32 that write, " in card_of(run)
+    assert "`EncoderDecoderModel`, 1 encoder layer of size 32, 1 decoder layer of size 32, " in card_of(run)
 
 
 SHAPE: dict[str, Any] = {
@@ -306,7 +306,7 @@ def test_a_corpus_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:
     data = ModelCard(text).data
     assert (data.language, data.datasets) == ("de", ["wikimedia/wikipedia"])
     assert "configuration `20231101.de`, split `train`, commit `bbbbbbbbbb`, weight 2" in text
-    assert "language of all of its data" not in text
+    assert "The language of some of the data is unknown." not in text
 
 
 def test_limits_follow_from_the_run(folder: Path, tmp_path: Path) -> None:
@@ -326,11 +326,11 @@ def test_limits_follow_from_the_run(folder: Path, tmp_path: Path) -> None:
     assert ModelCard(text).data.language == "en"
     assert "synthetic" in limits
     assert "random weights" in limits
-    assert "has no interval where all examples are of one group" in limits
-    assert "very examples" not in limits
+    assert "has no interval if all examples belong to one group" in limits
+    assert "examples are the same" not in limits
     assert "best `f1` of 3 evaluations" in limits
-    assert "takes 128 at most" in limits
-    assert "Before that" not in text
+    assert "accepts at most 128" in limits
+    assert "Earlier run" not in text
 
 
 def test_a_start_that_is_gone_is_named_as_unknown(folder: Path, tmp_path: Path) -> None:
@@ -338,5 +338,5 @@ def test_a_start_that_is_gone_is_named_as_unknown(folder: Path, tmp_path: Path) 
         value["model"]["pretrained"] = "/home/jane/gone"
 
     text = card_of(with_facts(folder / "runs" / "squad", tmp_path / "run", recipe=recipe))
-    assert "from a checkpoint on the author's disk, `…/gone`" in text
-    assert "was trained on is not recorded here" in text
+    assert "from a local checkpoint, `…/gone`" in text
+    assert "The training data of the checkpoint that it started from is unknown." in text
