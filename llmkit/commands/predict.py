@@ -145,7 +145,7 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int = BAT
     rows = Rows(settings, source)
     before = Done(**begun.parts) if begun else Done()
     total, same = rows.check(before)
-    model, codec = settings.task.trained(settings.checkpoint, settings.data)
+    model, codec = settings.task.load_trained(settings.checkpoint, settings.data)
     choice = choose("auto")
     key = {
         "format": FORMAT,

@@ -426,7 +426,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "span of a page": ([*PAGES, "data.train=page-span.jsonl", "data.validation=page-span.jsonl"], ["page-span.jsonl:1: a short answer of tokens 1 to 99, but the document has 6"]),
     "no window left": ([*PAGES, "data.train=page-null.jsonl", "data.validation=page-null.jsonl", "data.null_windows=1e-9"], ["no window of the training examples holds an answer", "Raise data.null_windows"]),
     "share of windows": ([*PAGES, "data.null_windows=0"], ["data.null_windows: should be greater than 0"]),
-    "packed and cut off": ([*PAGES, "data.train=cut.jsonl.gz", "data.validation=good.jsonl"], ["cut.jsonl.gz: damaged behind line"]),
+    "packed and cut off": ([*PAGES, "data.train=cut.jsonl.gz", "data.validation=good.jsonl"], ["cut.jsonl.gz: damaged after line"]),
     "copy over": (["recipes", "copy", "bert-mini", "good.yaml"], ["good.yaml already exists"]),
 }  # fmt: skip
 
