@@ -4,7 +4,6 @@ tests/record_official_scores.py made the recordings.
 """
 
 from __future__ import annotations
-from support import DATA, ROOT
 
 import gzip
 import json
@@ -25,6 +24,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support import DATA, ROOT
 
 from llmkit.system.errors import UserError
 from llmkit.tasks.bootstrap import cluster_interval

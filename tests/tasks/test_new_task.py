@@ -1,7 +1,6 @@
 """docs/new-task.md, followed to the letter: its task, in a module of its own, and the commands on it."""
 
 from __future__ import annotations
-from support import DOCS
 
 import json
 import re
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import DOCS
 from support.tasks import letters
 from transformers import BertConfig, BertForMaskedLM
 

@@ -4,17 +4,16 @@ tests/record_official_scores.py made the recordings.
 """
 
 from __future__ import annotations
-from support import DATA
 
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import DATA
 
 from llmkit.system.errors import UserError
 from llmkit.tasks.bootstrap import cluster_interval, corpus_interval

@@ -20,13 +20,13 @@ from support.hub import StandInHub
 from support.hub_repos import GLUE, add_glue, glue_rows
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
 
-from llmkit.recipes.finetuning import LabelData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import examples_of, load_examples
 from llmkit.tasks.label import confusion
 from llmkit.tasks.label.correlation import correlations
-from llmkit.tasks.label.task import Regression
+from llmkit.tasks.label.sections import LabelData
+from llmkit.tasks.label.task import Classification, Regression
 from llmkit.tasks.values import Codec, Prediction
 
 Command = Callable[..., tuple[int, str, str]]
@@ -34,7 +34,7 @@ Command = Callable[..., tuple[int, str, str]]
 OWN = TASKS["classification"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz.,?'"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{c}" for c in LETTERS), "calm", "storm", "sea"]
-LABEL_TASKS = [name for name, task in TASKS.items() if task.head == "label"]
+LABEL_TASKS = [name for name, task in TASKS.items() if isinstance(task, Classification)]
 SHAPE: dict[str, Any] = {
     "vocab_size": len(PIECES),
     "hidden_size": 16,
@@ -98,7 +98,7 @@ def test_features_learn_the_labels_by_number(name: str, tokenizer: Any) -> None:
 def test_glue_on_the_hub(tmp_path: Path, encoder: Path) -> None:
     code = (
         "import json\n"
-        "from llmkit.tasks import TASKS; from llmkit.recipes.finetuning import LabelData\n"
+        "from llmkit.tasks import TASKS; from llmkit.tasks.label.sections import LabelData\n"
         "from llmkit.tasks.examples import load_examples\n"
         "for name, task in TASKS.items():\n"
         "    if task.hub_id == 'nyu-mll/glue':\n"

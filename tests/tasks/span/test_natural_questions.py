@@ -18,10 +18,10 @@ from support.hub_repos import add_natural_questions
 from transformers import BertTokenizer
 
 from llmkit.corpus.demo.data import questions
-from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, features
 from llmkit.tasks.examples import examples_of, load_examples
+from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec, Prediction
 
 Command = Callable[..., tuple[int, str, str]]
@@ -112,7 +112,8 @@ def test_who_must_have_answered(annotations: list[dict[str, Any]], answers: int)
 
 def test_natural_questions_on_the_hub(tmp_path: Path) -> None:
     code = (
-        "from llmkit.recipes.finetuning import FinetuneRecipe, SpanData; from llmkit.recipes.reading import read_recipe\n"
+        "from llmkit.recipes.finetuning import FinetuneRecipe; from llmkit.recipes.reading import read_recipe\n"
+        "from llmkit.tasks.span.sections import SpanData\n"
         "from llmkit.tasks import TASKS; from llmkit.tasks.examples import load_examples; import json\n"
         "task = TASKS['natural_questions']\n"
         "recipe = read_recipe(FinetuneRecipe, 'natural-questions-bert-base', tasks=TASKS)\n"

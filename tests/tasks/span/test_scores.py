@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
 from llmkit.tasks.span.null_threshold import best_threshold
+from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.squad_v2_metric import SquadV2
 from llmkit.tasks.values import Candidate, Prediction
 

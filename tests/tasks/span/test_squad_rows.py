@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.span.sections import SpanData
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 CONTEXT = "Tom Reed founded Ambury."

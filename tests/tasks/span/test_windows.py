@@ -19,11 +19,11 @@ from support.hub import StandInHub
 from support.hub_repos import add_squad, add_squad_v2
 from transformers import BertTokenizer
 
-from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.span.best_spans import best_spans
+from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.squad_metric import Squad
 from llmkit.tasks.span.text_overlap import normalize_answer
 from llmkit.tasks.values import Codec, Prediction
@@ -344,7 +344,7 @@ def test_bad_files(tmp_path: Path) -> None:
 
 def test_squad_on_the_hub(tmp_path: Path) -> None:
     code = (
-        "from llmkit.tasks import TASKS; from llmkit.recipes.finetuning import SpanData\n"
+        "from llmkit.tasks import TASKS; from llmkit.tasks.span.sections import SpanData\n"
         "from llmkit.tasks.examples import load_examples\n"
         "for name in ('squad', 'squad_v2'):\n"
         "    splits = load_examples(TASKS[name], SpanData(path=TASKS[name].hub_id), ['train', 'validation'])\n"

@@ -20,11 +20,11 @@ from support.hub_repos import CONLL_SENTENCES, CONLL_TAGS, add_conll2003
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
-from llmkit.models.collator import Collator
-from llmkit.recipes.finetuning import TagData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import examples_of, load_examples
+from llmkit.tasks.head import training_collator
+from llmkit.tasks.tags.sections import TagData
 from llmkit.tasks.values import IGNORED, Codec, Prediction
 
 pytestmark = pytest.mark.oldest
@@ -95,7 +95,7 @@ def test_a_short_sentence_is_what_the_tokenizer_makes_of_it(tokenizer: Any) -> N
     assert row["input_ids"] == tokenizer(TOM["tokens"], is_split_into_words=True)["input_ids"]
     assert row["first"] == [1, 2, 5, 9]
     assert [codec.labels[n] for n in row["tag_labels"] if n != IGNORED] == TOM["ner_tags"]
-    batch = Collator(codec)([row])
+    batch = training_collator(NER.head, codec)([row])
     assert batch["labels"].shape == batch["input_ids"].shape
     assert "tag_labels" not in NER.encode(examples, codec, DATA, training=False).column_names
 
