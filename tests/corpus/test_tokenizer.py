@@ -17,6 +17,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import Command
 from support.hub import StandInHub, hub_environ, refusing_endpoint
 from support.hub_repos import ENGLISH_ARTICLES, add_bookcorpus, add_wikipedia, parquet
 from transformers import AutoTokenizer, BertTokenizer
@@ -28,8 +29,6 @@ from llmkit.corpus.sources import BOOKCORPUS_SENTENCES, OpenSource, _joined, ope
 from llmkit.corpus.tokenizer import load_tokenizer, tokenizer_fingerprint, train_tokenizer
 from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
-
-Command = Callable[..., tuple[int, str, str]]
 
 TEXTS = [
     "The red ship sails north.",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from support import Command
 from support.hub_writes import validate_card
 from support.runs import finetuned, pretrained, questions
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
@@ -23,8 +24,6 @@ from llmkit.sharing.usage_examples import NAME, OUTPUT, pipeline_tag, with_llmki
 from llmkit.system.run_folder import RunDir
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import DOCS
+from support import DOCS, Command
 from support.tasks import letters
 from transformers import BertConfig, BertForMaskedLM
 
 from llmkit.recipes.shipped import summary
 from llmkit.tasks import TASKS
 
-Command = Callable[..., tuple[int, str, str]]
 PAGE = (DOCS / "new-task.md").read_text(encoding="utf-8")
 
 

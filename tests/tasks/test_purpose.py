@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import Command
 from support.runs import finetuned, pretrained, questions, write_questions
 
 from llmkit.tasks import TASKS
 from llmkit.tasks.purpose import FILE, Purpose, purpose_of, write_purpose
 from llmkit.tasks.text.sections import TextData
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
+from support import Command
 from support.hub import StandInHub
 from support.hub_repos import GLUE, add_glue, glue_rows
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
@@ -28,8 +29,6 @@ from llmkit.tasks.label.correlation import correlations
 from llmkit.tasks.label.sections import LabelData
 from llmkit.tasks.label.task import Classification, Regression
 from llmkit.tasks.values import Codec, Prediction
-
-Command = Callable[..., tuple[int, str, str]]
 
 OWN = TASKS["classification"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz.,?'"

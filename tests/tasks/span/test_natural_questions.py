@@ -6,13 +6,13 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from datasets import Dataset
+from support import Command
 from support.hub import StandInHub
 from support.hub_repos import add_natural_questions
 from transformers import BertTokenizer
@@ -23,8 +23,6 @@ from llmkit.tasks import TASKS, features
 from llmkit.tasks.examples import examples_of, load_examples
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec, Prediction
-
-Command = Callable[..., tuple[int, str, str]]
 
 NQ = TASKS["natural_questions"]
 MARKUP = "<H1> The tide </H1> <P> A tide is the rise of the sea . </P> <Td_colspan=2> 3 < 4 </Td> <Li> Moon </Li>"

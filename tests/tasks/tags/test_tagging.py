@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import Command
 from support.hub import StandInHub
 from support.hub_repos import CONLL_SENTENCES, CONLL_TAGS, add_conll2003
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
@@ -28,8 +29,6 @@ from llmkit.tasks.tags.sections import TagData
 from llmkit.tasks.values import IGNORED, Codec, Prediction
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
 
 NER = TASKS["ner"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz.-"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from support import Command
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -38,8 +38,6 @@ from llmkit.tasks.text.task import Seq2Seq
 from llmkit.tasks.values import Codec
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
 
 WRITING = [name for name, task in TASKS.items() if isinstance(task, Seq2Seq)]
 ROWS = [
