@@ -64,7 +64,7 @@ def command(*arguments: str) -> tuple[str, Sequence[Any]]:
     return "command", arguments
 
 
-def examples(task: str, data: Mapping[str, str], *splits: str) -> tuple[str, Sequence[Any]]:
+def examples(task: str, data: Mapping[str, Any], *splits: str) -> tuple[str, Sequence[Any]]:
     """Print the examples of a task by split, as JSON."""
     return "examples", (task, data, splits)
 

@@ -17,8 +17,7 @@ import pytest
 import torch
 from datasets import Dataset
 from support import Command
-from support.hub import StandInHub
-from support.hub_repos import GLUE, add_glue, glue_rows
+from support.hub_repos import glue_rows
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer
 
 from llmkit.system.errors import UserError
@@ -92,58 +91,6 @@ def test_features_learn_the_labels_by_number(name: str, tokenizer: Any) -> None:
     wanted = [row["label"] for row in rows] if name != "classification" else [0, 1, 0]
     assert features["label"][:] == pytest.approx(wanted)
     assert features.features["label"].dtype == ("float64" if isinstance(task, Regression) else "int64")
-
-
-def test_glue_on_the_hub(tmp_path: Path, encoder: Path) -> None:
-    code = (
-        "import json\n"
-        "from llmkit.tasks import TASKS; from llmkit.tasks.label.sections import LabelData\n"
-        "from llmkit.tasks.examples import load_examples\n"
-        "for name, task in TASKS.items():\n"
-        "    if task.hub_id == 'nyu-mll/glue':\n"
-        "        data = LabelData(path=task.hub_id, name=task.hub_name)\n"
-        "        splits = load_examples(task, data, ['train', 'validation'])\n"
-        "        print(json.dumps([name, {k: list(v) for k, v in splits.items()}]))\n"
-    )
-    eval_test = ["-m", "llmkit", "eval", str(encoder), "--data", "nyu-mll/glue", "--split", "test", "--task"]
-    with StandInHub() as hub:
-        add_glue(hub)
-        loaded = subprocess.run(
-            [sys.executable, "-c", code], env=hub.environ(tmp_path), capture_output=True, text=True, check=False
-        )
-        sharded = [sys.executable, "-m", "llmkit", "finetune", "--task", "glue/mnli", f"model.pretrained={encoder}"]
-        options = ["data.max_length=32", "train={max_steps: 1}"]
-        tuned = subprocess.run(
-            [*sharded, *options], env=hub.environ(tmp_path), capture_output=True, text=True, check=False, cwd=tmp_path
-        )
-        run = tmp_path / "runs" / "glue-mnli"
-        eval_test[3] = str(run)
-        secret = subprocess.run(
-            [sys.executable, *eval_test, "glue/mnli"],
-            env=hub.environ(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert loaded.returncode == 0, loaded.stderr
-    found = dict(json.loads(line) for line in loaded.stdout.splitlines())
-    assert set(found) == {f"glue/{name}" for name in GLUE}
-    for name, splits in found.items():
-        columns, names, rows = GLUE[name.removeprefix("glue/")]
-        texts = [(row["text"], row["pair"])[: len(columns)] for row in splits["train"]]
-        assert texts == [row[:-1] for row in rows]
-        labels = [names[row[-1]] if names else str(row[-1]) for row in rows]
-        assert [row["label"] for row in splits["train"]] == labels, "the names are those of the repository"
-        assert [row["label"] for row in splits["validation"]] == labels * (2 if name == "glue/mnli" else 1)
-    mnli = found["glue/mnli"]["validation"]
-    assert [row["part"] for row in mnli] == ["validation_matched"] * 3 + ["validation_mismatched"] * 3
-    assert len({row["id"] for row in mnli}) == 6, "each of the two counts its rows from 0"
-    assert tuned.returncode == 0, tuned.stderr
-    scores = json.loads((run / "metrics.json").read_text())
-    assert scores["accuracy"] == scores["accuracy_mismatched"], "they hold the same three pairs here"
-    assert "accuracy_mismatched" in tuned.stdout
-    assert secret.returncode == 1
-    assert "no pair of the test_matched split has a label, so there is nothing to learn or to score" in secret.stderr
 
 
 @pytest.mark.data

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,6 @@ import numpy as np
 import pytest
 from datasets import Dataset
 from support import Command
-from support.hub import StandInHub
-from support.hub_repos import add_natural_questions
 from transformers import BertTokenizer
 
 from llmkit.corpus.demo.data import questions
@@ -106,39 +102,6 @@ def test_who_must_have_answered(annotations: list[dict[str, Any]], answers: int)
     (row,) = examples_from(simplified(*annotations))
     assert len(row["answers"]["text"]) == answers
     assert len(row["annotations"]) == len(annotations)
-
-
-def test_natural_questions_on_the_hub(tmp_path: Path) -> None:
-    code = (
-        "from llmkit.recipes.finetuning import FinetuneRecipe; from llmkit.recipes.reading import read_recipe\n"
-        "from llmkit.tasks.span.sections import SpanData\n"
-        "from llmkit.tasks import TASKS; from llmkit.tasks.examples import load_examples; import json\n"
-        "task = TASKS['natural_questions']\n"
-        "recipe = read_recipe(FinetuneRecipe, 'natural-questions-bert-base', tasks=TASKS)\n"
-        "rows = load_examples(task, recipe.data, ['train', 'validation'])\n"
-        "dev = load_examples(task, SpanData(path=task.hub_id, name='dev'), ['validation'])['validation']\n"
-        "assert dev.to_dict() == rows['validation'].to_dict()\n"
-        "print(json.dumps({name: split.to_dict() for name, split in rows.items()}))\n"
-    )
-    with StandInHub() as hub:
-        add_natural_questions(hub)
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=hub.environ(tmp_path), capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert rows["train"]["id"] == ["-1", "2", "3", "4"]
-    assert set(rows["train"]["context"]) == {"A tide is the rise and fall of the sea ."}
-    whole = "the rise and fall of the sea ."
-    assert [answers["text"] for answers in rows["train"]["answers"]] == [
-        [whole],
-        ["tide is the rise and fall of the sea ."],
-        [],
-        [],
-    ]
-    assert [found[0]["yes_no"] for found in rows["train"]["annotations"]] == ["NONE", "NONE", "NONE", "YES"]
-    assert [answers["text"] for answers in rows["validation"]["answers"]] == [[whole, "the rise and fall"], [], []]
-    assert [len(found) for found in rows["validation"]["annotations"]] == [5, 5, 5]
 
 
 def test_files_packed_and_not(tmp_path: Path) -> None:

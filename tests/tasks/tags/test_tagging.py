@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,6 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import Command
-from support.hub import StandInHub
-from support.hub_repos import CONLL_SENTENCES, CONLL_TAGS, add_conll2003
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
@@ -255,25 +251,6 @@ def test_a_text_beside_data_is_a_note(tmp_path: Path) -> None:
     assert load_examples(NER, data, ["train"])["train"]["tokens"][:] == [["a"]]
     (tmp_path / "train.jsonl").write_text(json.dumps(TOM))
     assert load_examples(NER, data, ["train"])["train"]["tokens"][:] == [TOM["tokens"]]
-
-
-def test_conll_2003_on_the_hub(tmp_path: Path) -> None:
-    code = (
-        "from llmkit.recipes.finetuning import FinetuneRecipe; from llmkit.recipes.reading import read_recipe\n"
-        "from llmkit.tasks import TASKS; from llmkit.tasks.examples import load_examples\n"
-        "recipe = read_recipe(FinetuneRecipe, 'ner-bert-base', tasks=TASKS)\n"
-        "rows = load_examples(TASKS['ner'], recipe.data, ['train', 'test'])\n"
-        "import json; print(json.dumps([rows['train']['tags'][:], TASKS['ner'].labels(rows['test'])]))\n"
-    )
-    with StandInHub() as hub:
-        add_conll2003(hub)
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=hub.environ(tmp_path), capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    tags, labels = json.loads(done.stdout)
-    assert tags == [[CONLL_TAGS[number] for number in numbers] for _, numbers in CONLL_SENTENCES]
-    assert labels == ["O", "B-LOC", "B-MISC", "B-ORG", "B-PER", "I-PER"]
 
 
 def sentences(count: int, tags: Sequence[str] = ("B-PER", "O")) -> str:
