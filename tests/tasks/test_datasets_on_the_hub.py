@@ -32,7 +32,6 @@ from llmkit.recipes.reading import read_recipe
 from llmkit.tasks import TASKS
 
 pytestmark = pytest.mark.oldest
-
 READ = ("squad", "squad_v2", "natural_questions", "ner", *(name for name in TASKS if name.startswith("glue/")))
 
 

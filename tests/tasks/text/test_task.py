@@ -38,7 +38,6 @@ from llmkit.tasks.text.task import Seq2Seq
 from llmkit.tasks.values import Codec
 
 pytestmark = pytest.mark.oldest
-
 WRITING = [name for name, task in TASKS.items() if isinstance(task, Seq2Seq)]
 ROWS = [
     {"source": "jump twice", "target": "I_JUMP I_JUMP"},
