@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -39,6 +40,7 @@ class OnnxModel:
         options = SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self._session = InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self._inputs = [needed.name for needed in self._session.get_inputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def eval(self) -> OnnxModel:
@@ -46,7 +48,10 @@ class OnnxModel:
         return self
 
     def __call__(self, **batch: Tensor) -> dict[str, Tensor]:
-        arrays = self._session.run(self._outputs, {name: tensor.numpy() for name, tensor in batch.items()})
+        given = {name: tensor.numpy() for name, tensor in batch.items()}
+        # A model of transformers takes token_type_ids for zeros where none are given; a graph wants them.
+        given |= {name: np.zeros_like(given["input_ids"]) for name in self._inputs if name not in given}
+        arrays = self._session.run(self._outputs, given)
         return {name: torch.from_numpy(array) for name, array in zip(self._outputs, arrays, strict=True)}
 
 

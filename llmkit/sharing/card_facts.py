@@ -15,7 +15,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, null_threshold_of
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Task
-from llmkit.tasks.user_tasks import check_tasks_file
+from llmkit.tasks.user_tasks import KEY, check_tasks_file
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class Facts:
     def task(self) -> Task[Any] | None:
         """The task that the model was fine-tuned for. None for a pretraining run."""
         return task_named(self.recipe["task"]) if "task" in self.recipe else None
+
+    @property
+    def tasks_file(self) -> str | None:
+        """The name of the user's file that the task is from; None for a task of ours."""
+        facts = self.environment.get(KEY)
+        return Path(facts["file"]).name if facts else None
 
     @property
     def data(self) -> dict[str, Any]:

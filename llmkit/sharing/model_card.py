@@ -228,6 +228,8 @@ def _about(base: Facts) -> Iterator[str]:
 
 
 def _limits(facts: Facts) -> Iterator[str]:
+    if facts.tasks_file:
+        yield f"Its task is defined in `{facts.tasks_file}`, a file of its author's that llmkit needs to use it."
     if facts.synthetic:
         yield "The data is synthetic: articles about things that do not exist. The scores say nothing about real text."
     elif any(base.synthetic for base in _bases(facts)):

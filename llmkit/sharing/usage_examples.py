@@ -47,7 +47,8 @@ def with_llmkit(facts: Facts) -> str:
     score += [
         _override(f"data.{key}", facts.data[key]) for key in sorted(data.places() - data.origin()) if key in facts.data
     ]
-    return "\n".join([shlex.join(score), facts.task.usage_command(NAME, OUTPUT)])
+    own = f" --tasks {shlex.quote(facts.tasks_file)}" if facts.tasks_file else ""
+    return f"{shlex.join(score)}{own}\n{facts.task.usage_command(NAME, OUTPUT)}{own}"
 
 
 def _fill_mask() -> str:

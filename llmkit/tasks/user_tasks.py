@@ -29,31 +29,40 @@ def use_tasks(file: Path) -> None:
     """Add a file's tasks to TASKS. Raises UserError if it defines no TASKS, or reuses the name of a built-in task."""
     if not file.is_file():
         raise UserError(f"no such file: {file}", remedy="give a Python file that defines TASKS")
+    if file.suffix != ".py":
+        raise UserError(f"{file} is not a Python file", remedy="give a file FILE.py that defines TASKS")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if _loaded.get("sha256") == digest:
         return
-    for name in _names_of(sys.modules.get(MODULE)):
+    for name in _names_of(sys.modules.pop(MODULE, None)):
         del TASKS[name]
+    _loaded.clear()
     spec = spec_from_file_location(MODULE, file)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[MODULE] = module  # where dataclasses and pickles look for it
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+        TASKS.update(_tasks_of(module, file))
+    except BaseException:
+        del sys.modules[MODULE]  # so that the file can be corrected and used, in a notebook
+        raise
+    _loaded.update(file=str(file), sha256=digest)
+
+
+def _tasks_of(module: Any, file: Path) -> Mapping[str, Task[Any]]:
     found: Any = getattr(module, "TASKS", None)
     if not isinstance(found, Mapping) or not all(
         isinstance(task, Task) and name == task.name for name, task in found.items()
     ):
-        del sys.modules[MODULE]
         raise UserError(
             f"{file} defines no TASKS, a dictionary from each task's name to the task",
             remedy='end it with TASKS = {"my_task": MyTask(name="my_task", …)}',
         )
     if taken := found.keys() & TASKS.keys():
-        del sys.modules[MODULE]
         raise UserError(f"{file}: the names {', '.join(sorted(taken))} are taken", remedy="choose other names")
-    TASKS.update(found)
-    _loaded.update(file=str(file), sha256=digest)
+    return found
 
 
 def tasks_option() -> list[str]:

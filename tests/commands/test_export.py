@@ -1,7 +1,6 @@
 """`llmkit export`: what is written, that it is the model, and that nothing is left where it is not."""
 
 from __future__ import annotations
-from support import DOCS
 
 import json
 import os
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import DOCS
 from transformers import (
     AutoConfig,
     AutoModelForQuestionAnswering,

@@ -1,7 +1,6 @@
 """`llmkit export` of an encoder-decoder: two graphs that write what the model writes, and docs/onnx.md on them."""
 
 from __future__ import annotations
-from support import DOCS
 
 import json
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import DOCS
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,

@@ -13,18 +13,17 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from support import Command
 from support.hub_writes import validate_card
 from support.runs import finetuned, pretrained, questions
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 
 from llmkit.sharing.card_facts import Facts, facts_of
 from llmkit.sharing.model_card import card_of
-from llmkit.sharing.usage_examples import HEADS, NAME, OUTPUT, commands, pipeline_tag
+from llmkit.sharing.usage_examples import NAME, OUTPUT, pipeline_tag, with_llmkit, with_transformers
 from llmkit.system.run_folder import RunDir
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +130,7 @@ def test_pasted_code_abstains_where_llmkit_does(folder: Path, capsys: pytest.Cap
     for threshold in (-1e9, 1e9):
         facts = facts_of(RunDir(folder / "runs" / "squad_v2"))
         facts = Facts(**{**vars(facts), "null_threshold": threshold})
-        names, _ = pasted(HEADS["span"][1](facts), facts.model, capsys)
+        names, _ = pasted(with_transformers(facts), facts.model, capsys)
         answers.add(names["answer"](row["question"], row["context"])[0] == "")
     assert answers == {True, False}
 
@@ -188,7 +187,7 @@ def test_commands_name_what_does_not_go_with_the_model(tmp_path: Path) -> None:
     facts = stub("spider", {}, tmp_path)
     facts.data.update(source_prefix="to SQL: ", path="jane/queries", name="en", database="spider/database")
     facts.environment["hub"] = {"dataset": {"jane/queries": None}}
-    scored, predicted = (shlex.split(line) for line in commands(facts).splitlines())
+    scored, predicted = (shlex.split(line) for line in with_llmkit(facts).splitlines())
     place = ["--data", "jane/queries", "data.name=en", "data.database=spider/database"]
     assert scored == ["llmkit", "eval", NAME, *place]
     assert predicted == ["llmkit", "predict", NAME, "FILE", "-o", OUTPUT]
@@ -222,14 +221,17 @@ SHAPE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("head", "labels"), [("label", 3), ("label", 1), ("tags", 3), ("text", 0), ("text", 1)])
-def test_code_for_the_other_heads(head: str, labels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [("classification", 3), ("classification", 1), ("ner", 3), ("translation", 0), ("translation", 1)],
+)
+def test_code_for_the_other_kinds(task: str, labels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from transformers import EncoderDecoderConfig, EncoderDecoderModel
 
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz."]
     tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
     config = BertConfig(vocab_size=len(pieces), **SHAPE)
-    if head == "text":
+    if task == "translation":
         both = EncoderDecoderConfig.from_encoder_decoder_configs(
             config, BertConfig(vocab_size=len(pieces), is_decoder=True, add_cross_attention=True, **SHAPE)
         )
@@ -238,15 +240,15 @@ def test_code_for_the_other_heads(head: str, labels: int, tmp_path: Path, capsys
         if labels:
             tokenizer.save_pretrained(tmp_path / "decoder_tokenizer")
     else:
-        kind = BertForSequenceClassification if head == "label" else BertForTokenClassification
+        kind = BertForSequenceClassification if task == "classification" else BertForTokenClassification
         model = kind(BertConfig(vocab_size=len(pieces), num_labels=labels, **SHAPE))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    python = HEADS[head][1](stub("x", json.loads((tmp_path / "config.json").read_text()), tmp_path))
-    assert ("decoder_tokenizer" in python) == (head == "text" and labels == 1)
+    python = with_transformers(stub(task, json.loads((tmp_path / "config.json").read_text()), tmp_path))
+    assert ("decoder_tokenizer" in python) == (task == "translation" and labels == 1)
     names, printed = pasted(python, tmp_path, capsys)
     assert printed
-    if head == "label" and labels == 1:  # a number, no probability
+    if task == "classification" and labels == 1:  # a number, no probability
         inputs = names["classify"].tokenizer("A text.", return_tensors="pt")
         assert names["classify"]("A text.", function_to_apply="none")[0]["score"] == pytest.approx(
             names["classify"].model(**inputs).logits[0, 0].item(), abs=1e-5

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
-from llmkit.models.checkpoint import Checkpoint, bert_config, check_length
+from llmkit.models.checkpoint import Checkpoint, bert_config, check_length, fresh_modules
 from llmkit.system.cache import cached, fingerprint
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
@@ -75,7 +75,7 @@ def load_trained(task: Task[Any], checkpoint: Checkpoint, data: TextData) -> tup
     if not checkpoint.config.is_encoder_decoder:
         raise missing_head(task, checkpoint)
     model, info = checkpoint.load(task.head.auto)
-    if info["missing_keys"] or info["mismatched_keys"]:
+    if fresh_modules(info):
         raise missing_head(task, checkpoint)
     codec = codec_of(checkpoint)
     model.generation_config.decoder_start_token_id = codec.decoder_start

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from datasets import Dataset
-from support.hub import StandInHub
-from support.hub_repos import add_natural_questions
+from support import Command
 from transformers import BertTokenizer
 
 from llmkit.corpus.demo.data import questions
-from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, features
 from llmkit.tasks.examples import examples_of, load_examples
+from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec, Prediction
-
-Command = Callable[..., tuple[int, str, str]]
 
 NQ = TASKS["natural_questions"]
 MARKUP = "<H1> The tide </H1> <P> A tide is the rise of the sea . </P> <Td_colspan=2> 3 < 4 </Td> <Li> Moon </Li>"
@@ -108,38 +102,6 @@ def test_who_must_have_answered(annotations: list[dict[str, Any]], answers: int)
     (row,) = examples_from(simplified(*annotations))
     assert len(row["answers"]["text"]) == answers
     assert len(row["annotations"]) == len(annotations)
-
-
-def test_natural_questions_on_the_hub(tmp_path: Path) -> None:
-    code = (
-        "from llmkit.recipes.finetuning import FinetuneRecipe, SpanData; from llmkit.recipes.reading import read_recipe\n"
-        "from llmkit.tasks import TASKS; from llmkit.tasks.examples import load_examples; import json\n"
-        "task = TASKS['natural_questions']\n"
-        "recipe = read_recipe(FinetuneRecipe, 'natural-questions-bert-base', tasks=TASKS)\n"
-        "rows = load_examples(task, recipe.data, ['train', 'validation'])\n"
-        "dev = load_examples(task, SpanData(path=task.hub_id, name='dev'), ['validation'])['validation']\n"
-        "assert dev.to_dict() == rows['validation'].to_dict()\n"
-        "print(json.dumps({name: split.to_dict() for name, split in rows.items()}))\n"
-    )
-    with StandInHub() as hub:
-        add_natural_questions(hub)
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=hub.environ(tmp_path), capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert rows["train"]["id"] == ["-1", "2", "3", "4"]
-    assert set(rows["train"]["context"]) == {"A tide is the rise and fall of the sea ."}
-    whole = "the rise and fall of the sea ."
-    assert [answers["text"] for answers in rows["train"]["answers"]] == [
-        [whole],
-        ["tide is the rise and fall of the sea ."],
-        [],
-        [],
-    ]
-    assert [found[0]["yes_no"] for found in rows["train"]["annotations"]] == ["NONE", "NONE", "NONE", "YES"]
-    assert [answers["text"] for answers in rows["validation"]["answers"]] == [[whole, "the rise and fall"], [], []]
-    assert [len(found) for found in rows["validation"]["annotations"]] == [5, 5, 5]
 
 
 def test_files_packed_and_not(tmp_path: Path) -> None:
