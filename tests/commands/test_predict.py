@@ -158,7 +158,7 @@ from llmkit.system.partial_file import PartialFile
 
 def append(self, text, key, parts):
     if parts["examples"] == 24:
-        with self._aside.open("a") as file:
+        with self._partial.open("a") as file:
             file.write(text[: len(text) // 2])
             file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
