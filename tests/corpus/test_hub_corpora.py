@@ -122,7 +122,7 @@ def test_several_sources_and_what_is_there_already(answers: Answers) -> None:
         ("bookcorpus", 2.0),
     ]
     assert all(len(source["commit"]) == 40 for source in manifest["key"]["sources"])
-    assert "tokenized already: wikipedia" in answers.ran["again"].err
+    assert "already tokenized: wikipedia" in answers.ran["again"].err
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -166,7 +166,7 @@ def test_a_hub_that_is_gone(answers: Answers) -> None:
     assert cached.code == 0, cached.err
     assert cached.out == answers.ran["cached"].out
     assert "cannot be reached" in cached.err
-    assert "tokenized already" in cached.err
+    assert "already tokenized" in cached.err
     for name, refused in ran.items():
         check_that_nothing_answers(refused, answers.environment["HF_ENDPOINT"], name)
 

@@ -224,7 +224,7 @@ class TestDump:
         recipe = read_recipe(PretrainRecipe, str(pretrain_file), ["train.adam_epsilon=1e-8"])
         assert yaml.safe_load(dump(recipe))["train"]["adam_epsilon"] == 1e-8
 
-    @settings(max_examples=60)
+    @settings(max_examples=settings.default.max_examples // 4)
     @given(
         rate=st.floats(1e-12, 1, exclude_max=True),
         seed=st.integers(0, 2**32 - 1),

@@ -30,7 +30,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from llmkit.tasks.base import Task
 from llmkit.tasks.bootstrap import cluster_interval
 from llmkit.tasks.examples import text_of
-from llmkit.tasks.head import divided
+from llmkit.tasks.head import mean_per_target
 from llmkit.tasks.label.head import HEAD
 from llmkit.tasks.values import BadRow, Prediction, by_id
 
@@ -41,7 +41,7 @@ def targets(rows, length, codec):
 
 def loss(outputs, labels, num_items_in_batch=None):
     total = binary_cross_entropy_with_logits(outputs["logits"].float(), labels, reduction="sum")
-    return divided(total, labels, num_items_in_batch)
+    return mean_per_target(total, labels, num_items_in_batch)
 
 
 @dataclass(frozen=True)

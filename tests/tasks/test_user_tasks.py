@@ -30,7 +30,7 @@ def mood(name: str = "mood", labels: str = '("good", "bad")', *, key: str | None
     ("name", "text", "told"),
     [
         ("none.py", None, "no such file: none.py"),
-        ("tasks.yaml", mood(), "tasks.yaml is no Python file"),
+        ("tasks.yaml", mood(), "tasks.yaml is not a Python file"),
         ("empty.py", "", "empty.py defines no TASKS, a dictionary from each task's name to the task"),
         ("list.py", "TASKS = ['mood']", "list.py defines no TASKS, a dictionary"),
         ("texts.py", "TASKS = {'mood': 'a mood'}", "texts.py defines no TASKS, a dictionary"),
@@ -112,7 +112,7 @@ def test_a_file_that_has_changed_is_said(run: RunDir, capsys: pytest.CaptureFixt
     use_tasks(file)
     check_tasks_file(run, "mood")
     assert f"warning: {file} has changed since {run.path} was made with it" in capsys.readouterr().err
-    with pytest.raises(UserError, match="was started with another state of the file that its task mood is from"):
+    with pytest.raises(UserError, match="was started with a different version of the file that defines its task mood"):
         check_same_tasks_file(run, TASKS["mood"])
 
 

@@ -273,7 +273,7 @@ def test_after_which_token_a_text_is_written(bpe: Any, tmp_path: Path) -> None:
         assert model.generation_config.decoder_start_token_id == 7
     file = Path(two_berts(tmp_path / "config", bpe, bpe)) / "config.json"
     (file.parent / "generation_config.json").unlink()
-    with pytest.raises(UserError, match="does not say from which token"):
+    with pytest.raises(UserError, match="does not say which token"):
         task.load_trained(Checkpoint.named(str(file.parent)), data)
     file.write_text(json.dumps({**json.loads(file.read_text()), "decoder_start_token_id": 7}))
     assert task.load_trained(Checkpoint.named(str(file.parent)), data)[1].decoder_start == 7
