@@ -17,6 +17,7 @@ from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import FORMAT, read_manifest, write_shards
 from llmkit.corpus.sources import PART_BYTES, OpenSource, open_source
 from llmkit.corpus.tokenizer import check_for_pretraining, load_tokenizer, tokenizer_fingerprint, train_tokenizer
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.pretraining import Source, TokenizerSection
 from llmkit.system.cache import built_once, cached_folder, fingerprint, has_manifest, say_what_differs, writing
 from llmkit.system.console import count, duration, say
@@ -66,7 +67,7 @@ def prepare(sources: Sequence[Source], settings: TokenizerSection, output: Path 
     opened = [open_source(source) for source in sources]
     tokenizer = None
     if settings.path is not None:
-        tokenizer = load_tokenizer(settings.path)
+        tokenizer = Checkpoint.named(settings.path).tokenizer()
         check_for_pretraining(tokenizer, settings.path)
     key = {
         "format": FORMAT,

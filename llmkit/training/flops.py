@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import cache
 from typing import Any
 
 import torch
@@ -64,6 +65,7 @@ def peak_flops(device: torch.device, *, bf16: bool) -> float | None:
     return next((flops for part, flops in DATA_SHEETS.items() if re.search(rf"\b{part}\b", name)), None)
 
 
+@cache  # --auto-batch tries several trainers in a process
 def _measured(dtype: torch.dtype) -> float:
     a, b = (torch.randn(GEMM_SIZE, GEMM_SIZE).to(dtype) for _ in range(2))
     best, end = float("inf"), time.perf_counter() + GEMM_SECONDS

@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from support import Command
 from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertTokenizer
-
-Command = Callable[..., tuple[int, str, str]]
 
 MANIFEST = ("format", "key", "sources", "totals", "splits")
 
@@ -153,6 +152,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "strangers.json").write_text('{"q9": "tom"}')
     (folder / "alias.yaml").write_text("name: x\ntask: &a [*a]\n")
     (folder / "one.txt").write_text("only one document here. " * 40)
+    (folder / "many.txt").write_text("\n\n".join(["one document of many. " * 20] * 80))
     recipe = "name: x\ntask: squad\nmodel: {pretrained: encoder}\n"
     data = "data: {train: good.jsonl, validation: good.jsonl, max_length: 32, doc_stride: 8}\n"
     (folder / "good.yaml").write_text(recipe + data + "train: {max_steps: 1}\n")
@@ -300,7 +300,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "share as label": ([*LABEL, "data.train=shares.jsonl"], ["shares.jsonl:1: 'label' is neither text nor a whole number: 0.5"]),
     "secret labels": ([*LABEL, "--task", "glue/sst2", "data.train=secret.jsonl", "data.text_column=text"], ["no sentence of the train split has a label, so there is nothing to learn or to score: secret.jsonl:1: 'label' is -1"]),
     "label of another task": ([*LABEL, "--task", "glue/sst2", "data.train=labels.jsonl", "data.text_column=text"], ["labels.jsonl:1: 'label' is 'a'; labels are negative, positive, or their numbers 0 to 1"]),
-    "key of eval": ([*SCORE, "good.jsonl", "train.seed=1"], ["override train.seed=1: what is evaluated on is all there is to override here", "data.label_column=stars"]),
+    "key of eval": ([*SCORE, "good.jsonl", "train.seed=1"], ["override train.seed=1: only keys of data have an effect here", "data.label_column=stars"]),
     "row of another kind": ([*TUNE, "data.train=list.jsonl"], ["list.jsonl:1: expected an object"]),
     "no data": ([*TUNE, "data.train=no-data.json"], ["no-data.json: neither a list of rows"]),
     "no paragraphs": ([*TUNE, "data.train=no-paragraphs.json"], ["no-paragraphs.json: data[0]: expected an object with a list named 'paragraphs'"]),
@@ -377,7 +377,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "mistokened": ["no tokenizer could be loaded"],
         }.items()
     },
-    "another architecture": ([*TRAIN, "corpus.sources=[demo]", "corpus.tokenizer.vocab_size=2000", "model.pretrained=gpt"], ["gpt is a gpt2 model", "Pretraining goes on from a BERT"]),
+    "another architecture": ([*TRAIN, "corpus.sources=[{path: many.txt, documents: blank_line}]", "corpus.tokenizer.vocab_size=100", "model.pretrained=gpt"], ["gpt is a gpt2 model", "Pretraining continues a BERT only"]),
     "run broken": (["eval", "run-broken"], ["run-broken/recipe.yaml: not readable as a run's recipe"]),
     "run of a list": (["eval", "run-list"], ["run-list/recipe.yaml: not a run's recipe"]),
     "run unfinished": (["eval", "run-unfinished", "--data", "good.jsonl"], ["run-unfinished has no finished model", "--resume"]),

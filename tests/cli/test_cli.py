@@ -10,15 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import Command
 
 import llmkit as package
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
 HEAVY = ("torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "pyarrow", "tokenizers")
 COMMANDS = [
     "demo",

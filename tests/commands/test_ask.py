@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import Command
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from llmkit.commands import ask as story
@@ -17,9 +17,6 @@ from llmkit.corpus import passages
 from llmkit.tasks.inference import Reader
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "é", "x", "y", "z", "a", "b", "?", "##b"]
 LONG = "a b " * 40 + "\n\nx y\n" + "b a " * 40  # longer than five windows; x, the answer, in line 3
 

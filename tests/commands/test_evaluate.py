@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import Command
 from transformers import (
     AutoModelForQuestionAnswering,
     BertConfig,
@@ -18,16 +18,13 @@ from transformers import (
 
 from llmkit.commands.evaluate import read_predictions
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.inference import TaskEvaluation
+from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
 LETTERS = "abcdefghijklmnopqrstuvwxyz.?"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
 WINDOWS: dict[str, Any] = {"max_length": 32, "doc_stride": 8, "max_answer_length": 12}

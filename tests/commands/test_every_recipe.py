@@ -4,11 +4,11 @@ thousand weights, and three rows."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import Command
 from support.tasks import fixture, letters
 from transformers import BertConfig, BertForMaskedLM
 
@@ -16,23 +16,12 @@ from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import kind_of, read_recipe
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
+from llmkit.tasks.span.task import ExtractiveQA
+from llmkit.tasks.text.task import Seq2Seq
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-LENGTHS = {
-    "span": ["data.max_length=64", "data.doc_stride=16"],
-    "label": ["data.max_length=64"],
-    "tags": ["data.max_length=64"],
-    "text": [
-        "data.max_length=64",
-        "data.max_target_length=16",
-        "generation.num_beams=1",
-        "generation.length_penalty=1.0",
-    ],
-}
+WRITING = ["data.max_target_length=16", "generation.num_beams=1", "generation.length_penalty=1.0"]
 STEPS = ["train.max_steps=2", "train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1"]
 
 
@@ -53,16 +42,18 @@ def overrides(recipe: Any, encoder: Path) -> list[str]:
         text = ["corpus.sources=['words.txt,documents=blank_line']", f"corpus.tokenizer={{path: {encoder}}}"]
         return [*STEPS, *model, *text, "corpus.block_size=32"]
     task = TASKS[recipe.task]
+    text = isinstance(task, Seq2Seq)
     if recipe.model.config is None:
         model = [f"model.pretrained={encoder}"]
-    elif task.head == "text":
+    elif text:
         model = [*shape, "model.vocab_size=300"]
     else:
         model = [*shape, f"model.tokenizer={encoder}"]
     if getattr(recipe.model, "decoder_vocab_size", None) is not None:
         model += ["model.decoder_vocab_size=300"]
     files = [f"data.{split}={fixture(task.name)}" for split in ("train", "validation")]
-    return [*STEPS, *model, *files, *LENGTHS[task.head]]
+    windows = ["data.doc_stride=16"] * isinstance(task, ExtractiveQA)
+    return [*STEPS, *model, *files, "data.max_length=64", *windows, *WRITING * text]
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

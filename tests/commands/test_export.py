@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import DOCS
+from support import DOCS, Command
 from transformers import (
     AutoConfig,
     AutoModelForQuestionAnswering,
@@ -35,9 +34,6 @@ from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
 LETTERS = "abcdefghijklmnopqrstuvwxyz.?"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
 SHAPE: dict[str, Any] = {
@@ -225,10 +221,11 @@ def test_a_model_that_differs_is_not_kept(
     def written_wrong(model: Any, tokenizer: Any, file: Path) -> None:
         with torch.no_grad():
             model.qa_outputs.bias += torch.tensor([0.0, 0.001])
-            onnx.write_onnx(model, tokenizer, file)
+            write(model, tokenizer, file)
             model.qa_outputs.bias -= torch.tensor([0.0, 0.001])
 
-    monkeypatch.setattr(export, "write_onnx", written_wrong)
+    write = onnx.write_onnx
+    monkeypatch.setattr(onnx, "write_onnx", written_wrong)
     code, out, err = llmkit("export", str(material / "run"), "-o", "out", "--examples", "2")
     assert (code, out) == (1, "")
     assert "ONNX differs from PyTorch by 0.001 in end_logits of q" in err

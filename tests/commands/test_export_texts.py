@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import DOCS
+from support import DOCS, Command
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -35,9 +35,6 @@ from llmkit.models.onnx import quantize
 from llmkit.tasks.text import onnx
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
 PAGE = (DOCS / "onnx.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 SOURCES = [f"{a} {b} sit on a bench." for a in ("Two men", "A woman", "Three dogs") for b in ("now", "here", "often")]
@@ -135,7 +132,7 @@ def test_a_model_that_differs_is_not_kept(
         ) -> torch.Tensor:
             return super().forward(input_ids, encoder_hidden_states, encoder_attention_mask) + 0.001
 
-    monkeypatch.setattr(onnx_seq2seq, "_Decoder", Off)
+    monkeypatch.setattr(onnx, "_Decoder", Off)
     code, out, err = llmkit("export", str(material / "run"), "-o", "out", "--examples", "2")
     assert (code, out) == (1, "")
     assert "ONNX differs from PyTorch by 0.001 in logits of " in err

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from filelock import FileLock
+from support import Command
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from llmkit.commands import predict as story
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.system.partial_file import PartialFile
 from llmkit.tasks.inference import Reader
-
-Command = Callable[..., tuple[int, str, str]]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz.?"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
@@ -153,6 +152,7 @@ def test_a_chunk_is_bounded_in_rows_and_in_characters(
 KILLED = """
 import os, signal, sys
 from llmkit.commands import predict as story
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.cli.main import main
 from llmkit.system.partial_file import PartialFile
 
@@ -316,7 +316,7 @@ def test_rows_are_checked_before_a_model_is_loaded(
 ) -> None:
     write(tmp_path / "rows.jsonl", [{k: v for k, v in row.items() if v is not ...} for row in values])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(story, "trained", None)
+        patch.setattr(Checkpoint, "load", None)
         code, out, err = llmkit("predict", str(material / "run"), "rows.jsonl", "-o", "p.jsonl")
     assert (code, out) == (1, "")
     assert expected in err

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from support import Command
 from support.hub import StandInHub, hub_environ, refusing_endpoint, silent_endpoint
 from support.hub_repos import SQUAD_VALIDATION, add_bert, add_squad
 from support.runs import finetuned, pretrained
@@ -24,9 +25,6 @@ from llmkit.system.run_folder import RunDir
 from llmkit.tasks.purpose import FILE
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
 JANE, STRANGER = "hf_janesOwnSecretToken", "hf_stranger"
 NAME = "jane/answerer"
 PARTS = {"config.json", "llmkit.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import Command
 
 from llmkit.commands import tokenize as story
 from llmkit.corpus import chunks, encoding, shards
-
-Command = Callable[..., tuple[int, str, str]]
 
 SMALL = "tokenizer.vocab_size=100"
 
@@ -112,6 +111,12 @@ def test_a_tokenizer_that_exists(llmkit: Command, corpus: str, tmp_path: Path) -
     made_of_both = [name for name in first if name.endswith((".arrow", "tokenizer.json"))]
     assert len(made_of_both) > 3
     assert [first[name] for name in made_of_both] == [second[name] for name in made_of_both]
+    # A run means the model in it.
+    shutil.copytree(tmp_path / "first" / "tokenizer", tmp_path / "run" / "model")
+    (tmp_path / "run" / "model" / "config.json").write_text("{}")
+    code, _, err = llmkit("tokenize", "-c", corpus, "tokenizer.path=run", "-o", "of-a-run")
+    assert code == 0, err
+    assert content(tmp_path / "of-a-run") == second
     code, _, err = llmkit("tokenize", "-c", corpus, "tokenizer.path=a.txt", "-o", "third")
     assert code == 1
     assert "a.txt" in err

@@ -20,9 +20,9 @@ DRIVER = """
 import os, signal, sys, traceback
 from pathlib import Path
 import datasets, transformers
-from llmkit import tokenize as story
+from llmkit.commands import tokenize as story
 from llmkit.cli.main import main
-from llmkit.corpus import chunks, encoding, shards, sources, vocabulary
+from llmkit.corpus import chunks, encoding, shards, sources
 
 size, victim, *arguments = sys.argv[1:]
 chunks.CHUNK_CHARACTERS, shards.SHARD_TOKENS, encoding.BATCH_CHARACTERS, sources.PART_BYTES = 700, 500, 300, 2000

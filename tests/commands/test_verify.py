@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import Command
 
 from llmkit.commands import verify
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.tasks import TASKS
-
-Command = Callable[..., tuple[int, str, str]]
 
 TINY = ["-r", "tiny/pretrain", "corpus.block_size=32", "train.per_device_train_batch_size=4"]
 

@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_flow import SHAPE, run_command, write_text
+from support.runs import SHAPE, Material, demo_questions, run_command
 
-from llmkit.corpus.demo.data import questions
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("material")
-    run_command("tokenize", "-c", str(write_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
+def base(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tokenizer, and files of so many questions."""
+    folder = tmp_path_factory.mktemp("any-number")
+    (folder / "tokenizer").symlink_to(material.shards / "tokenizer")
     for size in (1, 2, 7, 1000):
-        rows = questions("train")[:size]
-        (folder / f"{size}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / f"{size}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in demo_questions("train")[:size]))
     return folder
 
 
 def tune(folder: Path, train: int, validation: int, *more: str) -> Path:
     run = folder / f"run-{train}-{validation}"
-    model = [f"model.config={SHAPE}", "model.tokenizer=shards/tokenizer"]
+    model = [f"model.config={SHAPE}", "model.tokenizer=tokenizer"]
     data = [f"data.train={train}.jsonl", f"data.validation={validation}.jsonl"]
     run_command("finetune", "-r", "tiny/squad", *model, *data, "train.max_steps=3", "-o", str(run), *more, cwd=folder)
     return run
@@ -39,7 +39,6 @@ def evaluated(folder: Path, run: Path, size: int, processes: int) -> tuple[dict[
     return json.loads((output / "metrics.json").read_text()), (output / "predictions.jsonl").read_bytes()
 
 
-@pytest.mark.slow
 def test_three_processes_and_one_example(base: Path) -> None:
     """To train on, too: each process gets it."""
     run = tune(base, 1, 1, "-n", "3")
@@ -49,7 +48,6 @@ def test_three_processes_and_one_example(base: Path) -> None:
     assert scores["total"] == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_the_same_predictions_on_any_number_of_processes(size: int, base: Path) -> None:
     run = base / "run-2-7"
@@ -61,7 +59,6 @@ def test_the_same_predictions_on_any_number_of_processes(size: int, base: Path) 
         assert evaluated(base, run, size, processes) == alone
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 7])
 def test_fewer_examples_than_the_processes_take_at_once(size: int, base: Path) -> None:
     run = tune(base, size, 2, "-n", "3", "train.per_device_train_batch_size=4")

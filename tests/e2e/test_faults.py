@@ -10,11 +10,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
+from support.runs import PRETRAIN, SHAPE, Material, run_command, weights
 
 from llmkit.training.checkpoints import newest
 
@@ -72,33 +71,38 @@ if os.environ.get("RANK") in os.environ["FAULT_RANKS"].split(","):
     limited(BertForMaskedLM)
     limited(transformers.BertForQuestionAnswering)
 """
-# A block an evaluated batch, and four of them.
-SMALL = ["train.per_device_eval_batch_size=1", "train.max_steps=40", "train.save_steps=3"]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("material")
-    run_command("tokenize", "-c", str(write_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where commands are run, with the fault that happens in them."""
+    folder = tmp_path_factory.mktemp("faults")
     (folder / "fault").mkdir()
     (folder / "fault" / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    return {"folder": folder, "questions": write_questions(folder)}
+    return folder
+
+
+@pytest.fixture
+def pretrain(material: Material) -> list[str]:
+    """A command of 40 steps, which evaluates in batches of one block, of which there are four."""
+    small = ["train.per_device_eval_batch_size=1", "train.max_steps=40", "train.save_steps=3"]
+    return ["pretrain", *PRETRAIN, f"corpus.path={material.shards}", *small]
 
 
 Ended = tuple[int, str, float]
 
 
 @pytest.fixture
-def failing(base: dict[str, Any], tmp_path: Path) -> Callable[..., Ended]:
+def failing(folder: Path, tmp_path: Path) -> Callable[..., Ended]:
     """Run a command in which a fault happens; returns its exit code, what it said, and the seconds since the fault."""
 
     def run(fault: str, *arguments: str, ranks: str = "1", launcher: tuple[str, ...] = ("-m",)) -> Ended:
         at = tmp_path / "at"
-        path = os.pathsep.join([str(base["folder"] / "fault"), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(folder / "fault"), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "FAULT": fault, "FAULT_RANKS": ranks, "FAULT_AT": str(at), "PYTHONPATH": path}
         done = subprocess.run(
             [sys.executable, *launcher, "llmkit", *arguments],
-            cwd=base["folder"],
+            cwd=folder,
             capture_output=True,
             text=True,
             check=False,
@@ -142,9 +146,11 @@ slow = pytest.mark.slow
         pytest.param("evaluate", "SIGKILL", marks=slow),
     ],
 )
-def test_a_process_that_fails_ends_the_run(place: str, what: str, failing: Callable[..., Ended]) -> None:
+def test_a_process_that_fails_ends_the_run(
+    place: str, what: str, pretrain: list[str], failing: Callable[..., Ended]
+) -> None:
     run = f"{place}-{what}"
-    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-o", run]
+    arguments = [*pretrain, "-o", run]
     code, err, seconds = failing(f"{place} {what}", *arguments, "-n", "2")
     assert code == CODES[what], err
     check_told(what, err)
@@ -156,11 +162,11 @@ def test_a_process_that_fails_ends_the_run(place: str, what: str, failing: Calla
 @slow
 @pytest.mark.parametrize("what", ["user", "bug", "SIGKILL"])
 def test_a_process_that_fails_ends_an_evaluation(
-    what: str, base: dict[str, Any], failing: Callable[..., Ended]
+    what: str, folder: Path, material: Material, failing: Callable[..., Ended]
 ) -> None:
-    if not (base["folder"] / "tuned").is_dir():
-        model = [f"model.config={SHAPE}", "model.tokenizer=shards/tokenizer", *base["questions"]]
-        run_command("finetune", "-r", "tiny/squad", *model, "train.max_steps=2", "-o", "tuned", cwd=base["folder"])
+    if not (folder / "tuned").is_dir():
+        model = [f"model.config={SHAPE}", f"model.tokenizer={material.shards / 'tokenizer'}", *material.questions]
+        run_command("finetune", "-r", "tiny/squad", *model, "train.max_steps=2", "-o", "tuned", cwd=folder)
     code, err, seconds = failing(f"evaluate {what}", "eval", "tuned", "--batch-size", "4", "-n", "2")
     assert code == CODES[what], err
     check_told(what, err)
@@ -169,8 +175,8 @@ def test_a_process_that_fails_ends_an_evaluation(
 
 
 @pytest.mark.slow
-def test_an_error_of_all_processes_is_told_once(failing: Callable[..., Ended]) -> None:
-    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-o", "shared"]
+def test_an_error_of_all_processes_is_told_once(pretrain: list[str], failing: Callable[..., Ended]) -> None:
+    arguments = [*pretrain, "-o", "shared"]
     code, err, _ = failing("train user", *arguments, "-n", "2", ranks="0,1")
     assert code == 1
     check_told("user", err)
@@ -179,12 +185,12 @@ def test_an_error_of_all_processes_is_told_once(failing: Callable[..., Ended]) -
 
 @slow
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
-def test_other_launchers_show_the_error(launcher: str, failing: Callable[..., Ended]) -> None:
+def test_other_launchers_show_the_error(launcher: str, pretrain: list[str], failing: Callable[..., Ended]) -> None:
     start = {
         "torchrun": ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"),
         "accelerate": ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m"),
     }
-    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-o", launcher]
+    arguments = [*pretrain, "-o", launcher]
     code, err, seconds = failing("train user", *arguments, launcher=start[launcher])
     assert code == 1
     assert "error: the data is gone\nBring it back." in err
@@ -195,10 +201,11 @@ def test_other_launchers_show_the_error(launcher: str, failing: Callable[..., En
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_an_evaluation_of_two_processes(base: dict[str, Any], failing: Callable[..., Ended]) -> None:
+def test_ctrl_c_in_an_evaluation_of_two_processes(
+    folder: Path, pretrain: list[str], failing: Callable[..., Ended]
+) -> None:
     """The signal reaches one of them; both leave."""
-    folder = base["folder"]
-    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-n", "2"]
+    arguments = [*pretrain, "-n", "2"]
     run_command(*arguments, "-o", "whole", cwd=folder)
     code, err, seconds = failing("evaluate SIGINT", *arguments, "-o", "stopped")
     assert code == 130, err
@@ -216,10 +223,9 @@ def test_ctrl_c_in_an_evaluation_of_two_processes(base: dict[str, Any], failing:
 
 
 @pytest.mark.slow
-def test_processes_agree_on_pieces_that_fit(base: dict[str, Any], failing: Callable[..., Ended]) -> None:
+def test_processes_agree_on_pieces_that_fit(folder: Path, pretrain: list[str], failing: Callable[..., Ended]) -> None:
     """One of two has less memory."""
-    folder = base["folder"]
-    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-n", "2"]
+    arguments = [*pretrain, "-n", "2"]
     code, err, _ = failing("memory 4", *arguments, "-o", "fitted", "--auto-batch")
     assert code == 0, err
     assert err.count("--auto-batch: 16 × 1 examples (1 in evaluations) do not fit in memory, 4 × 4 examples") == 1
@@ -231,10 +237,9 @@ def test_processes_agree_on_pieces_that_fit(base: dict[str, Any], failing: Calla
 
 @slow
 def test_processes_whose_memory_runs_out_later_are_started_again(
-    base: dict[str, Any], failing: Callable[..., Ended], tmp_path: Path
+    folder: Path, pretrain: list[str], failing: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    folder = base["folder"]
-    arguments = ["pretrain", *PRETRAIN, "corpus.path=shards", *SMALL, "-n", "2", "-o", "later", "--auto-batch"]
+    arguments = [*pretrain, "-n", "2", "-o", "later", "--auto-batch"]
     code, err, _ = failing("memory 8 late", *arguments)
     assert code == 0, err
     assert err.count("warning: out of memory") == 1

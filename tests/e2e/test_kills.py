@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
+from support.runs import PRETRAIN, SHAPE, Material, run_command, weights
 
 from llmkit.training.checkpoints import SEAL, newest
 
@@ -25,29 +25,35 @@ RANDOM_KILLS = 16  # of each kind of run, of which there are four
 WRITING_KILLS = 10  # of each kind of run in one process
 
 
+@dataclass(frozen=True)
+class Base:
+    """Commands to kill, and a folder for what they leave."""
+
+    folder: Path
+    material: Material
+
+    def command(self, name: str, processes: int) -> list[str]:
+        """A command without its output."""
+        small = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=2", "-n", str(processes)]
+        if name == "pretrain":
+            return ["pretrain", *PRETRAIN, f"corpus.path={self.material.shards}", *STEPS, *small]
+        model = [f"model.config={SHAPE}", f"model.tokenizer={self.material.shards / 'tokenizer'}"]
+        return ["finetune", "-r", "tiny/squad", *model, *self.material.questions, *STEPS, *small]
+
+
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("material")
-    run_command("tokenize", "-c", str(write_text(folder)), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
-    return {"folder": folder, "questions": write_questions(folder)}
-
-
-def command(base: dict[str, Any], name: str, processes: int) -> list[str]:
-    small = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=2", "-n", str(processes)]
-    if name == "pretrain":
-        return ["pretrain", *PRETRAIN, "corpus.path=shards", *STEPS, *small]
-    model = [f"model.config={SHAPE}", "model.tokenizer=shards/tokenizer"]
-    return ["finetune", "-r", "tiny/squad", *model, *base["questions"], *STEPS, *small]
+def base(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return Base(tmp_path_factory.mktemp("killed"), material)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(base: dict[str, Any]) -> Callable[[str, int], Path]:
+def undisturbed(base: Base) -> Callable[[str, int], Path]:
     """The run that nothing happens to, made once."""
 
     def run(name: str, processes: int) -> Path:
-        path: Path = base["folder"] / f"whole-{name}-{processes}"
+        path: Path = base.folder / f"whole-{name}-{processes}"
         if not path.is_dir():
-            run_command(*command(base, name, processes), "-o", str(path), cwd=base["folder"])
+            run_command(*base.command(name, processes), "-o", str(path), cwd=base.folder)
         return path
 
     return run
@@ -82,9 +88,9 @@ def steps_of(run: Path) -> Iterator[int]:
 
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("name", ["pretrain", "finetune"])
-def test_at_random(name: str, processes: int, base: dict[str, Any], undisturbed: Callable[[str, int], Path]) -> None:
-    run = base["folder"] / f"killed-{name}-{processes}"
-    arguments = [*command(base, name, processes), "-o", str(run)]
+def test_at_random(name: str, processes: int, base: Base, undisturbed: Callable[[str, int], Path]) -> None:
+    run = base.folder / f"killed-{name}-{processes}"
+    arguments = [*base.command(name, processes), "-o", str(run)]
     chance = random.Random(processes)
     for _ in range(RANDOM_KILLS):
         resume = ["--resume"] * (run / "recipe.yaml").is_file()
@@ -96,19 +102,17 @@ def test_at_random(name: str, processes: int, base: dict[str, Any], undisturbed:
             time.sleep(pause)  # from the first line of its log on, anywhere
             return True
 
-        kill([*arguments, *resume], base["folder"], moment)
+        kill([*arguments, *resume], base.folder, moment)
         newest(run / "checkpoints")  # raises where none of them is what was written
-    run_command(*arguments, "--resume", cwd=base["folder"])
+    run_command(*arguments, "--resume", cwd=base.folder)
     assert weights(run) == weights(undisturbed(name, processes))
     assert list(steps_of(run)) == list(steps_of(undisturbed(name, processes)))
 
 
 @pytest.mark.parametrize("name", ["pretrain", "finetune"])
-def test_while_a_checkpoint_is_written(
-    name: str, base: dict[str, Any], undisturbed: Callable[[str, int], Path]
-) -> None:
-    run = base["folder"] / f"writing-{name}"
-    arguments = [*command(base, name, 1), "-o", str(run)]
+def test_while_a_checkpoint_is_written(name: str, base: Base, undisturbed: Callable[[str, int], Path]) -> None:
+    run = base.folder / f"writing-{name}"
+    arguments = [*base.command(name, 1), "-o", str(run)]
     chance = random.Random(0)
     for number in range(WRITING_KILLS):
         resume = ["--resume"] * (run / "recipe.yaml").is_file()
@@ -124,7 +128,7 @@ def test_while_a_checkpoint_is_written(
             time.sleep(pause)
             return True
 
-        kill([*arguments, *resume], base["folder"], moment)
+        kill([*arguments, *resume], base.folder, moment)
         newest(run / "checkpoints")
-    run_command(*arguments, "--resume", cwd=base["folder"])
+    run_command(*arguments, "--resume", cwd=base.folder)
     assert weights(run) == weights(undisturbed(name, 1))

@@ -1,9 +1,11 @@
-"""Killed and resumed, and spread over processes: the same run."""
+"""Killed and resumed, and spread over processes: the same run.
+
+A run in a process of its own, or in several, is compared with one in this process.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -13,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_flow import PRETRAIN, SHAPE, run_command, weights, write_questions, write_text
+from support import Command
+from support.runs import PRETRAIN, SHAPE, Material, command, run_command, training_steps, weights
 
 from llmkit.system.advice import Advice
 from llmkit.system.launch import relaunch
 from llmkit.training.checkpoints import newest
+from llmkit.training.trainer import Trainer
 
 
 def slow(*values: object) -> Any:
@@ -26,15 +30,26 @@ def slow(*values: object) -> Any:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("material")
-    text = write_text(folder)
-    run_command("tokenize", "-c", str(text), "-o", "shards", "tokenizer.vocab_size=400", cwd=folder)
-    run_command("pretrain", *PRETRAIN, "corpus.path=shards", "-o", "base", "train.max_steps=4", cwd=folder)
-    return {"folder": folder, "questions": write_questions(folder)}
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
-def wait_for(folder: Path, pattern: str, process: subprocess.Popen[Any]) -> None:
+@pytest.fixture
+def pretrain(material: Material) -> list[str]:
+    return ["pretrain", *PRETRAIN, f"corpus.path={material.shards}"]
+
+
+@pytest.fixture
+def finetune(material: Material) -> list[str]:
+    return ["finetune", "-r", "tiny/squad", f"model.pretrained={material.model}", *material.questions]
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    program = [sys.executable, "-m", "llmkit", *arguments]
+    return subprocess.Popen(program, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 300
     while not list(folder.glob(pattern)):
         assert process.poll() is None, "it ended too soon"
@@ -44,52 +59,48 @@ def wait_for(folder: Path, pattern: str, process: subprocess.Popen[Any]) -> None
 
 def kill_after_checkpoint(arguments: list[str], run: Path, cwd: Path) -> None:
     """Start a command and SIGKILL it some steps after its first checkpoint is whole."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "llmkit", *arguments], cwd=cwd, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    wait_for(run, "checkpoints/*/whole.json", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with start(*arguments, cwd=cwd) as process:
+        wait_for(run, "checkpoints/*/whole.json", process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.mark.parametrize(("number", "processes"), [("SIGINT", 1), slow("SIGTERM", 1), slow("SIGTERM", 2)])
-def test_a_signal_saves_and_stops(number: str, processes: int, base: dict[str, Any]) -> None:
-    folder = base["folder"]
-    arguments = [*PRETRAIN, "corpus.path=shards", "train.max_steps=60", "train.logging_steps=1", "-n", str(processes)]
-    whole, stopped = folder / f"never-stopped-{processes}", folder / f"{number}-{processes}"
-    if not whole.is_dir():
-        run_command("pretrain", *arguments, "-o", str(whole), cwd=folder)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "llmkit", "pretrain", *arguments, "-o", str(stopped)],
-        cwd=folder,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(stopped, "log.jsonl", process)
-    process.send_signal(signal.Signals[number])
-    _, err = process.communicate(timeout=120)
+def test_a_signal_saves_and_stops(number: str, processes: int, folder: Path, pretrain: list[str]) -> None:
+    arguments = [*pretrain, "train.max_steps=60", "train.logging_steps=1", "-n", str(processes)]
+    whole, stopped = f"never-stopped-{processes}", f"{number}-{processes}"
+    if not (folder / whole).is_dir():
+        if processes == 1:
+            command(folder, *arguments, "-o", whole)
+        else:
+            run_command(*arguments, "-o", whole, cwd=folder)
+    with start(*arguments, "-o", stopped, cwd=folder) as process:
+        wait_for(folder / stopped, "log.jsonl", process)
+        process.send_signal(signal.Signals[number])
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.Signals[number], err
     assert f"{number}: saving after this step" in err
     assert "which is saved" in err
     assert f"--resume -o {stopped}" in err
     assert "Traceback" not in err
-    resumed = run_command("pretrain", *arguments, "-o", str(stopped), "--resume", cwd=folder)
-    assert "resuming from" in resumed.stderr
-    assert weights(stopped) == weights(whole)
+    if processes == 1:
+        command(folder, *arguments, "-o", stopped, "--resume")
+    else:
+        assert "resuming from" in run_command(*arguments, "-o", stopped, "--resume", cwd=folder).stderr
+    assert weights(folder / stopped) == weights(folder / whole)
 
 
 @pytest.mark.slow
-def test_a_full_disk_leaves_the_last_checkpoint(base: dict[str, Any]) -> None:
-    folder = base["folder"]
-    arguments = [*PRETRAIN, "corpus.path=shards", "train.max_steps=60", "train.eval_steps=20"]
+def test_a_full_disk_leaves_the_last_checkpoint(folder: Path, pretrain: list[str]) -> None:
+    arguments = [*pretrain, "train.max_steps=60", "train.eval_steps=20"]
     whole, full = folder / "never-full", folder / "full"
-    run_command("pretrain", *arguments, "-o", str(whole), cwd=folder)
-    kill_after_checkpoint(["pretrain", *arguments, "-o", str(full)], full, folder)
+    command(folder, *arguments, "-o", str(whole))
+    kill_after_checkpoint([*arguments, "-o", str(full)], full, folder)
     first = newest(full / "checkpoints")
     # A limit on the size of files is a full disk to those who write: weights fit in, moments do not.
     size = (whole / "model" / "model.safetensors").stat().st_size
     limited = subprocess.run(
-        [sys.executable, "-m", "llmkit", "pretrain", *arguments, "-o", str(full), "--resume"],
+        [sys.executable, "-m", "llmkit", *arguments, "-o", str(full), "--resume"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -100,49 +111,44 @@ def test_a_full_disk_leaves_the_last_checkpoint(base: dict[str, Any]) -> None:
     assert "cannot be written" in limited.stderr
     assert "Traceback" not in limited.stderr
     assert newest(full / "checkpoints") == first
-    run_command("pretrain", *arguments, "-o", str(full), "--resume", cwd=folder)
+    command(folder, *arguments, "-o", str(full), "--resume")
     assert weights(full) == weights(whole)
 
 
-def steps_of(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log that speak of training."""
-    lines = (run / "log.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if "loss" in record]
-
-
-@pytest.mark.parametrize("command", [slow("pretrain"), "finetune"])
-def test_a_killed_run_ends_with_the_same_weights(command: str, base: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", [slow("pretrain"), "finetune"])
+def test_a_killed_run_ends_with_the_same_weights(
+    name: str, folder: Path, pretrain: list[str], finetune: list[str], llmkit: Command
+) -> None:
     # Several epochs, accumulation and dropout: everything that a resume could get wrong.
-    shared = ["train.max_steps=60", "train.eval_steps=7", "train.gradient_accumulation_steps=2"]
-    if command == "pretrain":
-        arguments = [*PRETRAIN, "corpus.path=shards", "train.per_device_train_batch_size=64", *shared]
+    arguments = ["train.max_steps=60", "train.eval_steps=7", "train.gradient_accumulation_steps=2"]
+    if name == "pretrain":
+        arguments = [*pretrain, "train.per_device_train_batch_size=64", *arguments]
     else:
-        arguments = ["-r", "tiny/squad", "model.pretrained=base", *base["questions"], *shared]
-    folder = base["folder"]
-    whole, killed = folder / f"{command}-whole", folder / f"{command}-killed"
-    run_command(command, *arguments, "-o", str(whole), cwd=folder)
-    kill_after_checkpoint([command, *arguments, "-o", str(killed)], killed, folder)
+        arguments = [*finetune, *arguments]
+    whole, killed = folder / f"{name}-whole", folder / f"{name}-killed"
+    command(folder, *arguments, "-o", str(whole))
+    kill_after_checkpoint([*arguments, "-o", str(killed)], killed, folder)
     assert not (killed / "metrics.json").exists()
-    resumed = run_command(command, *arguments, "-o", str(killed), "--resume", cwd=folder)
-    assert "resuming from" in resumed.stderr
+    code, _, err = llmkit(*arguments, "-o", str(killed), "--resume")
+    assert code == 0, err
+    assert "resuming from" in err
     assert weights(killed) == weights(whole)
     assert json.loads((killed / "metrics.json").read_text()) == json.loads((whole / "metrics.json").read_text())
 
 
-def test_two_processes_train_the_global_batch_that_the_recipe_says(base: dict[str, Any]) -> None:
-    folder = base["folder"]
+def test_two_processes_train_the_global_batch_that_the_recipe_says(folder: Path, pretrain: list[str]) -> None:
     shape = f"model.config={SHAPE[:-1]}, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}"
-    shared = [*PRETRAIN, shape, "corpus.path=shards", "train.max_steps=4", "train.logging_steps=1"]
+    shared = [*pretrain, shape, "train.max_steps=4", "train.logging_steps=1"]
     shapes = {
         "whole": ["train.per_device_train_batch_size=32"],
         "accumulated": ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=4"],
     }
     for name, steps in shapes.items():
-        run_command("pretrain", *shared, *steps, "-o", name, cwd=folder)
+        command(folder, *shared, *steps, "-o", name)
     steps = ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=2"]
-    two = run_command("pretrain", *shared, *steps, "-o", "two", "-n", "2", cwd=folder)
+    two = run_command(*shared, *steps, "-o", "two", "-n", "2", cwd=folder)
     # The same 32 blocks a step, whoever computes which of them, and the same gradient of them.
-    whole, *others = (steps_of(folder / name) for name in ("whole", "accumulated", "two"))
+    whole, *others = (training_steps(folder / name) for name in ("whole", "accumulated", "two"))
     assert len(whole) == 4
     for other in others:
         for mine, its in zip(whole, other, strict=True):
@@ -155,11 +161,9 @@ def test_two_processes_train_the_global_batch_that_the_recipe_says(base: dict[st
 
 
 @pytest.mark.parametrize("launcher", ["-n", slow("torchrun")])
-def test_two_processes_give_the_same_scores(launcher: str, base: dict[str, Any]) -> None:
-    folder = base["folder"]
+def test_two_processes_give_the_same_scores(launcher: str, folder: Path, finetune: list[str]) -> None:
     run = folder / f"scored-{launcher}"
-    arguments = ["-r", "tiny/squad", "model.pretrained=base", *base["questions"], "train.max_steps=2"]
-    run_command("finetune", *arguments, "-o", str(run), cwd=folder)
+    command(folder, *finetune, "train.max_steps=2", "-o", str(run))
     alone = json.loads((run / "metrics.json").read_text())
     if launcher == "-n":
         done = run_command("eval", str(run), "--json", "-n", "2", cwd=folder)
@@ -171,12 +175,14 @@ def test_two_processes_give_the_same_scores(launcher: str, base: dict[str, Any])
         assert together[name] == pytest.approx(alone[name], abs=1e-6)
 
 
-def test_a_launcher_that_starts_one_process_for_two_is_refused(base: dict[str, Any]) -> None:
-    environment = {**os.environ, "ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500", "MASTER_ADDR": "127.0.0.1"}
-    command = [sys.executable, "-m", "llmkit", "eval", "base", "--task", "squad", "--data", "demo"]
-    done = subprocess.run(command, cwd=base["folder"], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 1
-    assert "started only this one" in done.stderr or "no question-answering head" in done.stderr
+def test_a_launcher_that_starts_one_process_for_two_is_refused(
+    pretrain: list[str], llmkit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    code, _, err = llmkit(*pretrain, "-o", "run")
+    assert code == 1
+    assert "started only this one" in err
 
 
 def test_an_error_in_the_processes_is_an_error_of_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -184,16 +190,23 @@ def test_an_error_in_the_processes_is_an_error_of_the_command(monkeypatch: pytes
     assert relaunch(2, ["recipes", "show", "no-such-recipe"], Advice()) != 0
 
 
-def test_resuming_on_other_data_is_refused(base: dict[str, Any], tmp_path: Path) -> None:
-    folder = base["folder"]
-    run = folder / "moved"
-    data = ["data.train=moved.jsonl", base["questions"][1]]
-    first, second = write_questions(tmp_path)[0].partition("=")[2], folder / "moved.jsonl"
-    second.write_text(Path(first).read_text())
-    arguments = ["-r", "tiny/squad", "model.pretrained=base", *data, "train.max_steps=200", "train.eval_steps=3"]
-    kill_after_checkpoint(["finetune", *arguments, "-o", str(run)], run, folder)
-    second.write_text("".join(line + "\n" for line in Path(first).read_text().splitlines()[1:]))
-    command = [sys.executable, "-m", "llmkit", "finetune", *arguments, "-o", str(run), "--resume"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "other data" in done.stderr
+def test_resuming_on_other_data_is_refused(
+    finetune: list[str], material: Material, llmkit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Path(material.questions[0].partition("=")[2]), tmp_path / "moved.jsonl"
+    second.write_text(first.read_text())
+    arguments = [*finetune, f"data.train={second}", "train.max_steps=20", "train.save_steps=3", "-o", "moved"]
+
+    def stopping(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step == 4:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    step = Trainer.training_step
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", stopping)
+        assert llmkit(*arguments)[0] == 130
+    second.write_text("".join(line + "\n" for line in first.read_text().splitlines()[1:]))
+    code, _, err = llmkit(*arguments, "--resume")
+    assert code == 1
+    assert "other data" in err

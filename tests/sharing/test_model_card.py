@@ -245,7 +245,7 @@ def test_code_for_the_other_kinds(task: str, labels: int, tmp_path: Path, capsys
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     python = with_transformers(stub(task, json.loads((tmp_path / "config.json").read_text()), tmp_path))
-    assert ("decoder_tokenizer" in python) == (task == "translation" and labels == 1)
+    assert ('subfolder="decoder_tokenizer"' in python) == (task == "translation" and labels == 1)
     names, printed = pasted(python, tmp_path, capsys)
     assert printed
     if task == "classification" and labels == 1:  # a number, no probability

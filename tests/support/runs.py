@@ -1,15 +1,26 @@
-"""Finished runs that are real and take seconds: a pretrained BERT, and what is fine-tuned from it."""
+"""Runs that are real and take seconds: a pretrained BERT, what is fine-tuned from it, and what both are made of."""
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmkit.corpus.demo import data as demo
+
 QUESTIONS = 24
+SHAPE = "{hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64}"
+PRETRAIN = ["-r", "tiny/pretrain", f"model.config={SHAPE}", "corpus.block_size=32"]
 
 
 def command(folder: Path, *arguments: str) -> None:
@@ -65,3 +76,83 @@ def finetuned(folder: Path, task: str, *overrides: str) -> Path:
         *("train.max_steps=3", *overrides),
     )
     return folder / "runs" / task
+
+
+def write_demo_text(folder: Path) -> Path:
+    """400 documents of the demo, a line each, as JSON lines."""
+    file = folder / "articles.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in islice(demo.documents(), 400)))
+    return file
+
+
+@cache
+def demo_questions(split: str) -> list[dict[str, Any]]:
+    """The demo's questions, which take a while to make. Not to be changed."""
+    rows: list[dict[str, Any]] = demo.questions(split)  # type: ignore[arg-type]
+    return rows
+
+
+def write_demo_questions(folder: Path) -> list[str]:
+    """64 training and 24 validation questions of the demo, as overrides that name their files."""
+    overrides = []
+    for split, size in (("train", 64), ("validation", 24)):
+        file = folder / f"{split}.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in demo_questions(split)[:size]))
+        overrides.append(f"data.{split}={file}")
+    return overrides
+
+
+def tune(folder: Path, *overrides: str) -> list[str]:
+    """A fine-tuning command of seconds on the demo's questions, from random weights and the folder's tokenizer."""
+    run = ["-r", "tiny/squad", f"model.config={SHAPE}", "model.tokenizer=tokenizer", *write_demo_questions(folder)]
+    return ["finetune", *run, "train.max_steps=12", "-o", "run", *overrides]
+
+
+def run_command(*arguments: str, cwd: Path, launcher: tuple[str, ...] = ("-m",)) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own; it must end well."""
+    command = [sys.executable, *launcher, "llmkit", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def weights(run: Path) -> bytes:
+    """The weights of a finished run, as they are in its file."""
+    return (run / "model" / "model.safetensors").read_bytes()
+
+
+def training_steps(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log that speak of training."""
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if "loss" in record]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What runs on the demo's data are made of, in a folder: all but `folder` are paths in it.
+
+    `questions` are overrides, and `model` is a pretrained run.
+    """
+
+    folder: Path
+    text: Path
+    questions: list[str]
+    shards: Path
+    model: Path
+
+
+def demo_material(folder: Path) -> Material:
+    """Make it, with a model that has seen a few blocks."""
+    text, questions = write_demo_text(folder), write_demo_questions(folder)
+    command(folder, "tokenize", "-c", str(text), "-o", "shards", "tokenizer.vocab_size=400")
+    command(folder, "pretrain", *PRETRAIN, "corpus.path=shards", "-o", "model", "train.max_steps=6")
+    return Material(folder, text, questions, folder / "shards", folder / "model")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Leave all that was imported out of garbage collections, of which every training makes some."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

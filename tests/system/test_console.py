@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from llmkit.system import console
+from llmkit.system import progress
 from llmkit.system.console import count, duration, fail, result, say, table, warn
 from llmkit.system.progress import Progress
 
@@ -72,13 +72,13 @@ def test_a_table_is_not_cut(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -
 
 def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
     result("a")
     say("b")
     warn("c")
     table(["d"], [["e"]])
-    with Progress("f") as progress:
-        progress({"g": 1})
+    with Progress("f") as line:
+        line({"g": 1})
     assert capsys.readouterr() == ("", "")
     fail(["an error"], "correct it")  # which is worth hearing of from any process
     assert "an error" in capsys.readouterr().err
@@ -86,9 +86,9 @@ def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 def test_on_a_terminal_progress_is_one_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(console, "_stderr", Console(file=screen, force_terminal=True, width=80, highlight=False))
-    with Progress("working") as progress:
-        progress({"step": "3/9", "": ":tada: [bold]"})
+    monkeypatch.setattr(progress, "_stderr", Console(file=screen, force_terminal=True, width=80, highlight=False))
+    with Progress("working") as line:
+        line({"step": "3/9", "": ":tada: [bold]"})
     assert "working  step 3/9  :tada: [bold]" in screen.getvalue()
 
 
@@ -121,9 +121,9 @@ def test_results_can_be_piped(capsys: Captured) -> None:
 
 def test_a_plain_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = 0.0
-    monkeypatch.setattr("llmkit.system.console.time.monotonic", lambda: clock)
-    with Progress("working") as progress:
+    monkeypatch.setattr("llmkit.system.progress.time.monotonic", lambda: clock)
+    with Progress("working") as line:
         for second in range(12):
             clock = float(second)
-            progress({"step": second})
+            line({"step": second})
     assert capsys.readouterr().err.splitlines() == ["working  step 5", "working  step 10"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields, make_dataclass
@@ -160,29 +161,36 @@ def test_a_group_of_one(tmp_path: Path, items: int) -> None:
         dist.destroy_process_group()
 
 
-def worker(rank: int, size: int, store: str, answers: Any) -> None:
-    import torch.distributed as dist
+# One process imports for all, and they are its copies.
+SHARING = """
+import json, os
+import torch.distributed as dist
+from llmkit.system.processes import from_first, sharded
 
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+def work(rank, size):
+    dist.init_process_group("gloo", init_method=f"file://{os.getcwd()}/store-{size}", rank=rank, world_size=size)
     for items in (1, 2, 7):
         result = sharded(list(range(items)), lambda item: item * item)
         total = from_first(sum(result) if result is not None else None)
-        answers.put((rank, items, result, total))
+        os.write(1, json.dumps([rank, items, result, total]).encode() + b"\\n")
     dist.destroy_process_group()
 
+for size in (2, 3):
+    children = []
+    for rank in range(size):
+        children.append(os.fork())
+        if children[-1] == 0:
+            work(rank, size)
+            os._exit(0)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * size
+"""
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_work_is_shared_out_and_comes_back_in_order(size: int, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    arguments = (size, str(tmp_path / "store"), answers)
-    started = [context.Process(target=worker, args=(rank, *arguments)) for rank in range(size)]
-    for process in started:
-        process.start()
-    got = [answers.get(timeout=120) for _ in range(3 * size)]
-    for process in started:
-        process.join(timeout=60)
-        assert process.exitcode == 0
+
+def test_work_is_shared_out_and_comes_back_in_order(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", SHARING], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    got = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(got) == 3 * (2 + 3)
     for number, items, result, total in got:
         assert result == ([n * n for n in range(items)] if number == 0 else None)
         assert total == sum(n * n for n in range(items))

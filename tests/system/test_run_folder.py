@@ -1,4 +1,4 @@
-"""A run's folder: files whole or not at all, no run over another, and the model that a name means."""
+"""A run's folder: files whole or not at all, and no run over another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import dump, recipe_from
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
-from llmkit.system.run_folder import LOCK, RunDir, hold, open_run, resolve_model, start
+from llmkit.system.run_folder import LOCK, RunDir, hold, open_run, start
 from llmkit.training.resuming import check_same_recipe
 
 PRETRAIN = recipe_from(
@@ -239,39 +239,6 @@ class TestWriting:
         with pytest.raises(UserError, match=r"metrics\.json is damaged") as caught:
             RunDir(tmp_path).null_threshold()
         assert caught.value.remedy
-
-
-class TestResolvingAModel:
-    def test_a_run_means_its_model(self, tmp_path: Path) -> None:
-        (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "config.json").touch()
-        (tmp_path / "recipe.yaml").touch()
-        assert resolve_model(str(tmp_path)) == str(tmp_path / "model")
-
-    @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
-    def test_a_checkpoint_means_itself(self, tmp_path: Path, file: str) -> None:
-        (tmp_path / file).touch()
-        assert resolve_model(str(tmp_path)) == str(tmp_path)
-
-    def test_a_run_without_a_model(self, tmp_path: Path) -> None:
-        (tmp_path / "recipe.yaml").touch()
-        with pytest.raises(UserError, match="has no finished model") as caught:
-            resolve_model(str(tmp_path))
-        assert "--resume" in caught.value.remedy
-
-    def test_a_folder_that_is_neither(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"neither a run nor a checkpoint \(no config\.json\)"):
-            resolve_model(str(tmp_path))
-
-    @pytest.mark.parametrize("name", ["/no/such", "./no", "../no", "~/no", "runs/a/b", "runs/"])
-    def test_a_path_that_is_not_there(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(tmp_path)  # the folder that the tests run in may hold runs
-        with pytest.raises(UserError, match="no such run or checkpoint"):
-            resolve_model(name)
-
-    @pytest.mark.parametrize("name", ["google-bert/bert-base-uncased", "bert-base-uncased"])
-    def test_anything_else_is_a_hub_id(self, name: str) -> None:
-        assert resolve_model(name) == name
 
 
 def test_a_run_that_is_being_written_is_left_alone(tmp_path: Path) -> None:

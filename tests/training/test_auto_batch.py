@@ -16,18 +16,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_training import folder as folder  # a fixture
-from test_training import tune
+from support import Command
+from support.runs import tune, weights
 from transformers import BertForQuestionAnswering
 
 from llmkit.corpus.demo.data import documents
 from llmkit.system.out_of_memory import is_out_of_memory, smaller_micro_batch
 from llmkit.training.checkpoints import evaluation_due, newest
-
-sys.path.append(str(Path(__file__).parent / "e2e"))
-from test_flow import weights
-
-Command = Callable[..., tuple[int, str, str]]
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB.")
 CPU = RuntimeError(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.system.errors import UserError
@@ -78,6 +78,7 @@ def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
     assert steps(tmp_path) == [3]
 
 
+@settings(max_examples=30)  # each writes files
 @given(st.lists(st.integers(1, 10**7), unique=True, max_size=6), st.integers(1, 4), st.integers(0, 5))
 def test_pruning_keeps_what_was_asked_for(found: list[int], keep: int, best: int) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -6,23 +6,18 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_training import folder as folder  # a fixture
-from test_training import tune
+from support import Command
+from support.runs import tune, weights
 from transformers import BertForQuestionAnswering
 
 from llmkit.training.checkpoints import evaluation_due, newest
 
-sys.path.append(str(Path(__file__).parent / "e2e"))
-from test_flow import weights
-
-Command = Callable[..., tuple[int, str, str]]
 Interrupt = Callable[..., list[int]]
 
 # Evaluations of twelve batches, after the steps 4, 8 and 12; the last finds the best model.

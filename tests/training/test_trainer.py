@@ -4,42 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from support import Command
+from support.runs import SHAPE, tune
 from transformers import AutoTokenizer
 from transformers.trainer_callback import TrainerControl
 
 from llmkit.corpus.demo.data import questions
-from llmkit.corpus.tokenizer import save_tokenizer, train_tokenizer
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.training.schedule import Schedule
 from llmkit.training.trainer import Trainer
 
-sys.path.append(str(Path(__file__).parent / "e2e"))
-from test_flow import SHAPE, write_questions
-
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-def tune(folder: Path, *overrides: str) -> list[str]:
-    """A fine-tuning command of seconds, from random weights."""
-    run = ["-r", "tiny/squad", f"model.config={SHAPE}", "model.tokenizer=tokenizer", *write_questions(folder)]
-    return ["finetune", *run, "train.max_steps=12", "-o", "run", *overrides]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    contexts = [row["context"] for row in questions("train")[:64]]
-    save_tokenizer(train_tokenizer(lambda: iter(contexts), 400, lowercase=True), tmp_path / "tokenizer")
-    return tmp_path
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])

@@ -6,24 +6,19 @@ import json
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import Command
+from support.runs import tune
 
 from llmkit.system.errors import UserError
 from llmkit.training.batches import EpochBatches, Features
 from llmkit.training.checkpoints import SEAL, seal
 from llmkit.training.trainer import Trainer
-
-sys.path.append(str(Path(__file__).parent.parent))
-from test_training import folder as folder  # a fixture
-from test_training import tune
-
-Command = Callable[..., tuple[int, str, str]]
 
 STEPS = ["train.max_steps=10010", "train.eval_steps=10010", "train.per_device_train_batch_size=4", "data.max_length=64"]
 

@@ -1,0 +1,76 @@
+"""What an older version left: it is read, used and gone on with as before."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import DATA, Command
+from support.runs import training_steps
+
+PRETRAIN = ["pretrain", "-r", "unfinished/recipe.yaml"]
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(params=["0.1"])
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """What a version left, in the folder that commands are run in."""
+    shutil.copytree(DATA / f"version-{request.param}", tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_a_run_is_scored_as_it_was(old: Path, llmkit: Command) -> None:
+    code, out, err = llmkit("eval", "squad_v2", "--json")
+    assert code == 0, err
+    scores, before = json.loads(out), json.loads((old / "squad_v2" / "metrics.json").read_text())
+    # A logit, whose last digits are another processor's affair.
+    assert scores["tuned"].pop("null_threshold") == pytest.approx(before["tuned"].pop("null_threshold"), abs=1e-4)
+    assert scores == before
+    told = ("--data", "squad_v2.jsonl", "--task", "squad_v2", "--json")
+    code, again, err = llmkit("eval", "--predictions", "squad_v2/predictions.jsonl", *told)
+    assert code == 0, err
+    assert json.loads(again)["f1"] == scores["f1"]
+
+
+def test_a_run_predicts_what_it_did(old: Path, llmkit: Command) -> None:
+    code, _, err = llmkit("predict", "squad_v2", "squad_v2.jsonl", "-o", "new.jsonl")
+    assert code == 0, err
+    for new, before in zip(lines(old / "new.jsonl"), lines(old / "squad_v2" / "predictions.jsonl"), strict=True):
+        assert new.keys() == before.keys()
+        for name in ("id", "text", "start", "end"):
+            assert new[name] == before[name]
+        assert new["null_score"] == pytest.approx(before["null_score"], abs=1e-4)
+
+
+def test_a_run_can_be_published(old: Path, llmkit: Command) -> None:
+    code, out, err = llmkit("push", "squad_v2", "jane/answerer", "--dry-run")
+    assert code == 0, err
+    assert "model.safetensors" in out
+    assert 'name = "jane/answerer"' in out, "its card, which it has"
+    (old / "squad_v2" / "model" / "README.md").unlink()
+    code, out, err = llmkit("push", "squad_v2", "jane/answerer", "--dry-run")
+    assert code == 0, err
+    assert 'name = "jane/answerer"' in out, "and one that is written now"
+
+
+def test_a_run_that_was_stopped_goes_on(old: Path, llmkit: Command) -> None:
+    before = training_steps(old / "unfinished")
+    code, _, err = llmkit(*PRETRAIN, "--resume", "-o", "unfinished")
+    assert code == 0, err
+    assert "resuming from" in err
+    assert "step 4: " in err, "the evaluation that was due"
+    resumed = training_steps(old / "unfinished")
+    assert resumed[:4] == before
+    assert json.loads((old / "unfinished" / "metrics.json").read_text())["steps"] == 8
+    # On the same shards, the same run from its start comes to the same numbers.
+    code, _, err = llmkit(*PRETRAIN, "-o", "whole")
+    assert code == 0, err
+    whole = training_steps(old / "whole")
+    for name in ("step", "loss", "learning_rate"):
+        assert [line[name] for line in resumed] == pytest.approx([line[name] for line in whole], rel=1e-4)
