@@ -1,6 +1,8 @@
-"""What needs no model, scored as llmkit scores its own: the first sentence, or the target of the most like source.
+"""Score two baselines for text-to-text tasks that need no model, with llmkit's own scores.
 
-python benchmarks/baseline.py TASK TRAIN VALIDATION     rows of a task of texts, as data.train and data.validation
+They are the first sentence of the source, and the target of the most similar training source.
+
+python benchmarks/baseline.py TASK TRAIN VALIDATION     TRAIN and VALIDATION as in data.train and data.validation
 """
 
 from __future__ import annotations
@@ -14,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from llmkit.recipes.finetuning import TextData
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.text.sections import TextData
 from llmkit.tasks.values import Prediction
 
 WORD = re.compile(r"\w+")
 
 
 def first_sentence(text: str) -> str:
-    """Up to the first full stop that a space and a capital follow."""
+    """The text up to the first sentence end before a capital letter."""
     return re.split(r"(?<=[.!?])\s+(?=[A-Z])", text, maxsplit=1)[0]
 
 
-def nearest(known: Sequence[str], asked: Sequence[str]) -> list[int]:
-    """The number of the most like text of `known` for each of `asked`: cosine of TF-IDF over words."""
+def nearest(known: Sequence[str], queries: Sequence[str]) -> list[int]:
+    """For each query, the index of the most similar text in `known`, by cosine similarity of TF-IDF vectors."""
     counts = [Counter(WORD.findall(text.lower())) for text in known]
     words = {word: number for number, word in enumerate(sorted(set().union(*counts)))}
     found_in = Counter(word for count in counts for word in count)
@@ -42,23 +44,24 @@ def nearest(known: Sequence[str], asked: Sequence[str]) -> list[int]:
                     row[words[word]] = times * weight[words[word]]
         return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
 
-    questions = [Counter(WORD.findall(text.lower())) for text in asked]
-    return [int(number) for number in (vectors(questions) @ vectors(counts).T).argmax(axis=1)]
+    query_counts = [Counter(WORD.findall(text.lower())) for text in queries]
+    return [int(number) for number in (vectors(query_counts) @ vectors(counts).T).argmax(axis=1)]
 
 
 def main(name: str, train: Path, validation: Path) -> None:
-    """Print both baselines' scores."""
+    """Print the scores of both baselines."""
     task: Any = TASKS[name]
     data = TextData(train=str(train), validation=str(validation))
     examples = load_examples(task, data, ("train", "validation"))
-    known, asked = examples["train"], examples["validation"]
-    written = {
-        "first sentence": [first_sentence(text) for text in asked["source"]],
-        "nearest neighbour": [known["target"][number] for number in nearest(known["source"][:], asked["source"][:])],
+    training, held_out = examples["train"], examples["validation"]
+    neighbours = nearest(training["source"][:], held_out["source"][:])
+    baselines = {
+        "first sentence": [first_sentence(text) for text in held_out["source"]],
+        "nearest neighbour": [training["target"][number] for number in neighbours],
     }
-    for baseline, texts in written.items():
-        predictions = [Prediction(id, text, 1.0) for id, text in zip(asked["id"], texts, strict=True)]
-        scores = task.score(predictions, asked, data)
+    for baseline, texts in baselines.items():
+        predictions = [Prediction(id, text, 1.0) for id, text in zip(held_out["id"], texts, strict=True)]
+        scores = task.score(predictions, held_out, data)
         print(f"{baseline}: " + ", ".join(f"{key} {scores[key]:.2f}" for key in task.headline))
         print("   " + ", ".join(f"{key} {scores[key]}" for key in scores if key.endswith("_interval")))
 

@@ -1,8 +1,8 @@
-"""Evaluation on SQuAD, `llmkit eval` against transformers' `run_qa.py --do_eval`: the same model, questions, windows.
+"""Compare `llmkit eval` with transformers' `run_qa.py --do_eval` on SQuAD: same model, questions and windows.
 
     python benchmarks/evaluate.py --run-qa …/question-answering/run_qa.py --model MODEL --data dev-v1.1.json
 
-A command's time is that with all questions minus that with eight: what it takes to start is left out.
+Startup time is subtracted: each command runs with all questions and with eight, and the difference is reported.
 """
 
 from __future__ import annotations
@@ -51,18 +51,20 @@ def theirs(arguments: argparse.Namespace, all_rows: Path, few: Path, *flags: str
 
 def main() -> None:
     options = parser(__doc__, "run_qa.py")
-    options.add_argument("--model", required=True, help="a checkpoint that answers questions")
-    options.add_argument("--data", type=Path, required=True, help="SQuAD's validation set, or one like it")
+    options.add_argument("--model", required=True, help="a question-answering checkpoint")
+    options.add_argument(
+        "--data", type=Path, required=True, help="SQuAD's validation set, or a file in the same format"
+    )
     options.add_argument("--questions", type=int, default=1000)
     options.add_argument(
         "--best",
         default="--pad_to_max_length False --per_device_eval_batch_size 32",
-        help="the flags that help run_qa.py here",
+        help="flags that make run_qa.py faster",
     )
     arguments = options.parse_args()
     arguments.model = str(Path(arguments.model).resolve())
     rows = flat(arguments.data)
-    # Neighbours, as in the whole set: questions on the same paragraph.
+    # Consecutive questions: as in the full set, several are on the same paragraph.
     all_rows = write(rows[: arguments.questions], arguments.work / "questions.json")
     few = write(rows[:8], arguments.work / "few.json")
     compare(

@@ -1,8 +1,8 @@
-"""Fine-tuning on SQuAD, `llmkit finetune` against transformers' `run_qa.py`: the same examples, model, batch, settings.
+"""Compare `llmkit finetune` with transformers' `run_qa.py` on SQuAD: same examples, model, batch size and settings.
 
     python benchmarks/finetune.py --run-qa …/question-answering/run_qa.py --model MODEL --data train-v1.1.json
 
-The folder of run_qa.py must hold its helpers and `squad/`, the metric of huggingface/evaluate that it loads.
+The folder of run_qa.py must contain its helper files and `squad/`, the metric from huggingface/evaluate.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ def main() -> None:
     options = parser(__doc__, "run_qa.py")
     options.add_argument("--model", required=True, help="a checkpoint folder")
     options.add_argument("--data", type=Path, required=True, help="SQuAD's training set, or a part of it")
-    options.add_argument("--steps", type=int, default=30, help="optimizer steps of a run")
+    options.add_argument("--steps", type=int, default=30, help="optimizer steps per run")
     options.add_argument(
         "--best",
         default="--pad_to_max_length False --train_sampling_strategy group_by_length",
-        help="the flags that help run_qa.py here",
+        help="flags that make run_qa.py faster",
     )
     arguments = options.parse_args()
     arguments.model = str(Path(arguments.model).resolve())
     rows = flat(arguments.data)
-    # An epoch of the same examples for all: whoever sorts by length begins with the longest.
+    # Exactly one epoch, so that all contenders train on the same examples even if they group them by length.
     train = write(sample(rows, arguments.steps * 16), arguments.work / "train.json")
     few = write(sample(rows, 8), arguments.work / "few.json")
     compare(

@@ -1,8 +1,8 @@
-"""Pretraining, `llmkit pretrain` against transformers' `run_mlm.py`: the same text, shape, vocabulary, tokens a step.
+"""Compare `llmkit pretrain` with transformers' `run_mlm.py`: same text, shape, vocabulary and tokens per step.
 
     python benchmarks/pretrain.py --run-mlm …/language-modeling/run_mlm.py --text BOOKS --tokenizer FOLDER
 
-Both models are scored afterwards by the same code on the same held-out text with the same masks.
+Afterwards, the same code scores both models on the same held-out text with the same masks.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def theirs(arguments: argparse.Namespace, shards: Path, text: Path, *flags: str,
         command += ["--per_device_train_batch_size", str(arguments.batch_size), *flags]
         for name, value in SETTINGS.items():
             command += [f"--{name}", value]
-        # Where no validation file is given, it would cut one off.
+        # Without a validation file, the script splits one off the training text.
         command += ["--validation_file", str(text)]
         wall = script(arguments.script, folder, command, HF_HOME=str(folder / "hf"))
         results = json.loads((folder / "out" / "train_results.json").read_text())
@@ -75,7 +75,7 @@ def theirs(arguments: argparse.Namespace, shards: Path, text: Path, *flags: str,
 
 
 def figures(arguments: argparse.Namespace, shards: Path, seconds: float, model: Path, wall: float) -> Figures:
-    """Speed, and the held-out loss by the same code for both."""
+    """The speed and the held-out loss of a trained model."""
     loaded: Any = BertForMaskedLM.from_pretrained(model, dtype=torch.float32)
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
@@ -88,20 +88,22 @@ def figures(arguments: argparse.Namespace, shards: Path, seconds: float, model: 
 def main() -> None:
     options = parser(__doc__, "run_mlm.py")
     options.add_argument("--text", type=Path, required=True, help="a folder of .txt files")
-    options.add_argument("--tokenizer", required=True, help="the tokenizer of both")
+    options.add_argument("--tokenizer", required=True, help="tokenizer for both")
     options.add_argument("--shape", choices=SHAPES, default="minilm-l6")
     options.add_argument("--block-size", type=int, default=512)
     options.add_argument("--batch-size", type=int, default=8)
     options.add_argument("--steps", type=int, default=20)
-    options.add_argument("--best", default="", help="the flags that help run_mlm.py here, besides no dropout")
+    options.add_argument("--best", default="", help="flags that make run_mlm.py faster, in addition to no dropout")
     arguments = options.parse_args()
     shards = (arguments.work / "shards").resolve()
     arguments.work.mkdir(parents=True, exist_ok=True)
     source = f"{arguments.text.resolve()},documents=blank_line"
     command = [*LLMKIT, "tokenize", "-c", source, "-o", str(shards)]
     run([*command, f"tokenizer.path={Path(arguments.tokenizer).resolve()}"], arguments.work)
-    # run_mlm.py prepares all the text that it is given: it gets enough for its steps, and no more.
-    needed = 6 * arguments.steps * arguments.batch_size * arguments.block_size  # characters, of four to a token
+    # run_mlm.py tokenizes all of its text before training, so give it only what it needs.
+    needed = (
+        6 * arguments.steps * arguments.batch_size * arguments.block_size
+    )  # characters: about 4 per token, plus slack
     text = arguments.work / "text.txt"
     with text.open("w", encoding="utf-8") as out:
         for file in sorted(arguments.text.glob("*.txt")):

@@ -1,4 +1,4 @@
-"""What the comparisons share: run commands in turn, and say medians, ratios and the hardware."""
+"""Shared code of the benchmarks: run commands in turn, and print medians, ratios and the hardware."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from typing import Any
 from llmkit.system.machine import hardware
 
 Figures = dict[str, float]
-# One run of a contender in an empty folder.
+# Runs a contender once, in an empty folder.
 Measure = Callable[[Path], Figures]
 
 LLMKIT = [sys.executable, "-m", "llmkit"]
 
 
 def parser(doc: str | None, script: str) -> argparse.ArgumentParser:
-    """The options that all comparisons have; `script` is the one of transformers that llmkit stands beside."""
-    found = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """A parser with the options that all benchmarks share. `script` is the transformers script to compare with."""
+    options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     name = script.removesuffix(".py").replace("_", "-")
-    found.add_argument(f"--{name}", dest="script", type=Path, required=True, help=f"transformers' {script}")
-    found.add_argument("--runs", type=int, default=3, help="runs of each, in turn")
-    found.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="folder for samples of the data")
-    return found
+    options.add_argument(f"--{name}", dest="script", type=Path, required=True, help=f"path of transformers' {script}")
+    options.add_argument("--runs", type=int, default=3, help="runs per contender")
+    options.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="folder for samples of the data")
+    return options
 
 
 def run(command: list[str], folder: Path, *, output: Path | None = None, **environment: str) -> float:
-    """Run a command in `folder` and return its wall-clock seconds; what it says goes to a file there.
+    """Run a command in `folder` and return its wall-clock seconds. Its output goes to a log file there.
 
-    With `output`, stdout goes to that file. Ends the comparison, with the end of what was said, where it fails.
+    With `output`, stdout goes to that file. If the command fails, prints the end of the log and exits.
     """
-    log = folder / "said.txt"
+    log = folder / "log.txt"
     began = time.perf_counter()
     with log.open("a") as err, (output or log).open("a") as out:
         done = subprocess.run(
@@ -57,24 +57,24 @@ def run(command: list[str], folder: Path, *, output: Path | None = None, **envir
 
 
 def script(path: Path, folder: Path, arguments: list[str], **environment: str) -> float:
-    """Run one of transformers' example scripts on the CPU or the GPU that there is; seconds.
+    """Run a transformers example script on the GPU, or else the CPU, and return its wall-clock seconds.
 
-    `folder` gets links to all that lies beside the script: its helpers, and the metric it loads by name.
+    Links the files next to the script into `folder`: its helpers, and the metric that it loads by name.
     """
     import torch
 
-    for beside in path.resolve().parent.iterdir():
-        if not (folder / beside.name).exists():
-            (folder / beside.name).symlink_to(beside)
+    for file in path.resolve().parent.iterdir():
+        if not (folder / file.name).exists():
+            (folder / file.name).symlink_to(file)
     device = [] if torch.cuda.is_available() else ["--use_cpu"]
     return run([sys.executable, path.name, *device, *arguments], folder, **environment)
 
 
 def compare(title: str, contenders: Mapping[str, Measure], *, runs: int, speed: str) -> None:
-    """Run every contender `runs` times in turn, and print a Markdown table.
+    """Run the contenders in turn, `runs` times each, and print a Markdown table.
 
-    The first contender is llmkit; `speed` is the figure that ratios are made of, other figures are shown
-    beside it, so that a reader sees that the same work was done.
+    The first contender is llmkit. Ratios compare the figure named `speed`; the others show that the contenders did the
+    same work.
     """
     found: dict[str, list[Figures]] = {name: [] for name in contenders}
     for number in range(1, runs + 1):
@@ -99,7 +99,7 @@ def compare(title: str, contenders: Mapping[str, Measure], *, runs: int, speed: 
 
 
 def machine() -> str:
-    """The hardware and the versions, in a sentence."""
+    """The hardware and library versions, in one sentence."""
     found = hardware()
     gpus = f", {', '.join(found['gpus'])}" if found["gpus"] else ", no GPU"
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "tokenizers"))
@@ -107,6 +107,6 @@ def machine() -> str:
 
 
 def sample(rows: list[Any], count: int) -> list[Any]:
-    """`count` of the rows, the same ones at every call, in their order."""
+    """A random sample of `count` rows, the same at each call, in the original order."""
     chosen = sorted(random.Random(0).sample(range(len(rows)), min(count, len(rows))))
     return [rows[number] for number in chosen]

@@ -1,4 +1,4 @@
-"""SQuAD's nested JSON cut in two by passage: about one in ten is for validation, whatever the order of the file.
+"""Split SQuAD's nested JSON by passage: about one in ten goes to validation, regardless of the order in the file.
 
 python benchmarks/split_questions.py FILE FOLDER     writes FOLDER/train.json and FOLDER/validation.json
 """
@@ -13,13 +13,13 @@ from squad import flat, write
 
 
 def main(file: Path, folder: Path) -> None:
-    """Write both parts, and say how many questions are in each."""
-    parts: dict[str, list[dict[str, object]]] = {"train": [], "validation": []}
+    """Write both splits, and print how many questions each has."""
+    splits: dict[str, list[dict[str, object]]] = {"train": [], "validation": []}
     for row in flat(file):
-        # Not the first byte: thresholds are tuned on one half of the passages by that, and would find all in the other.
+        # Not the first byte: threshold tuning splits passages by it, and would put all of them in the same half.
         held_out = hashlib.sha256(row["context"].encode()).digest()[1] % 10 == 0
-        parts["validation" if held_out else "train"].append(row)
-    for name, rows in parts.items():
+        splits["validation" if held_out else "train"].append(row)
+    for name, rows in splits.items():
         print(f"{write(rows, folder / f'{name}.json')}: {len(rows):,} questions")
 
 

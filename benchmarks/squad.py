@@ -1,4 +1,4 @@
-"""SQuAD's nested JSON as the flat rows that run_qa.py and llmkit both read."""
+"""Convert SQuAD's nested JSON to flat rows, which both run_qa.py and llmkit read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def flat(file: Path) -> list[dict[str, Any]]:
-    """A row a question: id, title, context, question, answers."""
+    """One row per question: id, title, context, question, answers."""
     rows = []
     for article in json.loads(file.read_text(encoding="utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
@@ -27,7 +27,7 @@ def flat(file: Path) -> list[dict[str, Any]]:
 
 
 def write(rows: list[dict[str, Any]], file: Path) -> Path:
-    """Rows as a file; its absolute path."""
+    """Write rows to a file and return its absolute path."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"data": rows}), encoding="utf-8")
     return file.resolve()

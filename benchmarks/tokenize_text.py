@@ -1,9 +1,8 @@
-"""Text files to trainable blocks, `llmkit tokenize` against transformers' `run_mlm.py`, which does it before it trains;
-and against the tokenizers library alone, its output thrown away.
+"""Compare `llmkit tokenize` with the preprocessing of transformers' `run_mlm.py` and with the tokenizers library alone.
 
     python benchmarks/tokenize_text.py --run-mlm …/language-modeling/run_mlm.py --text BOOKS --tokenizer FOLDER
 
-A command's time is that with all text minus that with a page of it: what it takes to start is left out.
+Startup time is subtracted: each command runs with all of the text and with one page, and the difference is reported.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def theirs(arguments: argparse.Namespace, page: Path, *flags: str) -> Measure:
     def measure(folder: Path) -> Figures:
         seconds = []
         for number, text in enumerate((page, arguments.text)):
-            # All text in one file, as the script takes it; it makes blocks, and trains on none of them.
+            # The script reads a single file. Without --do_train it only preprocesses.
             file = folder / f"text{number}.txt"
             with file.open("wb") as out:
                 for part in sorted(text.glob("*.txt")):
@@ -75,7 +74,7 @@ def main() -> None:
     options = parser(__doc__, "run_mlm.py")
     options.add_argument("--text", type=Path, required=True, help="a folder of .txt files")
     options.add_argument("--tokenizer", required=True, help="a folder with tokenizer.json")
-    options.add_argument("--megabytes", type=float, default=20, help="how much of the text")
+    options.add_argument("--megabytes", type=float, default=20, help="MB of text to use")
     arguments = options.parse_args()
     arguments.tokenizer = str(Path(arguments.tokenizer).resolve())
     some, page = (arguments.work / "some").resolve(), (arguments.work / "page").resolve()

@@ -1,7 +1,7 @@
-"""From raw text to a working BERT-class model.
+"""Train and use BERT-class models.
 
-The commands as functions: tokenize, pretrain, finetune, evaluate, predict, ask, export; and Run, what a training run
-leaves. See docs/python.md. Everything is imported when it is first used.
+The commands are functions: tokenize, pretrain, finetune, evaluate, predict, ask and export. Run is a finished training
+run. See docs/python.md. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PLACES = {
+_MODULES = {
     **dict.fromkeys(("Run", "ask", "evaluate", "export", "finetune", "predict", "pretrain", "tokenize"), "llmkit.api"),
     "Stopped": "llmkit.system.errors",
     "UserError": "llmkit.system.errors",
 }
-__all__ = ["__version__", *_PLACES]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,8 @@
 """The commands as functions, for notebooks and other programs: `import llmkit`.
 
-They take what the commands take, under the same names, and return values. Sections of a recipe are dictionaries with
-the recipe's own keys: `finetune("squad", train={"learning_rate": 3e-5})` is `llmkit finetune --task squad
-train.learning_rate=3e-5`. What a user can fix raises UserError. Everything runs in this process.
+The parameters have the names of the commands' options. Sections of a recipe are dictionaries:
+`finetune("squad", train={"learning_rate": 3e-5})` is `llmkit finetune --task squad train.learning_rate=3e-5`.
+Functions raise UserError for errors that the user can fix. Everything runs in this process.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from llmkit.tasks.values import Prediction
 
 Section = Mapping[str, Any]
-Place = str | Path
+PathLike = str | Path
 
 
 class Run:
-    """The folder of a finished run: `Run("runs/mine")`. Raises UserError where there is none."""
+    """A finished run, opened by its folder: `Run("runs/mine")`. Raises UserError if there is none."""
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         if not (self.path / "recipe.yaml").is_file():
-            raise UserError(f"{path} holds no run", remedy="give the folder of a run")
+            raise UserError(f"{path} is not a run", remedy="give the folder of a run")
         if not RunDir(self.path).finished:
             raise UserError(f"{path} is not finished", remedy=f"finish it first: --resume -o {path}")
 
@@ -56,14 +56,14 @@ class Run:
 
     @property
     def predictions(self) -> list[Prediction]:
-        """The predictions for the validation data; empty for a pretraining run."""
+        """The predictions for the validation data. Empty for a pretraining run."""
         from llmkit.commands.evaluate import read_predictions
 
         file = self.path / "predictions.jsonl"
         return read_predictions(file) if file.is_file() else []
 
     def model(self) -> PreTrainedModel:
-        """The model, loaded by transformers, in evaluation mode."""
+        """Load the model with transformers, in evaluation mode."""
         from transformers import AutoModelForMaskedLM
 
         from llmkit.models.checkpoint import Checkpoint
@@ -78,171 +78,177 @@ class Run:
         return loaded
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The model's tokenizer."""
+        """Load the model's tokenizer."""
         from llmkit.models.checkpoint import Checkpoint
 
         return Checkpoint.named(str(self.path)).tokenizer()
 
 
-def tokenize(*sources: Place, output: Place | None = None, tokenizer: Section | None = None) -> Path:
-    """Make token shards of `sources`, each as `llmkit tokenize -c` takes it; returns their folder.
+def tokenize(*sources: PathLike, output: PathLike | None = None, tokenizer: Section | None = None) -> Path:
+    """Tokenize `sources`, each written as for `llmkit tokenize -c`, and return the folder of the token shards.
 
-    Without `output` the folder is in the cache, named by its content.
+    Without `output`, the folder is in the cache.
     """
     from llmkit.commands import tokenize as command
     from llmkit.recipes.pretraining import TokenizeRecipe
     from llmkit.recipes.reading import recipe_from
     from llmkit.system.machine import quiet
 
-    recipe = recipe_from(TokenizeRecipe, {"sources": [str(source) for source in sources]}, _keys(tokenizer=tokenizer))
+    recipe = recipe_from(
+        TokenizeRecipe, {"sources": [str(source) for source in sources]}, _overrides(tokenizer=tokenizer)
+    )
     quiet()
     return command.tokenize(command.prepare(recipe.sources, recipe.tokenizer, _path(output)))
 
 
 def pretrain(
-    recipe: Place = "bert-base",
+    recipe: PathLike = "bert-base",
     *,
-    output: Place | None = None,
+    output: PathLike | None = None,
     resume: bool = False,
     auto_batch: bool = False,
     corpus: Section | None = None,
     model: Section | None = None,
     train: Section | None = None,
 ) -> Run:
-    """Pretrain a BERT, by a recipe's name or path; the sections take the place of the recipe's keys."""
+    """Pretrain a BERT. `recipe` is a name or a path; `corpus`, `model` and `train` override its keys."""
     from llmkit.commands import pretrain as command
     from llmkit.commands.job import train as run_job
     from llmkit.recipes.pretraining import PretrainRecipe
     from llmkit.recipes.reading import read_recipe
 
-    settings = read_recipe(PretrainRecipe, str(recipe), _keys(corpus=corpus, model=model, train=train))
+    settings = read_recipe(PretrainRecipe, str(recipe), _overrides(corpus=corpus, model=model, train=train))
     return Run(run_job(command.prepare(settings, _path(output), resume=resume, auto_batch=auto_batch)).path)
 
 
 def finetune(
     task: str | None = None,
     *,
-    recipe: Place | None = None,
-    output: Place | None = None,
+    recipe: PathLike | None = None,
+    output: PathLike | None = None,
     resume: bool = False,
     auto_batch: bool = False,
-    tasks: Place | None = None,
+    tasks: PathLike | None = None,
     model: Section | None = None,
     data: Section | None = None,
     train: Section | None = None,
     generation: Section | None = None,
 ) -> Run:
-    """Fine-tune a model on a task, by the task's own recipe or another one; `tasks` is a file of tasks of your own."""
+    """Fine-tune a checkpoint on a task.
+
+    Without `recipe`, uses the task's default recipe. `tasks` is a Python file with your own tasks. The sections
+    override the keys of the recipe.
+    """
     from llmkit.commands import finetune as command
     from llmkit.commands.job import train as run_job
 
-    _use(tasks)
-    overrides = _keys(model=model, data=data, train=train, generation=generation)
+    _register(tasks)
+    overrides = _overrides(model=model, data=data, train=train, generation=generation)
     settings = command.recipe_of(task, str(recipe) if recipe is not None else None, overrides)
     return Run(run_job(command.prepare(settings, _path(output), resume=resume, auto_batch=auto_batch)).path)
 
 
 def evaluate(
-    model: Place | Run,
+    model: PathLike | Run,
     *,
     task: str | None = None,
-    data: Place | Section | None = None,
+    data: PathLike | Section | None = None,
     split: str = "validation",
-    output: Place | None = None,
+    output: PathLike | None = None,
     batch_size: int = 32,
-    tasks: Place | None = None,
+    tasks: PathLike | None = None,
 ) -> dict[str, Any]:
-    """The scores of a run or a checkpoint, in percent, with intervals.
+    """Score a run or a checkpoint. Scores are in percent, with intervals.
 
-    `data` is a file, folder or Hub id, or a section: `{"path": "other.csv", "label_column": "topic"}`.
+    `data` is a file, a folder, a Hub id, or a data section: `{"path": "other.csv", "label_column": "topic"}`.
     """
     from llmkit.commands import evaluate as command
     from llmkit.tasks.settings import settings_of
 
-    _use(tasks)
-    place, overrides = _data(data)
-    settings = settings_of(_name(model), task, place, overrides)
+    _register(tasks)
+    path, overrides = _data(data)
+    settings = settings_of(_name(model), task, path, overrides)
     return command.evaluate(command.prepare(settings, split, _path(output)), batch_size)
 
 
 def predict(
-    model: Place | Run,
-    rows: Place | Sequence[Mapping[str, Any]],
+    model: PathLike | Run,
+    rows: PathLike | Sequence[Mapping[str, Any]],
     *,
     task: str | None = None,
     data: Section | None = None,
     batch_size: int = 32,
-    tasks: Place | None = None,
+    tasks: PathLike | None = None,
 ) -> list[Prediction]:
-    """A prediction for each row: of a file, or of rows in memory, in the columns that the task reads.
+    """Return a prediction for each row. `rows` is a file or a list of rows with the columns that the task reads.
 
-    `data` says how rows are read: `{"text_column": "body"}`. (`llmkit predict` writes a file of any size.)
+    `data` says how to read rows: `{"text_column": "body"}`. For files larger than memory, use `llmkit predict`.
     """
     from llmkit.commands import predict as command
     from llmkit.tasks.settings import settings_of
 
-    _use(tasks)
+    _register(tasks)
     source = str(rows) if isinstance(rows, str | Path) else "rows"
-    settings = settings_of(_name(model), task, source, _keys(data=data))
+    settings = settings_of(_name(model), task, source, _overrides(data=data))
     return command.predict_in_memory(settings, source, None if isinstance(rows, str | Path) else rows, batch_size)
 
 
-def ask(model: Place | Run, question: str, context: str, *, tasks: Place | None = None) -> Prediction:
-    """The answer to a question from a passage of any length; its `text` is empty where the model abstains."""
+def ask(model: PathLike | Run, question: str, context: str, *, tasks: PathLike | None = None) -> Prediction:
+    """Answer a question from a passage of any length. The answer's `text` is empty if the model abstains."""
     from llmkit.commands import ask as command
 
-    _use(tasks)
+    _register(tasks)
     return command.ask(_name(model), question, command.passage_of(context, None), "the passage").prediction
 
 
 def export(
-    model: Place | Run,
-    output: Place,
+    model: PathLike | Run,
+    output: PathLike,
     *,
     int8: bool = False,
     task: str | None = None,
-    data: Place | Section | None = None,
+    data: PathLike | Section | None = None,
     split: str = "validation",
     examples: int | None = None,
-    tasks: Place | None = None,
+    tasks: PathLike | None = None,
 ) -> Report:
-    """Export a model as ONNX, checked against PyTorch; the report's `models` hold sizes, speeds and scores."""
+    """Export a model to ONNX and check it against PyTorch. The report's `models` have sizes, speeds and scores."""
     from llmkit.commands import export as command
 
-    _use(tasks)
-    place, overrides = _data(data)
+    _register(tasks)
+    path, overrides = _data(data)
     subject = command.prepare(
-        _name(model), Path(output), task=task, data=place, overrides=overrides, split=split, examples=examples
+        _name(model), Path(output), task=task, data=path, overrides=overrides, split=split, examples=examples
     )
     return command.export(subject, Path(output), int8=int8)
 
 
-def _name(model: Place | Run) -> str:
+def _name(model: PathLike | Run) -> str:
     return str(model.path if isinstance(model, Run) else model)
 
 
-def _path(place: Place | None) -> Path | None:
-    return Path(place) if place is not None else None
+def _path(path: PathLike | None) -> Path | None:
+    return Path(path) if path is not None else None
 
 
-def _use(tasks: Place | None) -> None:
+def _register(tasks: PathLike | None) -> None:
     if tasks is not None:
         from llmkit.tasks.user_tasks import use_tasks
 
         use_tasks(Path(tasks))
 
 
-def _data(data: Place | Section | None) -> tuple[str | None, list[str]]:
-    """Where the data is, and how to read it, as the commands take them."""
+def _data(data: PathLike | Section | None) -> tuple[str | None, list[str]]:
+    """Split `data` into the path and the overrides that the commands take."""
     if data is None or isinstance(data, str | Path):
         return (str(data) if data is not None else None), []
-    reading = dict(data)
-    place = reading.pop("path", None)
-    return (str(place) if place is not None else None), _keys(data=reading)
+    section = dict(data)
+    path = section.pop("path", None)
+    return (str(path) if path is not None else None), _overrides(data=section)
 
 
-def _keys(**sections: Section | None) -> list[str]:
-    """Sections of a recipe as overrides: `train.learning_rate=3e-05`."""
+def _overrides(**sections: Section | None) -> list[str]:
+    """Turn sections of a recipe into overrides: `train.learning_rate=3e-05`."""
 
     def plain(value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support import Command
 
 # The first example may wait for imports, and every one for other tests: time says nothing here.
 settings.register_profile("llmkit", deadline=None)
@@ -49,9 +50,7 @@ def test_data() -> Path:
 
 
 @pytest.fixture
-def llmkit(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., tuple[int, str, str]]:
+def llmkit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """Run a command as a user does, in a folder of its own: `llmkit("eval", "x")` → (exit code, stdout, stderr)."""
     from llmkit.cli.main import main
 

@@ -1,1 +1,1 @@
-"""Flags in, one call out. Nothing heavy is imported before a command runs."""
+"""The command line: parse the arguments, call one function. Slow imports wait until a command runs."""

@@ -1,4 +1,4 @@
-"""Commands that look and prove: what is there, and whether a run is what it says."""
+"""Commands that inspect and verify: `verify`, `tasks` and `doctor`."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from llmkit.cli.options import AsJson, Overrides, Processes, Recipe, TasksFile
 
 
 def verify(
-    what: Annotated[Literal["resume", "packing", "determinism"], typer.Argument(help="What to prove.")],
+    what: Annotated[Literal["resume", "packing", "determinism"], typer.Argument(help="Property to verify.")],
     overrides: Overrides = None,
     recipe: Recipe = None,
     processes: Processes = None,
     tasks_file: TasksFile = None,
 ) -> None:
-    """Prove on your recipe and machine that a run is what it says. Exits with 1 where it is not.
+    """Verify resume, packing or determinism on this machine.
+
+    Runs the check with your recipe (default: tiny/pretrain) and exits with 1 if it fails.
 
     \b
     Examples:
       llmkit verify resume -r tiny/pretrain
       llmkit verify packing -r tiny/pretrain
     """
-    from llmkit.commands import verify as story
+    from llmkit.commands import verify as command
     from llmkit.recipes.reading import kind_of, read_recipe
     from llmkit.recipes.shipped import locate
     from llmkit.tasks import TASKS
 
     name = recipe or "tiny/pretrain"
     settings = read_recipe(kind_of(locate(name)), name, overrides or (), tasks=TASKS)
-    proofs = {"resume": story.verify_resume, "determinism": story.verify_determinism}
-    proven = story.verify_packing(settings) if what == "packing" else proofs[what](settings, processes)
-    raise typer.Exit(0 if proven else 1)
+    checks = {"resume": command.verify_resume, "determinism": command.verify_determinism}
+    passed = command.verify_packing(settings) if what == "packing" else checks[what](settings, processes)
+    raise typer.Exit(0 if passed else 1)
 
 
 def tasks(tasks_file: TasksFile = None, as_json: AsJson = False) -> None:
-    """The tasks that `finetune` and `eval` know.
+    """List the tasks a model can be fine-tuned for.
 
     \b
     Example:
@@ -49,13 +51,13 @@ def tasks(tasks_file: TasksFile = None, as_json: AsJson = False) -> None:
         print_json({name: {"title": task.title, "recipe": task.recipe} for name, task in TASKS.items()})
     else:
         table(
-            ["task", "what it is", "recipe"],
+            ["task", "description", "recipe"],
             [[name, task.title, task.recipe] for name, task in TASKS.items()],
         )
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Versions, hardware, what is chosen for it, and whether the Hub answers.
+    """Show versions, hardware, default settings and Hub access.
 
     \b
     Example:

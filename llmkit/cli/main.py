@@ -1,4 +1,4 @@
-"""The commands: flags in, one call out. Nothing heavy is imported before a command runs."""
+"""The `llmkit` program: its commands, and how it exits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from llmkit.cli.use import ask, evaluate, predict
 app = typer.Typer(
     name="llmkit",
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help is three times faster: rich and its Markdown are not imported
+    rich_markup_mode=None,  # plain help is three times faster, because rich is not imported
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="From raw text to a working BERT-class model: tokenize, pretrain, fine-tune, evaluate, predict, ask.\n\n"
-    "Start with `llmkit demo`: the whole flow on embedded data, offline, in minutes.",
+    help="Train and use BERT-class models: tokenize, pretrain, fine-tune, evaluate, predict, ask.\n\n"
+    "Start with `llmkit demo`: it runs the whole flow offline on built-in data, in minutes.",
 )
 app.add_typer(recipes_app, name="recipes")
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -59,22 +59,22 @@ def _root(
 
 
 def main() -> None:
-    """The one place where errors become messages: what a user can fix exits with 1, a bug shows its traceback."""
+    """Run the program. Errors that the user can fix become a message and exit code 1; bugs show their traceback."""
     try:
         app()
     except SystemExit as stop:
         from llmkit.system.processes import launched
 
-        if stop.code == 130 and not launched():  # what typer makes of Ctrl-C; -n PROCESSES says it once
+        if stop.code == 130 and not launched():  # typer's exit code for Ctrl-C; with -n the launcher prints a message
             from llmkit.system.exits import exit_with
 
             exit_with(
                 130,
                 ["stopped"],
-                "a run that has a checkpoint goes on with --resume, tokenize and predict with the same command",
+                "resume a training run with --resume; continue tokenize or predict with the same command",
             )
         raise
-    except Exception as error:  # hides nothing: what is no message of ours is raised again
+    except Exception as error:  # hides nothing: exit_for raises bugs again
         from llmkit.system.exits import exit_for
 
         exit_for(error)

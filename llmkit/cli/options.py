@@ -1,4 +1,4 @@
-"""Options that several commands share. Nothing heavy is imported here: the shell's completion passes through."""
+"""Options that several commands share. Shell completion imports this module, so slow imports stay inside functions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import typer
 
 
 def complete_task(incomplete: str) -> list[str]:
-    """Names of tasks, for the shell."""
+    """Complete task names in the shell."""
     from llmkit.tasks import TASKS
 
     return [name for name in TASKS if name.startswith(incomplete)]
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """Names of shipped recipes, for the shell."""
+    """Complete the names of shipped recipes in the shell."""
     from llmkit.recipes.shipped import shipped_recipes
 
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
@@ -32,36 +32,36 @@ def _use_tasks(context: typer.Context, file: Path | None) -> Path | None:
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Overrides of the recipe: `train.learning_rate=1e-4`."),
+    typer.Argument(metavar="KEY=VALUE", help="Recipe overrides, such as `train.learning_rate=1e-4`."),
 ]
 Recipe = Annotated[
     str | None,
-    typer.Option("-r", "--recipe", help="Name or path of a recipe.", autocompletion=complete_recipe),
+    typer.Option("-r", "--recipe", help="Recipe name or file.", autocompletion=complete_recipe),
 ]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.", show_default="runs/NAME")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Run folder.", show_default="runs/NAME")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume a stopped run from its last checkpoint.")]
 AutoBatch = Annotated[
     bool,
     typer.Option(
         "--auto-batch",
-        help="Where memory runs out, halve the micro-batch and double the accumulation, which keeps the batch.",
+        help="If memory runs out, halve the micro-batch and double gradient accumulation: the batch stays the same.",
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Check everything, try a few steps, say what the run would take, and stop."),
+    typer.Option("--dry-run", help="Check everything, try a few steps, print estimates of time and memory, and exit."),
 ]
 Processes = Annotated[
     int | None,
-    typer.Option("-n", "--processes", min=1, help="Processes.", show_default="one a GPU, or one"),
+    typer.Option("-n", "--processes", min=1, help="Number of processes.", show_default="one per GPU, or one"),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Inputs a batch: fewer of them take less memory.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a checkpoint folder or a Hub id.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Inputs per batch. Lower it to save memory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="Run folder, checkpoint folder or Hub id.")]
 TaskName = Annotated[
-    str | None, typer.Option("--task", help="A task: see `llmkit tasks`.", autocompletion=complete_task)
+    str | None, typer.Option("--task", help="Task name. See `llmkit tasks`.", autocompletion=complete_task)
 ]
-# Read before the other options, which may name its tasks; commands have nothing more to do with it.
+# Eager: its tasks must be registered before other options name them. Commands ignore the value.
 TasksFile = Annotated[
     Path | None,
     typer.Option(
@@ -69,12 +69,15 @@ TasksFile = Annotated[
         metavar="FILE.py",
         is_eager=True,
         callback=_use_tasks,
-        help="A Python file with tasks of your own: it defines TASKS, a dictionary from names to tasks.",
+        help="Python file with your own tasks. It defines TASKS, a dictionary from names to tasks.",
     ),
 ]
-Data = Annotated[str | None, typer.Option("--data", help="A file, a folder or a Hub id.", show_default="the run's own")]
-Split = Annotated[str, typer.Option("--split", help="Which split of the data.")]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", help="Dataset: file, folder or Hub id.", show_default="the run's dataset"),
+]
+Split = Annotated[str, typer.Option("--split", help="Split of the dataset.")]
 DataOverrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="How data is read: `data.label_column=stars`."),
+    typer.Argument(metavar="KEY=VALUE", help="Dataset overrides, such as `data.label_column=stars`."),
 ]

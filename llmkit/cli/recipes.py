@@ -1,4 +1,4 @@
-"""`llmkit recipes`: the recipes that come along, and a check for one's own."""
+"""`llmkit recipes`: list, show, copy and check recipes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import typer
 from llmkit.cli.options import Overrides, TasksFile, complete_recipe
 from llmkit.system.errors import UserError
 
+RecipeName = Annotated[str, typer.Argument(help="Recipe name or file.", autocompletion=complete_recipe)]
+
 recipes_app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 
 
 @recipes_app.command("list")
 def recipes_list() -> None:
-    """The recipes that come with llmkit.
+    """List the recipes that ship with llmkit.
 
     \b
     Example:
@@ -24,11 +26,11 @@ def recipes_list() -> None:
     from llmkit.recipes.shipped import shipped_recipes, summary
     from llmkit.system.console import table
 
-    table(["recipe", "what it is"], [[name, summary(path)] for name, path in shipped_recipes().items()])
+    table(["recipe", "description"], [[name, summary(path)] for name, path in shipped_recipes().items()])
 
 
 @recipes_app.command("show")
-def recipes_show(name: Annotated[str, typer.Argument(autocompletion=complete_recipe)]) -> None:
+def recipes_show(name: RecipeName) -> None:
     """Print a recipe.
 
     \b
@@ -43,10 +45,10 @@ def recipes_show(name: Annotated[str, typer.Argument(autocompletion=complete_rec
 
 @recipes_app.command("copy")
 def recipes_copy(
-    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)],
-    to: Annotated[Path, typer.Argument(help="A file, or a folder to put it in.")] = Path(),
+    name: RecipeName,
+    to: Annotated[Path, typer.Argument(help="File or folder to copy it to.")] = Path(),
 ) -> None:
-    """Copy a recipe, to make it your own.
+    """Copy a recipe so that you can edit it.
 
     \b
     Example:
@@ -59,23 +61,23 @@ def recipes_copy(
     source = locate(name)
     target = to / source.name if to.is_dir() else to
     if target.exists():
-        raise UserError(f"{target} is there already", remedy="choose another name")
+        raise UserError(f"{target} already exists", remedy="choose another name")
     if not target.parent.is_dir():
-        raise UserError(f"no such folder: {target.parent}", remedy="make it, or choose another place")
+        raise UserError(f"no such folder: {target.parent}", remedy="create it, or choose another path")
     try:
         write_whole(target, source.read_bytes())
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}", remedy="choose another place") from None
+        raise UserError(f"cannot write {target}: {error.strerror}", remedy="choose another path") from None
     result(str(target))
 
 
 @recipes_app.command("check")
 def recipes_check(
-    name: Annotated[str, typer.Argument(autocompletion=complete_recipe)],
+    name: RecipeName,
     overrides: Overrides = None,
     tasks_file: TasksFile = None,
 ) -> None:
-    """Check a recipe without running it.
+    """Check a recipe without running it, and print it resolved.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The commands that make a model: from text to a run."""
+"""Commands that train a model: `demo`, `tokenize`, `pretrain` and `finetune`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the runs.")] = Path("runs/demo"),
     as_json: AsJson = False,
 ) -> None:
-    """The whole flow on embedded data: offline, minutes on two cores.
+    """Run the whole flow offline on built-in data, in minutes.
+
+    Tokenizes, pretrains, fine-tunes and evaluates a small BERT. Takes a few minutes on two cores.
 
     \b
     Example:
@@ -48,7 +50,10 @@ def demo(
 
 
 def tokenize(
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Tokenizer overrides, such as `tokenizer.vocab_size=8000`."),
+    ] = None,
     corpus: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,33 +62,31 @@ def tokenize(
             metavar="SOURCE[,key=value…]",
             help="`wikipedia`, `bookcorpus`, `demo`, a file, folder or glob (.txt, .jsonl, .parquet), or a Hub id. "
             "Keys: `weight`, `documents` (`file` or `blank_line`, for .txt), `name`, `split`, `revision`, "
-            "`text_column`. Give it once a source.",
+            "`text_column`. Repeat -c for more sources.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Folder for the token shards.", show_default="in the cache"),
+        typer.Option("-o", "--output", help="Folder for the token shards.", show_default="a folder in the cache"),
     ] = None,
     processes: Annotated[
         int | None,
-        typer.Option(
-            "-n", "--processes", min=1, help="Processes that share the work.", show_default="one, on all cores"
-        ),
+        typer.Option("-n", "--processes", min=1, help="Number of processes.", show_default="one, which uses all cores"),
     ] = None,
 ) -> None:
-    """Text → token shards, which `pretrain` reads.
+    """Tokenize text into shards that `pretrain` reads.
 
-    Trains a WordPiece vocabulary of 30,522 unless told otherwise: `tokenizer.vocab_size=8000` for another size,
-    `tokenizer.path=google-bert/bert-base-uncased` to use one that exists.
+    By default, trains a WordPiece vocabulary of 30,522 tokens. Set `tokenizer.vocab_size=8000` for another size, or
+    `tokenizer.path=google-bert/bert-base-uncased` to use an existing tokenizer.
 
-    Stopped or killed, the same command goes on. Given on several machines that share the folder, they share the
-    work; however many processes there are, the shards are the same.
+    If the command is stopped or killed, run it again to continue. To split the work between machines that share the
+    output folder, run the same command on each. The shards do not depend on the number of processes or machines.
 
     \b
     Example:
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
-    from llmkit.commands import tokenize as story
+    from llmkit.commands import tokenize as command
     from llmkit.recipes.pretraining import TokenizeRecipe
     from llmkit.recipes.reading import recipe_from
     from llmkit.system.advice import Advice
@@ -92,15 +95,15 @@ def tokenize(
     from llmkit.system.machine import quiet
 
     if not corpus:
-        raise UserError("no source of text is given", remedy="name one with -c, for instance -c wikipedia")
+        raise UserError("no text source given", remedy="give one with -c, such as -c wikipedia")
     recipe = recipe_from(TokenizeRecipe, {"sources": list(corpus)}, overrides or ())
     quiet()
-    prepared = story.prepare(recipe.sources, recipe.tokenizer, output)
+    prepared = command.prepare(recipe.sources, recipe.tokenizer, output)
 
     def run() -> None:
-        result(str(story.tokenize(prepared)))
+        result(str(command.tokenize(prepared)))
 
-    advice = Advice(resume="go on with the same command")
+    advice = Advice(resume="continue with the same command")
     run() if prepared.is_made else run_in(processes, run, advice, one_per_gpu=False)
 
 
@@ -113,7 +116,9 @@ def pretrain(
     auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
-    """Token shards (or text) → a pretrained BERT. Without -r: bert-base on Wikipedia and BookCorpus.
+    """Pretrain a BERT on token shards or text.
+
+    The default recipe is bert-base: Wikipedia and BookCorpus.
 
     \b
     Example:
@@ -123,10 +128,10 @@ def pretrain(
     from llmkit.recipes.reading import read_recipe
 
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
-    from llmkit.commands import pretrain as story
+    from llmkit.commands import pretrain as command
 
-    job = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
-    _run(job, story.finish_line, processes, dry_run=dry_run)
+    job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch)
+    _run(job, command.finish_line, processes, dry_run=dry_run)
 
 
 def finetune(
@@ -140,36 +145,36 @@ def finetune(
     auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
-    """A checkpoint + a task → a model that does it. Without -r: the task's own recipe.
+    """Fine-tune a checkpoint on a task.
 
-    A recipe serves all tasks of its kind: --task takes the place of the recipe's task, and with it of its data and
-    name, as far as overrides do not give these.
+    Give a task, a recipe or both. Each task has a default recipe. A recipe works for all tasks of the same kind: --task
+    replaces the recipe's task, and with it the dataset and the name, unless you override these.
 
     \b
     Examples:
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
       llmkit finetune --task glue/sst2 --dry-run
     """
-    from llmkit.commands import finetune as story
+    from llmkit.commands import finetune as command
 
-    settings = story.recipe_of(task, recipe, overrides or ())
-    job = story.prepare(settings, output, resume=resume, auto_batch=auto_batch)
-    _run(job, story.finish_line, processes, dry_run=dry_run)
+    settings = command.recipe_of(task, recipe, overrides or ())
+    job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch)
+    _run(job, command.finish_line, processes, dry_run=dry_run)
 
 
 def _run(job: Job, finish_line: Callable[[RunDir], None], processes: int | None, *, dry_run: bool) -> None:
-    from llmkit.commands import job as story
+    from llmkit.commands import job as training
     from llmkit.system.advice import Advice
     from llmkit.system.launch import run_in
     from llmkit.training.signals import ON_SIGNAL
 
     if dry_run:
-        return story.dry_run(job)
+        return training.dry_run(job)
     advice = Advice(
         on_signal=ON_SIGNAL,
-        resume="go on with the same command and --resume",
+        resume="continue with the same command and --resume",
         less_memory="halve train.per_device_train_batch_size and double train.gradient_accumulation_steps, which "
-        "keeps the batch",
+        "keeps the batch the same",
         restart=("--resume",),
     )
-    run_in(processes, lambda: finish_line(story.train(job)), advice)
+    run_in(processes, lambda: finish_line(training.train(job)), advice)

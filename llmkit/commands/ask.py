@@ -1,4 +1,4 @@
-"""`llmkit ask`: a question and a passage, or folders of them, in; answers and their places out."""
+"""`llmkit ask`: answer a question from a passage, or from files and folders."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from llmkit.tasks.purpose import purpose_of
 from llmkit.tasks.settings import data_section
 from llmkit.tasks.values import Candidate, Prediction
 
-ALTERNATIVES = 3
-ANSWERS = 5
-AROUND = 60  # characters of the passage shown on either side of an answer
-TOGETHER = 1_000_000  # characters of passages that are in memory at a time
+ALTERNATIVES = 3  # other candidates shown for one passage
+ANSWERS = 5  # from several files
+CONTEXT_SHOWN = 60  # characters on each side of an answer
+GROUP_CHARACTERS = 1_000_000  # passages are read in groups of this size, to limit memory
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A prediction, and the line of the passage it stands in (counted from 1), None where there is none."""
+    """A prediction and its line in the passage, counted from 1. `line` is None if there is no answer."""
 
     prediction: Prediction
     line: int | None
@@ -40,9 +40,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Found:
-    """One answer among those of many files. Characters and the line, which is counted from 1, are those of its file.
+    """One of the answers from several files. `line` (counted from 1), `start` and `end` are positions in the file.
 
-    `score` is the model's logit, `probability` its share among the candidates of all passages that hold an answer.
+    `score` is the model's logit. `probability` is relative to the candidates of all passages with an answer.
     """
 
     text: str
@@ -63,19 +63,19 @@ class Found:
 def passage_of(text: str | None, file: Path | None) -> str:
     """The passage, given as text or as a file. Raises UserError."""
     if (text is None) == (file is None):
-        raise UserError("a question needs one passage", remedy="give it either with -c TEXT or with -f FILE")
+        raise UserError("a question needs exactly one passage", remedy="give it either with -c TEXT or with -f FILE")
     if file is not None:
         text = read_text(file)
     assert text is not None
     if not text.strip():
-        raise UserError(f"the passage{f' in {file}' if file else ''} is empty", remedy="give some text to read")
+        raise UserError(f"the passage{f' in {file}' if file else ''} is empty", remedy="give a passage with text")
     return text
 
 
 def ask(model: str, question: str, context: str, source: str) -> Answer:
     """Answer a question from a passage of any length, with a run or a checkpoint.
 
-    A model of squad_v2 abstains where its null score says so, at the threshold that its evaluation tuned.
+    A squad_v2 model abstains if its null score exceeds the threshold that was tuned in evaluation.
     """
     _check(question)
     reader = _reader(model)
@@ -86,49 +86,49 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
 
 
 def ask_all(model: str, question: str, places: Sequence[Path], wanted: int) -> list[Found]:
-    """The best answers in all text files of these places, no two at the same place, the likeliest first.
+    """The best `wanted` answers from all text files in `places`, most likely first, without overlapping spans.
 
-    A model of squad_v2 abstains passage by passage, at its threshold; what it abstains from holds no answer. Raises
-    UserError.
+    A squad_v2 model abstains passage by passage; those passages contribute no candidates. Raises UserError.
     """
     _check(question)
     files = text_files(places)
     total = characters_of(files)
     reader = _reader(model)
-    say(f"{len(files):,} files, {count(total)} characters: all of it is read")
+    say(f"reading {len(files):,} files, {count(total)} characters")
     best: list[Found] = []
-    everything = -np.inf  # the logarithm of the sum over all candidates
+    log_total = -np.inf  # the logsumexp of all candidates' scores
     with Course("reading", total, "characters") as course:
-        for passages in _together(passages_of(files)):
+        for passages in _groups(passages_of(files)):
             predictions = _predictions(reader, question, [passage.text for passage in passages], course)
             for passage, prediction in zip(passages, predictions, strict=True):
                 if prediction.text:
                     scores = [candidate.score for candidate in prediction.candidates]
-                    everything = np.logaddexp(everything, np.logaddexp.reduce(scores))
-                    best += [_found(passage, candidate) for candidate in _apart(prediction.candidates)[:wanted]]
-            best = sorted(best, key=lambda found: -found.score)[:wanted]  # equals stay in the order of files
-    return [replace(found, probability=float(np.exp(found.score - everything))) for found in best]
+                    log_total = np.logaddexp(log_total, np.logaddexp.reduce(scores))
+                    candidates = _without_overlaps(prediction.candidates)[:wanted]
+                    best += [_found(passage, candidate) for candidate in candidates]
+            best = sorted(best, key=lambda found: -found.score)[:wanted]  # stable: ties keep the order of the files
+    return [replace(found, probability=float(np.exp(found.score - log_total))) for found in best]
 
 
 def _check(question: str) -> None:
     if not question.strip():
-        raise UserError("the question is empty", remedy="ask something: -q QUESTION")
+        raise UserError("the question is empty", remedy="give a question: -q QUESTION")
 
 
 def _reader(model: str) -> Reader:
-    """A model that answers questions. Raises UserError where it does not."""
+    """Load a model that answers questions. Raises UserError if it was trained for another kind of task."""
     quiet()
     keep_memory()
     purpose = purpose_of(model)
     task = purpose.task if purpose else task_named("squad")
     if not task.answers_questions:
         raise UserError(
-            f"{model} was fine-tuned for {task.name}, which answers no questions",
-            remedy=f"give it a file of rows: llmkit predict {model} FILE -o OUTPUT",
+            f"{model} was fine-tuned for {task.name}, which does not answer questions",
+            remedy=f"use it on a file of rows: llmkit predict {model} FILE -o OUTPUT",
         )
     checkpoint = Checkpoint.named(model)
     data = data_section(checkpoint, task, purpose.data if purpose else {}, "passage")
-    loaded, codec = task.trained(checkpoint, data)
+    loaded, codec = task.load_trained(checkpoint, data)
     loaded.to(start_group())
     return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, choose("auto").bf16)
 
@@ -142,35 +142,35 @@ def _predictions(reader: Reader, question: str, contexts: Sequence[str], course:
     return predictions
 
 
-def _together(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    found: list[Passage] = []
+def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    group: list[Passage] = []
     for passage in passages:
-        found.append(passage)
-        if sum(len(passage.text) for passage in found) >= TOGETHER:
-            yield found
-            found = []
-    if found:
-        yield found
+        group.append(passage)
+        if sum(len(passage.text) for passage in group) >= GROUP_CHARACTERS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
-def _apart(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that share no character with a better one, which would be the same answer in other words."""
+def _without_overlaps(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates that do not overlap a better one: overlapping spans are variants of the same answer."""
     kept: list[Candidate] = []
     for candidate in candidates:
-        if not any(_places(candidate)[0] < _places(k)[1] and _places(k)[0] < _places(candidate)[1] for k in kept):
+        if not any(_span(candidate)[0] < _span(k)[1] and _span(k)[0] < _span(candidate)[1] for k in kept):
             kept.append(candidate)
     return kept
 
 
-def _places(candidate: Candidate) -> tuple[int, int]:
+def _span(candidate: Candidate) -> tuple[int, int]:
     assert candidate.start is not None
     assert candidate.end is not None
     return candidate.start, candidate.end
 
 
 def _found(passage: Passage, candidate: Candidate) -> Found:
-    start, end = _places(candidate)
-    before, after = _surroundings(passage.text, start, end)
+    start, end = _span(candidate)
+    before, after = _context_of(passage.text, start, end)
     return Found(
         text=candidate.text,
         file=str(passage.file),
@@ -178,26 +178,26 @@ def _found(passage: Passage, candidate: Candidate) -> Found:
         start=passage.start + start,
         end=passage.start + end,
         score=candidate.score,
-        probability=0.0,  # until all candidates are known
+        probability=0.0,  # set once all candidates are known
         before=before,
         after=after,
     )
 
 
-def _surroundings(context: str, start: int, end: int) -> tuple[str, str]:
-    """What stands before and after, on one line."""
-    before, after = context[max(0, start - AROUND) : start], context[end : end + AROUND]
+def _context_of(text: str, start: int, end: int) -> tuple[str, str]:
+    """The text before and after a span, without line breaks."""
+    before, after = text[max(0, start - CONTEXT_SHOWN) : start], text[end : end + CONTEXT_SHOWN]
     return " ".join(before.split()), " ".join(after.split())
 
 
 def show(answer: Answer, context: str) -> None:
-    """The answer with its surroundings, and the runners-up, on stdout."""
+    """Print the answer in its context, and the other candidates."""
     prediction = answer.prediction
     if prediction.start is None or prediction.end is None:
         result(f"no answer in the passage  ({prediction.score:.0%} sure)")
     else:
         result(f"{prediction.text}  ({prediction.score:.0%})")
-        before, after = _surroundings(context, prediction.start, prediction.end)
+        before, after = _context_of(context, prediction.start, prediction.end)
         result(f"  {answer.source}, line {answer.line}, characters {prediction.start} to {prediction.end}:")
         result(f"  … {before} [{prediction.text}] {after} …")
     others = [c for c in prediction.candidates if c.start != prediction.start or c.end != prediction.end]
@@ -205,11 +205,11 @@ def show(answer: Answer, context: str) -> None:
         rows = [
             [f"{c.probability:.0%}", " ".join(c.text.split()), f"{c.start} to {c.end}"] for c in others[:ALTERNATIVES]
         ]
-        table([">share", "other candidates", "characters"], rows)
+        table([">probability", "other candidates", "characters"], rows)
 
 
 def show_all(answers: Sequence[Found]) -> None:
-    """Answers with their places and surroundings, on stdout."""
+    """Print the answers with their places, in context."""
     if not answers:
         result("no answer in these files")
     for found in answers:

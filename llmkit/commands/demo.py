@@ -1,4 +1,4 @@
-"""`llmkit demo`: the whole flow on embedded data, through the same functions as the other commands."""
+"""`llmkit demo`: run the whole flow on generated data, with the same functions as the other commands."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from llmkit.tasks.examples import load_examples
 
 
 def run_demo(output: Path) -> dict[str, Any]:
-    """Tokenize, pretrain, fine-tune, evaluate, and fine-tune once more from random weights.
+    """Tokenize, pretrain, fine-tune and evaluate; then fine-tune from random weights, for comparison.
 
-    Leaves the runs `pretrain`, `squad` and `squad-from-scratch` under `output`. Raises UserError where that
-    folder is in use.
+    Creates the runs `pretrain`, `squad` and `squad-from-scratch` in `output`. Returns the scores of both fine-tuned
+    runs. Raises UserError if `output` is in use.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is in use", remedy="remove it, or choose another folder with -o")
     quiet()
-    began = time.monotonic()
-    say("1 of 3  a BERT from scratch, on articles about things that do not exist")
+    start = time.monotonic()
+    say("1 of 3  pretraining a BERT from scratch, on articles about invented things")
     recipe = read_recipe(PretrainRecipe, "demo/pretrain")
     base = train(prepare_pretrain(recipe, output / "pretrain"))
-    say("2 of 3  fine-tuning it to answer questions about other things that do not exist")
-    pretrained = _answerer(output / "squad", [f"model.pretrained={base.path}"])
-    say("3 of 3  the same fine-tuning from random weights, to see what pretraining was worth")
+    say("2 of 3  fine-tuning it to answer questions about other invented things")
+    pretrained = _finetune(output / "squad", [f"model.pretrained={base.path}"])
+    say("3 of 3  the same fine-tuning from random weights, to measure what pretraining contributes")
     assert recipe.model.config is not None
     shape = json.dumps(recipe.model.config.model_dump())
-    scratch = _answerer(output / "squad-from-scratch", [f"model.config={shape}", f"model.tokenizer={base.path}"])
+    scratch = _finetune(output / "squad-from-scratch", [f"model.config={shape}", f"model.tokenizer={base.path}"])
     return {
         "pretrained": _scores(pretrained),
         "from_scratch": _scores(scratch),
         "perplexity": _metrics(base)["perplexity"],
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(time.monotonic() - start, 1),
     }
 
 
 def show(report: dict[str, Any], output: Path) -> None:
-    """A question and its answer, the table of scores, and the commands to go on with, on stdout."""
+    """Print a question and its answer, the table of scores, and commands to try next, on stdout."""
     from llmkit.corpus.demo.data import questions
 
     row, other, *_ = questions("validation")
@@ -77,7 +77,7 @@ def show(report: dict[str, Any], output: Path) -> None:
     )
     run = output / "squad"
     result(
-        "\nGo on with:\n"
+        "\nTry next:\n"
         f"  llmkit ask {run} -q {quote(other['question'])} -c {quote(other['context'])}\n"
         f"  llmkit eval {run}\n"
         "  llmkit tokenize -c YOUR_TEXT -o data/mine\n"
@@ -86,7 +86,7 @@ def show(report: dict[str, Any], output: Path) -> None:
     )
 
 
-def _answerer(output: Path, overrides: Sequence[str]) -> RunDir:
+def _finetune(output: Path, overrides: Sequence[str]) -> RunDir:
     recipe = read_recipe(FinetuneRecipe, "demo/squad", overrides, tasks=TASKS)
     return train(prepare_finetune(recipe, output))
 
@@ -97,7 +97,7 @@ def _metrics(run: RunDir) -> dict[str, Any]:
 
 
 def _scores(run: RunDir) -> dict[str, Any]:
-    """A run's scores, also apart for passages with and without a second candidate."""
+    """A run's scores, also separately for passages with and without a second candidate."""
     from llmkit.commands.evaluate import read_predictions
 
     task = task_named("squad")

@@ -1,4 +1,4 @@
-"""`llmkit doctor`: what there is, what would be chosen, and what is missing."""
+"""`llmkit doctor`: report versions and hardware, what llmkit would use, and what is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmkit.system.processes import default_processes
 
 
 def examine() -> dict[str, Any]:
-    """Everything doctor says, as plain values."""
+    """Collect everything that doctor reports, as plain values."""
     quiet()
     folder = cache_folder()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -27,7 +27,7 @@ def examine() -> dict[str, Any]:
 
 
 def show(findings: dict[str, Any]) -> None:
-    """The findings as a table on stdout."""
+    """Print the findings as a table on stdout."""
     hub, cache = findings["hub"], findings["cache"]
     rows = [[name, value] for name, value in findings["versions"].items()]
     rows += [
@@ -45,12 +45,12 @@ def show(findings: dict[str, Any]) -> None:
 
 
 def _hub_state() -> str:
-    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # its own alias
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # re-exported there
 
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        return "not asked (HF_HUB_OFFLINE is set)"
+        return "not checked (HF_HUB_OFFLINE is set)"
     try:
-        answer = httpx.get(f"{endpoint()}/api/models?limit=1", timeout=TIMEOUT)
+        response = httpx.get(f"{endpoint()}/api/models?limit=1", timeout=TIMEOUT)
     except httpx.HTTPError as error:
         return f"not reachable ({type(error).__name__}): local files and the cache work, Hub ids do not"
-    return "reachable" if answer.is_success else f"answers with status {answer.status_code}"
+    return "reachable" if response.is_success else f"answers with status {response.status_code}"

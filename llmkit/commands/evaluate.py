@@ -1,4 +1,4 @@
-"""`llmkit eval`: a model on data, or predictions against data, in; scores out."""
+"""`llmkit eval`: score a model or a predictions file on a dataset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model and the examples to score it on, checked. No process group exists yet."""
+    """A model and the examples to score it on, both checked. There is no process group yet."""
 
     settings: Settings
     model: PreTrainedModel
@@ -44,15 +44,15 @@ def prepare(settings: Settings, split: str, output: Path | None) -> Prepared:
     check_output(output)
     quiet()
     task, data = settings.task, settings.data
-    model, codec = task.trained(settings.checkpoint, data)
+    model, codec = task.load_trained(settings.checkpoint, data)
     examples = load_examples(task, data, [split])[split]
-    task.check_known(settings.checkpoint.name, codec, examples)
+    task.check_labels(settings.checkpoint.name, codec, examples)
     features = features_of(task, examples, codec, data, training=False)
     return Prepared(settings, model, codec, examples, features, output)
 
 
 def evaluate(prepared: Prepared, batch_size: int = BATCH_SIZE) -> dict[str, Any]:
-    """The scores, on every process; with an output folder, also metrics.json and predictions.jsonl in it."""
+    """Return the scores on every process. Write metrics.json and predictions.jsonl if there is an output folder."""
     keep_memory()
     settings, model = prepared.settings, prepared.model
     device = start_group()
@@ -71,7 +71,7 @@ def evaluate(prepared: Prepared, batch_size: int = BATCH_SIZE) -> dict[str, Any]
         scores = evaluation(model.to(device), settings.threshold)
     except OutOfMemory as error:
         if error.smaller:
-            error.remedy = f"give --batch-size {max(1, batch_size // 2)}"
+            error.remedy = f"use --batch-size {max(1, batch_size // 2)}"
         raise
     if prepared.output is not None and is_main():
         _write(prepared.output, scores, evaluation.predictions)
@@ -81,23 +81,23 @@ def evaluate(prepared: Prepared, batch_size: int = BATCH_SIZE) -> dict[str, Any]
 def evaluate_predictions(
     file: Path, task: Task[Any], data: str, split: str, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Scores of a predictions file: ours (JSON lines) or the official one (`{id: text}`)."""
+    """Score a predictions file: llmkit's (JSON lines) or SQuAD's official format (`{id: text}`)."""
     quiet()
     section = overridden(task.data_class(**data_origin(data, task)), overrides)
     examples = load_examples(task, section, [split])[split]
     predictions = read_predictions(file)
     known = set(examples["id"])
-    strangers = [p.id for p in predictions if p.id not in known]
-    if len(strangers) == len(predictions):
+    unknown = [p.id for p in predictions if p.id not in known]
+    if len(unknown) == len(predictions):
         raise UserError(f"{file}: none of its ids is in {data}", remedy="check --data and --split")
-    missing = len(known) - (len(predictions) - len(strangers))
+    missing = len(known) - (len(predictions) - len(unknown))
     if missing:
         say(f"{missing:,} of {len(known):,} {task.item}s have no prediction and score 0")
     return task.score([p for p in predictions if p.id in known], examples, section)
 
 
 def read_predictions(file: Path) -> list[Prediction]:
-    """Predictions of either format. Raises UserError with the place of what is wrong."""
+    """Read predictions in either format. Raises UserError with the place of the mistake."""
     text = read_text(file)
     if file.suffix == ".jsonl":
         rows = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
@@ -105,14 +105,18 @@ def read_predictions(file: Path) -> list[Prediction]:
     else:
         content = parse_json(text, file)
         if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-            raise UserError(f"{file}: not an object {{id: text, …}}", remedy="give that, or predictions.jsonl of a run")
+            raise UserError(
+                f"{file}: not an object {{id: text, …}}", remedy="give such a file, or the predictions.jsonl of a run"
+            )
         predictions = [Prediction(example_id, answer, 1.0) for example_id, answer in content.items()]
     if not predictions:
-        raise UserError(f"{file} holds no prediction", remedy="give {id: text, …}, or predictions.jsonl of a run")
+        raise UserError(
+            f"{file} has no predictions", remedy="give a file {id: text, …}, or the predictions.jsonl of a run"
+        )
     seen: set[str] = set()
     for prediction in predictions:
         if prediction.id in seen:
-            raise UserError(f"{file}: id {prediction.id!r} occurs twice", remedy="give each question one answer")
+            raise UserError(f"{file}: id {prediction.id!r} occurs twice", remedy="give one prediction per id")
         seen.add(prediction.id)
     return predictions
 
@@ -125,10 +129,10 @@ def _write(output: Path, scores: dict[str, Any], predictions: Sequence[Predictio
         folder.write_json("metrics.json", scores)
     except OSError as error:
         if output.is_dir():
-            (output / "predictions.jsonl").unlink(missing_ok=True)  # so that the same command can be given again
+            (output / "predictions.jsonl").unlink(missing_ok=True)  # or the folder would count as in use next time
         raise UserError(
             f"cannot write to {output}: {error.strerror}",
-            remedy="make room, or choose another folder with -o, and run the command again",
+            remedy="free some space or choose another folder with -o, and run the command again",
         ) from None
 
 
@@ -144,5 +148,5 @@ def _prediction(place: str, row: Any) -> Prediction:
     for name in ("score", "null_score"):
         value = getattr(prediction, name)
         if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise UserError(f"{place}: {name!r} is not a number", remedy="correct it, or leave it out")
+            raise UserError(f"{place}: {name!r} is not a number", remedy="correct it or remove it")
     return prediction

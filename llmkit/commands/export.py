@@ -1,4 +1,4 @@
-"""`llmkit export`: a run or checkpoint in; an ONNX model out that was held against it on validation data."""
+"""`llmkit export`: export a run or checkpoint to ONNX, and compare the two on validation data."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-TOLERANCE = 1e-4  # of a logit in float32: several times what another order of additions makes of it
-POINT = 1.0  # of score; where int8 loses more, it is said
-SINGLES = 10  # of so many windows one goes through a model alone too, to see how long that takes
+TOLERANCE = 1e-4  # per logit, in float32: several times the rounding error of another order of additions
+MAX_LOSS = 1.0  # points of score; warn if int8 loses more
+SINGLES = 10  # one in so many windows also runs alone, to measure latency
 PAGE = "docs/onnx.md"
 
 
@@ -51,7 +51,7 @@ class Subject:
 
     @property
     def graphs(self) -> Graphs:
-        """How such a model is exported."""
+        """How models for this task are exported."""
         return self.settings.task.graphs()
 
     def check(self, features: Dataset, batch_size: int) -> Check:
@@ -62,9 +62,9 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measured:
-    """One form of the model: size, speed, scores, and the largest difference of a logit from PyTorch's.
+    """Measurements of the model in PyTorch, ONNX or int8: size, speed, scores, and largest difference of a logit.
 
-    `examples_per_second` is that of batches, `milliseconds` what one window alone takes.
+    `examples_per_second` is measured in batches. `milliseconds` is the latency of a single window.
     """
 
     name: str
@@ -78,14 +78,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written and how it did; the first of `models` is PyTorch's."""
+    """The exported folder and its measurements. The first of `models` is PyTorch."""
 
     folder: Path
     subject: Subject
     models: Sequence[Measured]
 
     def lost(self, measured: Measured) -> dict[str, float]:
-        """How many points of each headline score are gone."""
+        """How many points of each headline score are lost relative to PyTorch."""
         before = self.models[0].scores
         return {name: before[name] - measured.scores[name] for name in self.subject.settings.task.headline}
 
@@ -103,9 +103,9 @@ class Report:
 
 
 class Check(TaskEvaluation):
-    """An evaluation that keeps what a model said, and how long that took."""
+    """An evaluation that keeps the model's outputs and the time that they took."""
 
-    said: list[Outputs]
+    kept: list[Outputs]
     seconds: float
 
     def outputs(self, model: PreTrainedModel) -> list[Outputs] | None:
@@ -113,8 +113,8 @@ class Check(TaskEvaluation):
         began = time.perf_counter()
         outputs = super().outputs(model)
         self.seconds = time.perf_counter() - began
-        assert outputs is not None, "exporting is for one process"
-        self.said = outputs
+        assert outputs is not None, "export runs in one process"
+        self.kept = outputs
         return outputs
 
 
@@ -128,36 +128,36 @@ def prepare(
     split: str,
     examples: int | None,
 ) -> Subject:
-    """The model and the first `examples` of its data, or of other data. Raises UserError; writes only the cache."""
+    """Load the model and the first `examples` of its data. Raises UserError; writes only to the cache."""
     check_packages()
     check_output(output)
     quiet()
     settings = settings_of(model, task, data, overrides)
     graphs = settings.task.graphs()
-    loaded, codec = settings.task.trained(settings.checkpoint, settings.data)
+    loaded, codec = settings.task.load_trained(settings.checkpoint, settings.data)
     check_size(loaded)
     every = load_examples(settings.task, settings.data, [split])[split]
     some = every.select(range(min(examples or graphs.examples, len(every))))
     features = features_of(settings.task, some, codec, settings.data, training=graphs.compared is not None)
     part = f"the first {len(some):,} of {len(every):,}" if len(some) < len(every) else f"all {len(every):,}"
-    say(f"{describe(loaded)}; to be checked on {part} {settings.task.item}s of {split}")
+    say(f"{describe(loaded)}; checking on {part} {settings.task.item}s of {split}")
     return Subject(loaded, codec, settings, split, some, features)
 
 
 def export(subject: Subject, output: Path, *, int8: bool) -> Report:
-    """Write a folder with the model's graphs, with `int8` those of 8 bits too, the tokenizer's files and config.json.
+    """Write a folder with the model's ONNX graphs (with `int8` also quantized ones), the tokenizer and config.json.
 
-    Raises UserError, and leaves nothing, where a logit of the graphs differs from PyTorch's by more than TOLERANCE.
+    Raises UserError and keeps nothing if any logit differs from PyTorch's by more than TOLERANCE.
     """
     keep_memory()
     models: list[Measured] = []
 
     def build(aside: Path) -> None:
-        shutil.rmtree(aside)  # what an export that was killed left there
+        shutil.rmtree(aside)  # leftovers of an export that was killed
         aside.mkdir()
         try:
             models.extend(_write_and_measure(subject, aside, int8=int8))
-        except BaseException:  # hides nothing: what did not pass must not lie around, whatever it was
+        except BaseException:  # hides nothing: a model that failed the check must not stay on disk
             shutil.rmtree(aside)
             raise
 
@@ -166,14 +166,14 @@ def export(subject: Subject, output: Path, *, int8: bool) -> Report:
 
 
 def show(report: Report) -> None:
-    """The forms of the model beside each other, on stdout."""
+    """Print a table that compares PyTorch, ONNX and int8."""
     task, headline = report.subject.settings.task, report.subject.settings.task.headline
     rows = []
     for measured in report.models:
         difference, lost = measured.largest_difference, report.lost(measured)
         scores = [f"{measured.scores[name]:.2f}" for name in headline]
         if difference is not None:
-            # Adding 0 to what is rounded makes 0 of -0.
+            # Adding 0 turns -0.0 into 0.0.
             changes = [round(-lost[name], 2) + 0 for name in headline]
             scores = [f"{score} ({change:+.2f})" for score, change in zip(scores, changes, strict=True)]
         rows.append(
@@ -192,16 +192,16 @@ def show(report: Report) -> None:
         title=f"{report.folder}, {len(report.subject.examples):,} {task.item}s, {torch.get_num_threads()} CPU threads",
     )
     for measured in report.models:
-        if (lost := report.lost(measured))[task.metric] > POINT:
+        if (lost := report.lost(measured))[task.metric] > MAX_LOSS:
             warn(f"{measured.name} loses {lost[task.metric]:.1f} points of {task.metric}")
-    say(f"how to run it with onnxruntime alone: {PAGE}")
+    say(f"to run it with onnxruntime alone, see {PAGE}")
 
 
-def largest_difference(expected: Iterable[Outputs], said: Iterable[Outputs]) -> tuple[float, int, str]:
-    """The largest difference of an output, the number of its feature and its name; infinite where one is NaN."""
+def largest_difference(expected: Iterable[Outputs], actual: Iterable[Outputs]) -> tuple[float, int, str]:
+    """The largest difference between outputs, the number of its feature and its name. NaN counts as infinite."""
     return max(
         (float(np.nan_to_num(np.abs(before[name] - after[name]), nan=math.inf).max()), number, name)
-        for number, (before, after) in enumerate(zip(expected, said, strict=True))
+        for number, (before, after) in enumerate(zip(expected, actual, strict=True))
         for name in before
     )
 
@@ -213,7 +213,7 @@ def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Me
     settings = subject.settings
     write_purpose(folder, settings.task, settings.data, settings.threshold)
     if model.can_generate() and model.generation_config is not None:
-        # Its own way to save refuses what it only warned of when it was loaded.
+        # save_pretrained refuses settings that only cause a warning when they are loaded.
         write_whole(folder / "generation_config.json", model.generation_config.to_json_string())
     if codec.own_target_tokenizer is not None:
         codec.own_target_tokenizer.save_pretrained(folder / DECODER_TOKENIZER)
@@ -226,25 +226,25 @@ def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Me
         small = [file.with_name(f"{file.stem}_int8.onnx") for file in files]
         for file, output in zip(files, small, strict=True):
             quantize(file, output)
-        # What it may differ by is a question of scores; it must only be a number.
+        # Quantized logits differ; their scores tell how much that matters. They must only be finite.
         models.append(_compare(subject, "ONNX, int8", small, expected, math.inf))
     return models
 
 
 def _compare(subject: Subject, name: str, files: Sequence[Path], expected: Iterable[Outputs], limit: float) -> Measured:
-    """Measure ONNX files. Raises UserError where an output differs from what was expected by more than `limit`."""
+    """Measure ONNX files. Raises UserError if an output differs from the expected one by more than `limit`."""
     model = subject.graphs.run(subject.model, *files)
-    said: Iterable[Outputs]
-    measured, said = _measure(subject, model, name, sum(file.stat().st_size for file in files))
+    actual: Iterable[Outputs]
+    measured, actual = _measure(subject, model, name, sum(file.stat().st_size for file in files))
     measured = replace(measured, files=[file.name for file in files])
     if (compared := subject.graphs.compared) is not None:
-        expected, said = (compared(each, subject.features, subject.codec) for each in (subject.model, model))
-    difference, feature, output = largest_difference(expected, said)
+        expected, actual = (compared(each, subject.features, subject.codec) for each in (subject.model, model))
+    difference, feature, output = largest_difference(expected, actual)
     if difference > limit or math.isinf(difference):
         example = subject.examples["id"][subject.features["example"][feature]]
         raise UserError(
             f"{name} differs from PyTorch by {difference:.2g} in {output} of {example}; {limit:g} is allowed",
-            remedy="nothing was kept; report it, with what llmkit doctor prints",
+            remedy="nothing was kept; please report this with the output of llmkit doctor",
         )
     return replace(measured, largest_difference=difference)
 
@@ -254,14 +254,14 @@ def _measure(subject: Subject, model: PreTrainedModel, name: str, size: int) -> 
     count = len(subject.features)
     some = np.unique(np.linspace(0, count - 1, -(-count // SINGLES)).astype(int))
     singles = subject.check(subject.features.select(some), 1)
-    singles.outputs(model)  # before the batches: the first time is slower
+    singles.outputs(model)  # before the batches, because the first pass is slower
     check = subject.check(subject.features, BATCH_SIZE)
     scores = check(model, subject.settings.threshold)
     rate, milliseconds = len(subject.examples) / check.seconds, 1000 * singles.seconds / len(some)
-    return Measured(name, (), size / 1e6, rate, milliseconds, None, scores), check.said
+    return Measured(name, (), size / 1e6, rate, milliseconds, None, scores), check.kept
 
 
 def _in_use(folder: Path) -> bool:
-    """Whether there is nothing to do, which there always is. Raises UserError where the folder is in use by now."""
+    """Always False: an export never reuses a folder. Raises UserError if the folder is in use by now."""
     check_output(folder)
     return False

@@ -134,7 +134,7 @@ def finish_line(run: RunDir) -> None:
         return
     task = task_named(run.recipe()["task"])
     show(task, json.loads((run.path / "metrics.json").read_text(encoding="utf-8")), str(run.path))
-    say(f"{task.use(str(run.path))}      score it elsewhere: llmkit eval {run.path} --data FILE")
+    say(f"{task.next_step(str(run.path))}      score it elsewhere: llmkit eval {run.path} --data FILE")
 
 
 class Validation:

@@ -1,7 +1,7 @@
-"""`llmkit predict`: a model and a file of rows in, a file of predictions out. One story, top to bottom.
+"""`llmkit predict`: write a prediction for each row of a file.
 
-Rows go through in chunks, so memory does not grow with their number. Killed, the same command goes on after the last
-chunk that was written; the file is the same as if it had never been stopped.
+Rows are processed in chunks, so memory use does not grow with their number. After a kill, the same command continues
+after the last chunk that was written, and the output is the same as without the kill.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from llmkit.tasks.features import examples_fingerprint
 from llmkit.tasks.inference import BATCH_SIZE, Reader, model_fingerprint
 from llmkit.tasks.rows import rows_of
 from llmkit.tasks.settings import Settings
-from llmkit.tasks.values import Placed, Prediction
+from llmkit.tasks.values import LocatedRow, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FORMAT = 1  # of what is left aside
-# A chunk ends with whatever comes first. It is sorted by length, so it is to hold many batches.
+FORMAT = 1  # of the partial file
+# A chunk ends at the first of these limits. It holds many batches, because inputs are sorted by length within a chunk.
 CHUNK_EXAMPLES = 1024
 CHUNK_CHARACTERS = 2_000_000
 
 
 @dataclass(frozen=True)
 class Done:
-    """Examples that have been gone through: how many, and a hash of them all."""
+    """The examples that are done: their number, and a hash of them."""
 
     examples: int = 0
     rows: str = ""
 
-    def and_also(self, chunk: Dataset) -> Done:
-        """These and those of one more chunk."""
+    def plus(self, chunk: Dataset) -> Done:
+        """These examples and one more chunk."""
         return Done(self.examples + len(chunk), fingerprint([self.rows, examples_fingerprint(chunk)]))
 
     def as_parts(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that predicting needs, checked, before any process group exists."""
+    """Everything that `predict` needs, checked. There is no process group yet."""
 
     reader: Reader
     rows: Rows
@@ -68,23 +68,26 @@ class Prepared:
     file: PartialFile
     key: Mapping[str, Any]
     why: str
-    done: Done  # what was predicted before
-    size: int  # bytes of that
+    done: Done  # by an earlier command
+    size: int  # bytes of its predictions
 
 
 class Rows:
-    """The examples of a source, in chunks that are the same whenever they are read."""
+    """The examples of a source, in chunks that are the same each time they are read."""
 
     def __init__(self, settings: Settings, source: str) -> None:
         self._task, self._data, self.source = settings.task, settings.data, source
 
-    def __iter__(self) -> Iterator[Placed]:
+    def __iter__(self) -> Iterator[LocatedRow]:
         rows = rows_of(self._data, "validation", "validation", self._task.columns)
         return expanded(self._task, rows)
 
-    def chunks(self, first: int = 0) -> Iterator[tuple[list[Placed], Dataset]]:
-        """Rows from number `first` on, which begins a chunk, with their examples. Raises UserError for a bad row."""
-        chunk: list[Placed] = []
+    def chunks(self, first: int = 0) -> Iterator[tuple[list[LocatedRow], Dataset]]:
+        """Chunks of rows and their examples. `first` is the row number at which a chunk begins.
+
+        Raises UserError for a bad row.
+        """
+        chunk: list[LocatedRow] = []
         size = 0
         for placed in islice(self, first, None):
             chunk.append(placed)
@@ -95,13 +98,13 @@ class Rows:
         if chunk:
             yield chunk, self._examples(chunk, first)
 
-    def survey(self, before: Done) -> tuple[int, bool]:
-        """Check every row before a model reads any: how many there are, and whether they begin with those of `before`.
+    def check(self, before: Done) -> tuple[int, bool]:
+        """Check all rows. Returns their number, and whether the first ones are those of `before`.
 
-        Raises UserError for bad rows, ids that occur twice, and where there is no row.
+        Raises UserError for bad rows, duplicate ids, and a source without rows.
         """
         seen: set[str] = set()
-        all_of_it, same = Done(), False
+        checked, same = Done(), False
         with Progress("checking") as progress:
             for chunk, examples in self.chunks():
                 for (place, _), example_id in zip(chunk, examples["id"][:], strict=True):
@@ -109,18 +112,18 @@ class Rows:
                         taken = f"{place}: id {example_id!r} is taken by {self._place_of(example_id)}"
                         raise UserError(taken, remedy="correct or remove these rows")
                     seen.add(example_id)
-                all_of_it = all_of_it.and_also(examples)
-                same = same or all_of_it == before
-                progress({"": f"{all_of_it.examples:,} {self._task.item}s"})
+                checked = checked.plus(examples)
+                same = same or checked == before
+                progress({"": f"{checked.examples:,} {self._task.item}s"})
         if not seen:
             raise UserError(f"{self.source} holds no {self._task.item}", remedy="check the file")
-        return all_of_it.examples, same
+        return checked.examples, same
 
-    def _examples(self, chunk: list[Placed], first: int) -> Dataset:
+    def _examples(self, chunk: list[LocatedRow], first: int) -> Dataset:
         return examples_of(self._task, chunk, self._data, self.source, labelled=False, first=first)
 
     def _place_of(self, example_id: str) -> str:
-        """Where the first row with this id is, which is read again: to keep the places of all would take memory."""
+        """The place of the first row with this id. Reads the source again, to save the memory of keeping all places."""
         return next(place for number, (place, row) in enumerate(self) if id_of(row, number) == example_id)
 
 
@@ -128,20 +131,21 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int = BAT
     """Check the rows and load the model. Raises UserError; writes nothing."""
     if output.suffix != ".jsonl":
         raise UserError(
-            f"{output} is to hold a JSON document a line", remedy=f"name it so: -o {output.with_suffix('.jsonl')}"
+            f"{output} does not end in .jsonl, the format of the predictions",
+            remedy=f"use -o {output.with_suffix('.jsonl')}",
         )
     file = PartialFile(output)
     file.check()
     if source != "demo" and not Path(source).is_file():
-        what = "is a folder" if Path(source).is_dir() else "is not there"
+        what = "is a folder" if Path(source).is_dir() else "does not exist"
         raise UserError(f"{source} {what}", remedy="give a file of rows: .jsonl, .json, .csv, .tsv or .parquet")
     quiet()
     keep_memory()
     begun = file.begun()
     rows = Rows(settings, source)
     before = Done(**begun.parts) if begun else Done()
-    total, same = rows.survey(before)
-    model, codec = settings.task.trained(settings.checkpoint, settings.data)
+    total, same = rows.check(before)
+    model, codec = settings.task.load_trained(settings.checkpoint, settings.data)
     choice = choose("auto")
     key = {
         "format": FORMAT,
@@ -155,11 +159,11 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int = BAT
     }
     done, size = Done(), 0
     if begun:
-        told = differences(begun.key, key)
+        changes = differences(begun.key, key)
         if not same:
-            told.append(f"{source} has changed in its first {before.examples:,} {settings.task.item}s")
-        if told:
-            say(f"{output} was begun otherwise, starting over: {'; '.join(told)}")
+            changes.append(f"{source} has changed in its first {before.examples:,} {settings.task.item}s")
+        if changes:
+            say(f"{output} was started with other settings or rows, starting over: {'; '.join(changes)}")
         else:
             done, size = before, begun.size
     reader = Reader(model, settings.task, codec, settings.data, settings.threshold, choice.bf16, batch_size)
@@ -167,14 +171,14 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int = BAT
 
 
 def predict(prepared: Prepared) -> None:
-    """Write the predictions of all rows. Raises UserError for a row that the model cannot read."""
+    """Write predictions for all rows. Raises UserError for a row that the model cannot read."""
     reader, file, total, done = prepared.reader, prepared.file, prepared.total, prepared.done
     items = f"{reader.task.item}s"
     with file.held() if is_main() else nullcontext():
         reader.model.to(start_group())
         say(f"{describe(reader.model)} on {total:,} {items}; {prepared.why}")
         if done.examples:
-            say(f"going on after the {done.examples:,} that are done")
+            say(f"continuing after the {done.examples:,} {items} that are done")
         if is_main():
             file.cut(prepared.size)
         began, before = time.monotonic(), done.examples
@@ -184,24 +188,24 @@ def predict(prepared: Prepared) -> None:
                     predictions = reader(examples, course.part(len(examples)))
                 except OutOfMemory as error:
                     smaller = max(1, reader.batch_size // 2)
-                    raise UserError(*error.problems, remedy=f"give --batch-size {smaller}") from error
+                    raise UserError(*error.problems, remedy=f"use --batch-size {smaller}") from error
                 except UserError as error:
-                    raise _found_on_the_way(error, done) from error
-                done = done.and_also(examples)
+                    raise _with_progress(error, done) from error
+                done = done.plus(examples)
                 if predictions is not None:
                     lines = to_json_lines(prediction.as_row() for prediction in predictions)
                     file.append(lines, prepared.key, done.as_parts())
         if is_main():
             file.finish()
     seconds, count = time.monotonic() - began, done.examples - before
-    say(f"{count:,} {items} in {duration(seconds)}, {count / seconds:.1f} a second")
+    say(f"{count:,} {items} in {duration(seconds)}, {count / seconds:.1f} per second")
     result(str(file.path))
 
 
 def predict_in_memory(
     settings: Settings, source: str, rows: Sequence[Mapping[str, Any]] | None, batch_size: int = BATCH_SIZE
 ) -> list[Prediction]:
-    """Predictions for the rows of a file, or for `rows`, all at once. Raises UserError for bad rows."""
+    """Return predictions for `rows`, or for the rows of the file `source`. Raises UserError for bad rows."""
     quiet()
     keep_memory()
     task, data = settings.task, settings.data
@@ -211,7 +215,7 @@ def predict_in_memory(
         else iter(Rows(settings, source))
     )
     examples = examples_of(task, placed, data, source, labelled=False)
-    model, codec = task.trained(settings.checkpoint, data)
+    model, codec = task.load_trained(settings.checkpoint, data)
     model.to(start_group())
     reader = Reader(model, task, codec, data, settings.threshold, choose("auto").bf16, batch_size)
     with Course("predicting", len(examples), f"{task.item}s") as course:
@@ -220,15 +224,16 @@ def predict_in_memory(
     return predictions
 
 
-def _found_on_the_way(error: UserError, done: Done) -> UserError:
+def _with_progress(error: UserError, done: Done) -> UserError:
+    """The error, with how to continue added to its remedy."""
     if not done.examples:
         return error
-    remedy = f"{error.remedy}; the same command then goes on after the {done.examples:,} that are done"
+    remedy = f"{error.remedy}; the same command then continues after the {done.examples:,} that are done"
     return UserError(*error.problems, remedy=remedy)
 
 
 def _characters(value: Any) -> int:
-    """The characters of all text in a row."""
+    """The number of characters of text in a row."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):

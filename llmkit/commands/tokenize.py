@@ -1,4 +1,4 @@
-"""`llmkit tokenize`: text in, token shards out. One story, top to bottom."""
+"""`llmkit tokenize`: turn text into token shards."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus to be made: everything that a user can get wrong about it was looked at, but for the text itself.
+    """A corpus to build, with all inputs checked except the text itself.
 
-    `key` decides what is in it; without a `tokenizer`, one is trained on it. `place` is the folder as the user
-    called it, resolved: the one that "." meant is replaced.
+    `key` determines its content. `tokenizer` is None if one is to be trained on the corpus. `folder` is as the user
+    gave it; `path` is absolute, because building replaces the folder, and "." would still refer to the old one.
     """
 
     folder: Path
-    place: Path
+    path: Path
     sources: Sequence[OpenSource]
     tokenizer: PreTrainedTokenizerFast | None
     settings: TokenizerSection
@@ -48,21 +48,21 @@ class Prepared:
 
     @property
     def is_made(self) -> bool:
-        """Whether the corpus is there. Raises UserError where another one is in its place."""
-        if not has_manifest(self.place):
+        """Whether the corpus exists. Raises UserError if the folder holds a different corpus."""
+        if not has_manifest(self.path):
             return False
-        if told := differences(read_manifest(self.place)["key"], self.key):
+        if changes := differences(read_manifest(self.path)["key"], self.key):
             raise UserError(
-                f"{self.folder} holds token shards made otherwise: {'; '.join(told)}",
+                f"{self.folder} holds token shards made from other inputs: {'; '.join(changes)}",
                 remedy="choose another folder with -o",
             )
         return True
 
 
 def prepare(sources: Sequence[Source], settings: TokenizerSection, output: Path | None) -> Prepared:
-    """Find the sources and the tokenizer, and the folder: without `output` one in the cache, named by what is in it.
+    """Find the sources, the tokenizer and the folder, which is in the cache if `output` is None. Writes nothing.
 
-    Raises UserError for what cannot be had, and where `output` holds something else. Writes nothing.
+    Raises UserError if a source or the tokenizer cannot be found, or if `output` holds something else.
     """
     opened = [open_source(source) for source in sources]
     tokenizer = None
@@ -92,119 +92,119 @@ def prepare(sources: Sequence[Source], settings: TokenizerSection, output: Path 
 
 
 def tokenize(prepared: Prepared) -> Path:
-    """The folder of token shards, made unless it is there already.
+    """Build the corpus unless it exists. Returns its folder.
 
-    Every process that is told the same does its share: those of one launcher, and any others that come to the same
-    folder. Raises UserError for text that cannot be read, and a place that cannot be written.
+    All processes with the same inputs and folder share the work, whether one launcher started them or not. Raises
+    UserError if text cannot be read or the folder cannot be written.
     """
     if not prepared.is_made:
         if prepared.in_cache:
             say_what_differs("corpora", prepared.key)
         with writing(prepared.folder):
-            _make(prepared)
+            _build(prepared)
         assert prepared.is_made
-    elif not launched():  # with several processes, it was said before they started
-        say(f"tokenized already: {prepared.folder}")
-    for work in _begun(prepared.place):  # on the way to this corpus, or to another one that was wanted here before
-        shutil.rmtree(work, ignore_errors=True)  # another process may be at it, too
+    elif not launched():  # a launched process does not repeat what its parent said
+        say(f"already tokenized: {prepared.folder}")
+    for work in _work_folders(prepared.path):  # of this corpus, and of unfinished ones with other inputs
+        shutil.rmtree(work, ignore_errors=True)  # another process may be removing it
     return prepared.folder
 
 
-def _make(prepared: Prepared) -> None:
-    """Tokenize in a folder aside, with whoever else is at it; then make one corpus of what is there."""
-    began = time.monotonic()
-    place, sources, tokenizer = prepared.place, prepared.sources, prepared.tokenizer
-    work = _begun_aside(prepared)
+def _build(prepared: Prepared) -> None:
+    """Tokenize into a work folder, together with other processes. Then one process builds the corpus from it."""
+    start = time.monotonic()
+    path, sources, tokenizer = prepared.path, prepared.sources, prepared.tokenizer
+    work = _open_work_folder(prepared)
     progress = _Progress(sources)
     try:
         if tokenizer is None:
-            tokenizer = _trained(work / "tokenizer", prepared)
+            tokenizer = _train_once(work / "tokenizer", prepared)
         with progress.line:
-            write_chunks(work, Encoder(tokenizer), sources, progress, lambda: has_manifest(place))
+            write_chunks(work, Encoder(tokenizer), sources, progress, lambda: has_manifest(path))
 
-        def build(aside: Path) -> None:
-            shutil.rmtree(aside)  # what is there is of one that was killed
-            aside.mkdir()
+        def build(partial: Path) -> None:
+            shutil.rmtree(partial)  # may hold files of a killed process
+            partial.mkdir()
             specs = [{**source.spec.model_dump(exclude_none=True), "content": source.content} for source in sources]
             about = {"key": prepared.key, "vocab_size": len(tokenizer), "sources": specs}
-            write_shards(aside, tokenizer, work, about)
+            write_shards(partial, tokenizer, work, about)
 
-        built_once(place, build, is_whole=has_manifest, replace=prepared.in_cache)
+        built_once(path, build, is_whole=has_manifest, replace=prepared.in_cache)
     except (FileNotFoundError, UserError):
-        if not has_manifest(place):  # else another process made the rest, and cleaned up, while this one read on
+        if not has_manifest(path):  # if it exists, another process finished it and removed the work folder
             raise
-    manifest = read_manifest(place)
+    manifest = read_manifest(path)
     documents, tokens = (sum(total[what] for total in manifest["totals"].values()) for what in ("documents", "tokens"))
     say(
         f"tokenized {documents:,} documents, {tokens:,} tokens, {manifest['bytes'] / 1e6:.1f} MB "
-        f"in {duration(time.monotonic() - began)} ({progress.speed / 1e6:.1f} MB/s)"
+        f"in {duration(time.monotonic() - start)} ({progress.speed / 1e6:.1f} MB/s)"
     )
 
 
-def _begun_aside(prepared: Prepared) -> Path:
-    """The folder that all who make the same corpus work in, with what is made of it already."""
-    place, key = prepared.place, prepared.key
-    # What is inside depends on how text is cut, too.
-    cut = fingerprint({**key, "chunk": CHUNK_CHARACTERS, "part": PART_BYTES})
-    work = place.parent / f".{place.name}.{cut}.partial"
-    for other in _begun(place):
-        begun = other / "key.json"
-        if other != work and begun.is_file():
-            # A corrected file, say: what was made of the old text must not be mixed with that of the new one.
-            told = differences(json.loads(begun.read_text(encoding="utf-8")), key)
-            say(f"{prepared.folder} was begun otherwise, starting over: {'; '.join(told)}")
+def _open_work_folder(prepared: Prepared) -> Path:
+    """The folder in which all processes that build the same corpus work. It may hold finished chunks."""
+    path, key = prepared.path, prepared.key
+    # The sizes of chunks and parts determine the content of the folder, too.
+    name = fingerprint({**key, "chunk": CHUNK_CHARACTERS, "part": PART_BYTES})
+    work = path.parent / f".{path.name}.{name}.partial"
+    for other in _work_folders(path):
+        key_file = other / "key.json"
+        if other != work and key_file.is_file():
+            # For example, a source file was corrected. Chunks of the old and the new text must not be mixed.
+            changes = differences(json.loads(key_file.read_text(encoding="utf-8")), key)
+            say(f"{prepared.folder} was started with other inputs, starting over: {'; '.join(changes)}")
     work.mkdir(parents=True, exist_ok=True)
     write_whole(work / "key.json", to_json(key))
     return work
 
 
-def _begun(place: Path) -> list[Path]:
-    """All such folders for one place."""
-    return list(place.parent.glob(f".{escape(place.name)}.{'[0-9a-f]' * 20}.partial"))
+def _work_folders(path: Path) -> list[Path]:
+    """All work folders of a corpus at this path, whatever their inputs."""
+    return list(path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 20}.partial"))
 
 
-def _trained(folder: Path, prepared: Prepared) -> PreTrainedTokenizerFast:
-    """The tokenizer trained on the corpus, by the first process that comes; the others wait for it."""
+def _train_once(folder: Path, prepared: Prepared) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on the corpus. The first process trains it, the others wait for it."""
 
-    def build(aside: Path) -> None:
+    def build(partial: Path) -> None:
         train_tokenizer(
             lambda: (document for source in prepared.sources for document in source.documents()),
             prepared.settings.size_to_train,
             lowercase=prepared.settings.lowercase,
-        ).save_pretrained(aside)
+        ).save_pretrained(partial)
 
     if not folder.is_dir():
-        began = time.monotonic()
-        say(f"training a WordPiece vocabulary of {prepared.settings.size_to_train:,}")
-        built_once(folder, build, is_whole=lambda folder: folder.is_dir() or has_manifest(prepared.place))
-        say(f"vocabulary: trained in {duration(time.monotonic() - began)}")
+        start = time.monotonic()
+        say(f"training a WordPiece vocabulary of {prepared.settings.size_to_train:,} tokens")
+        built_once(folder, build, is_whole=lambda folder: folder.is_dir() or has_manifest(prepared.path))
+        say(f"trained the vocabulary in {duration(time.monotonic() - start)}")
     return load_tokenizer(str(folder))
 
 
 class _Progress:
-    """Shows how far the corpus is, by the counts that it is called with.
+    """Shows the progress of tokenizing, from the counts that it is called with.
 
-    `speed` is in bytes a second, of all processes; what was there before does not count.
+    `speed` is in bytes per second, over all processes. The first counts, of existing chunks, are not part of it.
     """
 
     def __init__(self, sources: Sequence[OpenSource]) -> None:
         self.line = Progress("tokenizing")
         sizes = [source.size for source in sources]
-        self._whole = sum(size for size in sizes if size) if all(sizes) else 0
-        self._began = 0.0
-        self._before: int | None = None
+        self._total = sum(size for size in sizes if size) if all(sizes) else 0
+        self._start = 0.0
+        self._first: int | None = None
         self.speed = 0.0
 
     def __call__(self, counts: Mapping[str, int]) -> None:
         """Show the line."""
-        if self._before is None:
-            self._before, self._began = counts["bytes"], time.monotonic()
-        self.speed = (counts["bytes"] - self._before) / max(time.monotonic() - self._began, 1e-9)
+        if self._first is None:
+            self._first, self._start = counts["bytes"], time.monotonic()
+        self.speed = (counts["bytes"] - self._first) / max(time.monotonic() - self._start, 1e-9)
         parts = {
             "documents": f"{counts['documents']:,}",
             "tokens": count(counts["tokens"]),
             "": f"{self.speed / 1e6:.1f} MB/s",
         }
-        if self._whole and self.speed:
-            parts["left"] = duration(max(self._whole - counts["bytes"], 0) / self.speed)
+        if self._total and self.speed:
+            parts["left"] = duration(max(self._total - counts["bytes"], 0) / self.speed)
         self.line(parts)

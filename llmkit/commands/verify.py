@@ -1,10 +1,10 @@
-"""`llmkit verify`: a user's own proof, on their recipe and machine, that a run is what it says.
+"""`llmkit verify`: check what llmkit guarantees, on the user's own recipe and machine.
 
-    determinism   two runs of a recipe come to the same checkpoint, bit for bit
-    resume        so does one that was killed and resumed
-    packing       a document moves no other document's predictions
+    determinism   two runs of a recipe reach the same checkpoint, bit for bit
+    resume        so does a run that was killed and resumed
+    packing       a document does not change the predictions for other documents in its block
 
-Runs are killed as soon as they have written the checkpoint that is compared: nothing is evaluated.
+Runs are killed as soon as they have written the checkpoint to compare, so nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -35,55 +35,58 @@ if TYPE_CHECKING:
 
     from llmkit.commands.job import Job
 
-FIRST, LAST = 3, 6  # steps whose checkpoints are looked at
-ISOLATED = 1e-6  # by less than this a logit may move, in float32
-SAME = ("model.safetensors", "optimizer.pt", "scheduler.pt")  # what a run goes on from
+FIRST, LAST = 3, 6  # steps: a run is killed at the first and resumed; checkpoints are compared at the last
+TOLERANCE = 1e-6  # allowed change of a logit, in float32
+COMPARED = ("model.safetensors", "optimizer.pt", "scheduler.pt")  # the files that a run resumes from
 
 Recipe = PretrainRecipe | FinetuneRecipe
 
 
 def verify_determinism(recipe: Recipe, processes: int | None) -> bool:
-    """Whether two runs come to the same checkpoint."""
+    """Whether two runs of a recipe reach the same checkpoint. Prints the result."""
     with TemporaryDirectory() as name:
         runs = [_Trial(recipe, Path(name) / run, processes) for run in ("first", "second")]
         for number, run in enumerate(runs, start=1):
             say(f"{number} of 2  a run to step {LAST}")
             run.to(LAST)
-        return _compared("two runs of the same recipe", *runs)
+        return _compare("two runs of the same recipe", *runs)
 
 
 def verify_resume(recipe: Recipe, processes: int | None) -> bool:
-    """Whether a run that was killed and resumed comes to the same checkpoint as one that was not."""
+    """Whether a killed and resumed run reaches the same checkpoint as an uninterrupted one. Prints the result."""
     with TemporaryDirectory() as name:
-        whole, killed = (_Trial(recipe, Path(name) / run, processes) for run in ("whole", "killed"))
+        uninterrupted, killed = (_Trial(recipe, Path(name) / run, processes) for run in ("uninterrupted", "killed"))
         say(f"1 of 3  a run to step {LAST}")
-        whole.to(LAST)
-        say(f"2 of 3  another, killed after its checkpoint of step {FIRST}")
+        uninterrupted.to(LAST)
+        say(f"2 of 3  another run, killed after its checkpoint at step {FIRST}")
         killed.to(FIRST)
-        say(f"3 of 3  the same, resumed, to step {LAST}")
+        say(f"3 of 3  the killed run, resumed, to step {LAST}")
         killed.to(LAST, resume=True)
-        return _compared("a run that was killed and resumed, and one that was not", whole, killed)
+        return _compare("an uninterrupted run and one that was killed and resumed", uninterrupted, killed)
 
 
 def verify_packing(recipe: Recipe) -> bool:
-    """Whether changing one document of a block moves no logit of the others."""
+    """Whether changing one document of a block leaves the logits of the others unchanged. Prints the result."""
     if not isinstance(recipe, PretrainRecipe):
-        raise UserError("packing is a matter of pretraining", remedy="name a pretraining recipe with -r")
+        raise UserError("only pretraining packs documents", remedy="name a pretraining recipe with -r")
     from llmkit.commands.pretrain import prepare
 
     with TemporaryDirectory() as name:
-        own, others, documents = _moved(prepare(recipe, Path(name) / "run"))
-    isolated = others <= ISOLATED < own
+        own, others, documents = _largest_changes(prepare(recipe, Path(name) / "run"))
+    isolated = others <= TOLERANCE < own
     result(
-        f"{'yes' if isolated else 'NO'}: of a block of {documents} documents one was changed; its own logits moved by "
-        f"up to {own:.1e}, those of the others by up to {others:.1e} (allowed: {ISOLATED:.0e})"
+        f"{'yes' if isolated else 'NO'}: one of the {documents} documents of a block was changed; its own logits "
+        f"changed by up to {own:.1e}, those of the others by up to {others:.1e} (allowed: {TOLERANCE:.0e})"
     )
     return isolated
 
 
-def _moved(job: Job) -> tuple[float, float, int]:
-    """What changing one document of a block does, at most, to its own logits and to those of the others, in float32;
-    and how many documents the block holds."""
+def _largest_changes(job: Job) -> tuple[float, float, int]:
+    """Change one document of a block.
+
+    Returns the largest change of its own logits, the largest change of the others' logits, both in float32, and the
+    number of documents in the block.
+    """
     import torch
 
     from llmkit.corpus.masking import Vocabulary
@@ -94,28 +97,28 @@ def _moved(job: Job) -> tuple[float, float, int]:
     blocks = (job.data[number] for number in range(len(job.data)))
     block = next((block for block in blocks if len(block["starts"]) > 1), None)
     if block is None:
-        raise UserError("no block of this corpus holds two documents", remedy="raise corpus.block_size")
+        raise UserError("no block of this corpus contains two documents", remedy="raise corpus.block_size")
     batch = collate_blocks([block])
     ids, starts = batch["input_ids"], batch["cu_seq_lens"]
     changed, end = ids.clone(), int(starts[1])
     ordinary = torch.from_numpy(Vocabulary.of(job.tokenizer).ordinary)
     changed[:, :end] = ordinary[(ids[:, :end] + len(ordinary) // 2) % len(ordinary)]
     model: Any = job.model
-    model.set_attn_implementation("sdpa")  # the kernel that bf16 runs use on a GPU knows no float32
+    model.set_attn_implementation("sdpa")  # the kernel for bf16 on GPUs does not support float32
     model.eval()
 
     def logits(input_ids: Tensor) -> Tensor:
-        apart = isolation(model.config, input_ids, starts)
-        states: Tensor = model.bert(input_ids, position_ids=batch["position_ids"], **apart).last_hidden_state
+        attention = isolation(model.config, input_ids, starts)
+        states: Tensor = model.bert(input_ids, position_ids=batch["position_ids"], **attention).last_hidden_state
         return model.cls(states)  # type: ignore[no-any-return]
 
     with torch.inference_mode():
-        moved = (logits(ids) - logits(changed)).abs().amax(dim=-1)[0]
-    return float(moved[:end].max()), float(moved[end:].max()), len(starts) - 1
+        change = (logits(ids) - logits(changed)).abs().amax(dim=-1)[0]
+    return float(change[:end].max()), float(change[end:].max()), len(starts) - 1
 
 
 class _Trial:
-    """A short form of a recipe's run, in a folder of its own."""
+    """A shortened run of a recipe, in its own folder."""
 
     def __init__(self, recipe: Recipe, folder: Path, processes: int | None) -> None:
         train = recipe.train.model_copy(
@@ -136,57 +139,57 @@ class _Trial:
         self._processes = processes
 
     def checkpoint(self, step: int) -> Path:
-        """Where the checkpoint of a step is, or will be."""
+        """The path of a step's checkpoint, whether it exists or not."""
         return self._run / "checkpoints" / f"checkpoint-{step}"
 
     def to(self, step: int, *, resume: bool = False) -> None:
-        """Run until the checkpoint of a step is whole, and kill the run there. Raises UserError where it fails."""
+        """Run until the checkpoint of a step is complete, then kill the run. Raises UserError if it ends before."""
         command = [sys.executable, "-m", "llmkit", self._command, "-r", str(self._recipe), "-o", str(self._run)]
         command += tasks_option() if self._command == "finetune" else []
         command += ["--resume"] * resume + ["-n", str(self._processes)] * bool(self._processes)
-        said = self._recipe.with_name("said.txt")
-        began = time.monotonic()
-        with Progress("running") as progress, said.open("w") as out:
+        log = self._recipe.with_name("log.txt")
+        start = time.monotonic()
+        with Progress("running") as progress, log.open("w") as out:
             process = psutil.Popen(command, stdout=out, stderr=subprocess.STDOUT)
             try:
                 while not (self.checkpoint(step) / SEAL).is_file() and process.poll() is None:
-                    progress({"": duration(time.monotonic() - began)})
+                    progress({"": duration(time.monotonic() - start)})
                     time.sleep(0.01)
             finally:
                 _kill(process)
         if not (self.checkpoint(step) / SEAL).is_file():
             raise UserError(
-                f"the run ended before step {step}: {said.read_text(encoding='utf-8').strip()[-2000:]}",
-                remedy=f"see that the recipe runs: llmkit {self._command} -r RECIPE train.max_steps={LAST}",
+                f"the run ended before step {step}: {log.read_text(encoding='utf-8').strip()[-2000:]}",
+                remedy=f"check that the recipe runs: llmkit {self._command} -r RECIPE train.max_steps={LAST}",
             )
-        # What it did between that checkpoint and its death is not to help it.
+        # Remove checkpoints written between this one and the kill, so that a resumed run repeats these steps.
         for later in range(step + 1, LAST + 2):
             shutil.rmtree(self.checkpoint(later), ignore_errors=True)
 
     def hashes(self) -> dict[str, str]:
-        """The hashes of what a run goes on from, as its last checkpoint was sealed."""
+        """The hashes of the compared files, from the seal of the last checkpoint."""
         files: dict[str, str] = json.loads((self.checkpoint(LAST) / SEAL).read_text())["files"]
-        return {name: files[name] for name in SAME}
+        return {name: files[name] for name in COMPARED}
 
 
 def _kill(process: Any) -> None:
     with suppress(psutil.NoSuchProcess):
-        family = [*process.children(recursive=True), process]
-        for member in family:
+        processes = [*process.children(recursive=True), process]
+        for one in processes:
             with suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(family)
+                one.kill()
+        psutil.wait_procs(processes)
 
 
-def _compared(what: str, one: _Trial, other: _Trial) -> bool:
-    hashes = one.hashes(), other.hashes()
-    differing = [name for name in SAME if hashes[0][name] != hashes[1][name]]
-    for name in SAME:
-        ones, others = (found[name][:16] for found in hashes)
-        say(f"  {name:18}  {ones}  {others}  {'differs' if name in differing else 'same'}")
+def _compare(runs: str, first: _Trial, second: _Trial) -> bool:
+    hashes = first.hashes(), second.hashes()
+    differing = [name for name in COMPARED if hashes[0][name] != hashes[1][name]]
+    for name in COMPARED:
+        one, other = (values[name][:16] for values in hashes)
+        say(f"  {name:18}  {one}  {other}  {'differs' if name in differing else 'same'}")
     result(
-        f"{'NO' if differing else 'yes'}: {what} came to "
-        f"{'different' if differing else 'the same'} weights and optimizer at step {LAST}"
+        f"{'NO' if differing else 'yes'}: {runs} have "
+        f"{'different' if differing else 'the same'} weights and optimizer state at step {LAST}"
         + (", bit for bit" if not differing else f" ({', '.join(differing)})")
     )
     return not differing

@@ -1,13 +1,13 @@
-"""Sources → chunks: tokenized text, made by as many processes as there are, on as many machines.
+"""Tokenize sources into chunks, with any number of processes on any number of machines.
 
     FOLDER/
-      00-00000-00000.arrow   source, part of it (a file, say), chunk of that: an Arrow stream with one column,
-                             input_ids, a row a document that is not empty; its counts are in the schema's metadata
-      00-00000.end           how many chunks the part has
+      00-00000-00000.arrow   source, part (such as a file) and chunk number: an Arrow stream with one column, input_ids,
+                             and one row per non-empty document; the schema's metadata holds the chunk's counts
+      00-00000.end           the number of chunks in the part
 
-Where a part is cut depends on its text alone. Nobody is told what to do: a process reads on, past what is made and
-what another one has the lock of, and makes what is left. So it does not matter how many there are, when they come,
-how fast they are, or whether one is killed: the system gives its lock back, and somebody else makes that chunk.
+Chunk boundaries depend on the text alone. There is no coordinator: each process reads through the parts, skips chunks
+that exist or that another process has locked, and writes the others. So processes may start, stall or die at any time:
+the system releases the lock of a dead process, and another process writes that chunk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from llmkit.corpus.sources import OpenSource
 from llmkit.system.files import write_whole
 from llmkit.system.processes import rank, world_size
 
-CHUNK_CHARACTERS = 2**24  # a chunk is closed at the end of the document that reaches this
+CHUNK_CHARACTERS = 2**24  # a chunk ends with the document that reaches this size
 COUNTS = ("documents", "tokens", "bytes")
 Report = Callable[[Mapping[str, int]], None]
 
@@ -33,9 +33,9 @@ Report = Callable[[Mapping[str, int]], None]
 def write_chunks(
     folder: Path, encoder: Encoder, sources: Sequence[OpenSource], report: Report, is_done: Callable[[], bool]
 ) -> None:
-    """Returns when all chunks of all sources are there, whoever made them, or were and have been used: `is_done`.
+    """Tokenize all sources. Return once every chunk exists, or `is_done()` says that the corpus is built.
 
-    `report` is called with the counts of documents, tokens and bytes of text so far, those of other processes too.
+    `report` is called with the number of documents, tokens and bytes of text so far, over all processes.
     """
     parts = [
         (f"{number:02d}-{part:05d}", documents)
@@ -43,24 +43,24 @@ def write_chunks(
         for part, documents in enumerate(source.parts())
     ]
     tally = _Tally(folder, report)
-    # Processes begin at different parts, so that they seldom read the same text; each comes around to all parts.
-    # What others are still at then is waited for, by all in the same order: nobody waits for one who waits for him.
-    begin = len(parts) * rank() // world_size()
-    for wait, order in ((False, parts[begin:] + parts[:begin]), (True, parts)):
-        for name, documents in order:
-            if not _is_whole(folder, name):
+    # Processes start at different parts, so that they rarely read the same text. Each goes through all parts.
+    # Then wait for chunks still being written, in one fixed order, so that no two processes deadlock.
+    first = len(parts) * rank() // world_size()
+    for wait, ordered in ((False, parts[first:] + parts[:first]), (True, parts)):
+        for name, documents in ordered:
+            if not _is_complete(folder, name):
                 _write_part(folder, name, documents(), encoder, tally, is_done, wait=wait)
     tally.update()
 
 
 def chunks_of(folder: Path, source: int) -> Iterator[Path]:
-    """The chunks of a source, in order."""
+    """The paths of a source's chunks, in order."""
     for end in sorted(folder.glob(f"{source:02d}-*.end")):
-        yield from _chunks(end)
+        yield from _chunk_paths(end)
 
 
 def read_chunk(path: Path) -> tuple[Ids, Ids, dict[str, int]]:
-    """Values and offsets of a chunk's documents, without reading them, and its counts."""
+    """Memory-map a chunk. Returns the ids of all its documents [T], the documents' offsets [D + 1], and its counts."""
     with pa.memory_map(str(path)) as file:
         (batch,) = pa.ipc.open_stream(file)
     column = batch.column("input_ids")
@@ -68,13 +68,13 @@ def read_chunk(path: Path) -> tuple[Ids, Ids, dict[str, int]]:
 
 
 def documents_batch(values: Ids, lengths: Sequence[int] | Ids) -> pa.RecordBatch:
-    """Documents, one after the other in `values`, as rows of one column, input_ids."""
+    """A record batch with one column, input_ids, and one row per document. `values` has all their ids, end to end."""
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
     return pa.record_batch({"input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))})
 
 
 def write_batch(path: Path, batch: pa.RecordBatch) -> None:
-    """An Arrow stream that is one batch, whole."""
+    """Write a batch as an Arrow stream, atomically."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)
@@ -82,7 +82,7 @@ def write_batch(path: Path, batch: pa.RecordBatch) -> None:
 
 
 class _Tally:
-    """What is made so far, by everybody: the chunks that are there, and the one that is being made here."""
+    """Counts so far: of the chunks in the folder, from all processes, and of the chunk that this process is writing."""
 
     def __init__(self, folder: Path, report: Report) -> None:
         self._folder, self._report = folder, report
@@ -91,7 +91,7 @@ class _Tally:
         self.update()
 
     def update(self, current: Mapping[str, int] | None = None) -> None:
-        """Report, with the counts of a chunk that is being made; without one, look first for what was made."""
+        """Report the counts. `current` has those of the chunk being written; without it, look for new chunks first."""
         if current is None:
             for path in set(self._folder.glob("*.arrow")) - self._seen:
                 self._seen.add(path)
@@ -111,10 +111,10 @@ def _write_part(
     *,
     wait: bool,
 ) -> None:
-    """The chunks of a part that nobody has made; with `wait`, those too that somebody is making and does not."""
+    """Write the missing chunks of a part; with `wait`, also those whose writer died."""
     for number in count():
-        stretch = _stretch(documents)
-        first = next(stretch, None)
+        chunk = _next_chunk(documents)
+        first = next(chunk, None)
         if first is None:
             break
         path = folder / f"{name}-{number:05d}.arrow"
@@ -123,20 +123,20 @@ def _write_part(
             try:
                 with lock.acquire(blocking=wait):
                     if not path.exists():
-                        _write_chunk(path, chain([first], stretch), encoder, tally)
+                        _write_chunk(path, chain([first], chunk), encoder, tally)
             except Timeout:
-                pass  # another process is at it
+                pass  # another process is writing it
             else:
                 tally.update()
-        for _ in stretch:  # read past what is not made here
+        for _ in chunk:  # skip the documents of a chunk that is not written here
             pass
     end = folder / f"{name}.end"
     if not end.exists():
         write_whole(end, str(number))
 
 
-def _stretch(documents: Iterator[str]) -> Iterator[str]:
-    """The next documents, as many as make a chunk."""
+def _next_chunk(documents: Iterator[str]) -> Iterator[str]:
+    """Yield the documents of the next chunk."""
     size = 0
     for document in documents:
         yield document
@@ -148,25 +148,25 @@ def _stretch(documents: Iterator[str]) -> Iterator[str]:
 def _write_chunk(path: Path, documents: Iterator[str], encoder: Encoder, tally: _Tally) -> None:
     kept: list[Ids] = []
     counts = dict.fromkeys(COUNTS, 0)
-    for done in encoder.encode(documents):
-        for size, ids in done:
-            if len(ids) > encoder.special:  # not empty
+    for batch in encoder.encode(documents):
+        for size, ids in batch:
+            if len(ids) > encoder.special:  # the document has tokens of its own
                 kept.append(ids)
                 counts["documents"] += 1
                 counts["tokens"] += len(ids)
                 counts["bytes"] += size
         tally.update(counts)
     values = np.concatenate([*kept, np.empty(0, encoder.dtype)])
-    batch = documents_batch(values, [len(ids) for ids in kept])
-    write_batch(path, batch.replace_schema_metadata({key: str(value) for key, value in counts.items()}))
+    table = documents_batch(values, [len(ids) for ids in kept])
+    write_batch(path, table.replace_schema_metadata({key: str(value) for key, value in counts.items()}))
 
 
-def _is_whole(folder: Path, name: str) -> bool:
+def _is_complete(folder: Path, name: str) -> bool:
     end = folder / f"{name}.end"
-    return end.exists() and all(path.exists() for path in _chunks(end))
+    return end.exists() and all(path.exists() for path in _chunk_paths(end))
 
 
-def _chunks(end: Path) -> list[Path]:
+def _chunk_paths(end: Path) -> list[Path]:
     return [end.with_name(f"{end.stem}-{number:05d}.arrow") for number in range(int(end.read_text()))]
 
 

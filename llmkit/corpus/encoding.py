@@ -1,7 +1,7 @@
-"""Documents → token ids: the tokenizer's own, on all cores, in little memory however long a document is.
+"""Encode documents as token ids on all cores, in bounded memory, even if documents are long.
 
-What the library keeps of a token while it works on it takes some hundred bytes. So text is handed over in small
-batches, and a long document in pieces, where that gives the same ids.
+The tokenizers library needs a few hundred bytes per token while it encodes. So it gets text in small batches. Long
+documents are split into pieces, if the tokenizer is known to give the same ids for them.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ if TYPE_CHECKING:
 
 Ids = np.ndarray[Any, np.dtype[Any]]
 
-BATCH_CHARACTERS = min(2**21, 2**18 * (os.cpu_count() or 1))  # handed over at once: enough for all cores
-PIECE_CHARACTERS = 2**15  # of a long document: a core's work, where a batch holds few documents
-AHEAD = 2  # batches in the tokenizer's hands
+BATCH_CHARACTERS = min(2**21, 2**18 * (os.cpu_count() or 1))  # per call of the library: enough to use all cores
+PIECE_CHARACTERS = 2**15  # small enough that a batch of few documents still has a piece for every core
+AHEAD = 2  # batches that are encoded in the background
 
 
 class Encoder:
-    """A tokenizer, for the documents of a corpus. `dtype` holds its ids in as few bytes as they need."""
+    """Encodes the documents of a corpus. `dtype` is that of the ids: uint16, or uint32 for a large vocabulary."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._backend = tokenizer.backend_tokenizer.__class__.from_str(tokenizer.backend_tokenizer.to_str())
-        # In a corpus "[MASK]" is six characters that somebody wrote, not a mask.
+        # In a corpus, "[MASK]" is six characters of text, not a special token.
         self._backend.encode_special_tokens = True
         self.dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
-        self.special = len(self._backend.encode("").ids)  # tokens that every document gets
-        self._in_pieces = _reads_words_alone(self._backend) and self.special == 2
+        self.special = len(self._backend.encode("").ids)  # special tokens per document
+        self._can_split = _splits_at_spaces(self._backend) and self.special == 2
 
     def encode(self, documents: Iterator[str]) -> Iterator[list[tuple[int, Ids]]]:
-        """For each document, in order, its size in bytes of UTF-8 and its ids; a list of them a batch."""
+        """Yield a list per batch, with the size in bytes of UTF-8 and the ids of each document, in order."""
         size, parts = 0, list[Ids]()
-        for pieces, encodings in self._encoded(_batches(self._pieces(documents))):
-            done = []
-            for (text, ends), ids in zip(pieces, _ids(encodings, self.dtype), strict=True):
-                # Each piece has special tokens at both ends, and a document has them once.
-                parts.append(ids[1 if parts else 0 : None if ends else -1])
+        for pieces, encodings in self._encode_ahead(_batches(self._pieces(documents))):
+            encoded = []
+            for (text, is_last), ids in zip(pieces, _id_arrays(encodings, self.dtype), strict=True):
+                # Each piece has a special token at either end; only those at the ends of the document are kept.
+                parts.append(ids[1 if parts else 0 : None if is_last else -1])
                 size += len(text.encode())
-                if ends:
-                    done.append((size, parts[0] if len(parts) == 1 else np.concatenate(parts)))
+                if is_last:
+                    encoded.append((size, parts[0] if len(parts) == 1 else np.concatenate(parts)))
                     size, parts = 0, []
-            yield done
+            yield encoded
 
     def _pieces(self, documents: Iterator[str]) -> Iterator[tuple[str, bool]]:
-        """Documents, the long ones cut before spaces where that may be; with each piece, whether its document ends."""
+        """Yield (piece, whether it is its document's last). Only long documents are split, before spaces."""
         for document in documents:
             start = 0
-            while self._in_pieces and len(document) - start > PIECE_CHARACTERS:
+            while self._can_split and len(document) - start > PIECE_CHARACTERS:
                 last = start + PIECE_CHARACTERS
                 stop = max(document.rfind(space, start + 1, last) for space in " \n")
                 if stop < 0:
@@ -66,20 +66,24 @@ class Encoder:
                 start = stop
             yield document[start:], True
 
-    def _encoded(self, batches: Iterator[list[tuple[str, bool]]]) -> Iterator[tuple[list[tuple[str, bool]], list[Any]]]:
-        """Batches with their encodings, a few ahead: while the library, which needs no interpreter, works on one
-        batch with all cores, its last texts may leave some idle, the next text is read and the last one written."""
-        waiting: deque[tuple[list[tuple[str, bool]], Future[list[Any]]]] = deque()
+    def _encode_ahead(
+        self, batches: Iterator[list[tuple[str, bool]]]
+    ) -> Iterator[tuple[list[tuple[str, bool]], list[Any]]]:
+        """Yield batches with their encodings, encoding the next batches in the background.
+
+        The library releases the GIL, so that the caller can read and write meanwhile. A second batch in the background
+        uses cores that the last texts of the first leave idle.
+        """
+        pending: deque[tuple[list[tuple[str, bool]], Future[list[Any]]]] = deque()
         pool = ThreadPoolExecutor(AHEAD)
         try:
-            # Nothing comes after the last batch, AHEAD times, so that all that wait are taken.
-            for pieces in chain(batches, repeat(None, AHEAD)):
+            for pieces in chain(batches, repeat(None, AHEAD)):  # None: no more batches, drain the queue
                 if pieces is not None:
                     texts = [text for text, _ in pieces]
-                    waiting.append((pieces, pool.submit(self._backend.encode_batch_fast, texts)))
-                if waiting and (pieces is None or len(waiting) > AHEAD):
-                    done, encodings = waiting.popleft()
-                    yield done, encodings.result()
+                    pending.append((pieces, pool.submit(self._backend.encode_batch_fast, texts)))
+                if pending and (pieces is None or len(pending) > AHEAD):
+                    oldest, encodings = pending.popleft()
+                    yield oldest, encodings.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -97,17 +101,17 @@ def _batches(pieces: Iterator[tuple[str, bool]]) -> Iterator[list[tuple[str, boo
         yield batch
 
 
-def _ids(encodings: list[Any], dtype: np.dtype[Any]) -> list[Ids]:
+def _id_arrays(encodings: list[Any], dtype: np.dtype[Any]) -> list[Ids]:
     lengths = [len(encoding) for encoding in encodings]
     flat = np.fromiter(chain.from_iterable(e.ids for e in encodings), dtype=dtype, count=sum(lengths))
     return np.split(flat, np.cumsum(lengths)[:-1])
 
 
-def _reads_words_alone(backend: Any) -> bool:
-    """Whether a space always ends what the tokenizer looks at, so that text may be cut there: BERT's does.
+def _splits_at_spaces(backend: Any) -> bool:
+    """Whether tokens never depend on text across a space, so that text may be split there. True for BERT's tokenizers.
 
-    A normalizer of another kind may look further, and so may a model that takes spaces into its tokens, or an
-    added token with a space inside.
+    Other normalizers may look across spaces, other models may include spaces in their tokens, and added tokens may
+    contain spaces.
     """
     state = json.loads(backend.to_str())
     kinds = {name: (state[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")}

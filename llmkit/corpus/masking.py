@@ -1,7 +1,7 @@
-"""Which tokens of a block the model must predict: a pure function of (seed, epoch, block).
+"""Choose the tokens of a block that the model must predict: a pure function of (seed, epoch, block).
 
-The generator is counter-based (Philox), so masks are the same for any number of workers and processes, in
-any order, and after a resume, and nothing about them needs to be saved.
+The random generator is counter-based (Philox). So masks do not depend on the number of workers or processes, on the
+order of blocks or on a resume, and no state needs to be saved.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-KEEP, SWAP = 0.1, 0.1  # of the chosen tokens, 10 % stay and 10 % become another; the rest become [MASK]
+KEEP, SWAP = 0.1, 0.1  # of the chosen tokens, 10 % stay and 10 % become a random token; the rest become [MASK]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What masking needs to know of a tokenizer.
+    """The tables of a tokenizer that masking needs.
 
-    `special[i]`: token i is never masked. `ordinary`: the ids that may be put in another's place.
-    `continues[i]`: token i continues a word (`##ing`).
+    `special` [V]: which tokens are special, and never masked. `ordinary`: the ids of all others, from which random
+    tokens are drawn. `continues` [V]: which tokens continue a word (`##ing`).
     """
 
     mask_id: int
@@ -34,7 +34,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
-        """The tables of a tokenizer."""
+        """Build the tables of a tokenizer. [UNK] counts as an ordinary token."""
         tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         special = np.zeros(len(tokens), bool)
         special[[i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id]] = True
@@ -56,28 +56,28 @@ def mask_block(
     epoch: int,
     block: int,
 ) -> tuple[Array, Array]:
-    """(masked input ids, positions to predict), both int64; positions ascend.
+    """Mask a block. Returns (masked input ids, positions to predict in ascending order), both int64.
 
-    Exactly `probability` of the tokens that may be masked are chosen (rounded, at least one), as BERT's own
-    data code does; with `whole_words`, whole words are taken until at least that many tokens are.
+    As in BERT's own data code, exactly `probability` of the ordinary tokens are chosen (rounded, at least one). With
+    `whole_words`, whole words are chosen until there are at least that many tokens.
     """
-    random = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, block]))
+    rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, block]))
     allowed = np.flatnonzero(~vocabulary.special[input_ids])
     masked = input_ids.copy()
     if not len(allowed):
         return masked, allowed
     count = max(1, round(probability * len(allowed)))
     if whole_words:
-        # A word starts at every token that does not continue one; a block may begin inside a word.
+        # Every token that does not continue a word starts one. A block may begin inside a word.
         words = np.cumsum(~vocabulary.continues[input_ids[allowed]])
-        order = random.permutation(int(words[-1]) + 1)
+        order = rng.permutation(int(words[-1]) + 1)
         rank = order[words]
         chosen = allowed[rank <= np.sort(rank)[count - 1]]
     else:
-        chosen = np.sort(random.permutation(allowed)[:count])
-    fate = random.random(len(chosen))
-    replacement = vocabulary.ordinary[random.integers(len(vocabulary.ordinary), size=len(chosen))]
+        chosen = np.sort(rng.permutation(allowed)[:count])
+    draw = rng.random(len(chosen))
+    replacement = vocabulary.ordinary[rng.integers(len(vocabulary.ordinary), size=len(chosen))]
     masked[chosen] = np.where(
-        fate < KEEP, input_ids[chosen], np.where(fate < KEEP + SWAP, replacement, vocabulary.mask_id)
+        draw < KEEP, input_ids[chosen], np.where(draw < KEEP + SWAP, replacement, vocabulary.mask_id)
     )
     return masked, chosen

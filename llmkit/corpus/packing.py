@@ -1,9 +1,8 @@
-"""Documents → full blocks that do not see each other.
+"""Pack documents into full blocks, in which no document attends to another.
 
-The documents of an epoch, one after the other, are one long stream of tokens; block b is its slice
-[b·size, (b+1)·size). Every token of a block is real, nothing is padded, and any block is found without
-reading those before it. A block says where its documents start; attention that is told so keeps them apart,
-and positions start again at 0 with each.
+The documents of an epoch form one long stream of tokens, and block b is its slice [b·size, (b+1)·size). So there is no
+padding, and any block can be read without those before it. A block records where its documents start: attention stays
+within a document, and positions start at 0 in each.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Block:
-    """One training block: `size` tokens.
+    """One training block.
 
-    `positions[i]` is the place of token i in that part of its document that is in the block; `starts` are
-    the places in the block, the first of them 0, where such parts start.
+    `input_ids` [size]. `positions` [size]: counted from 0 in each document; a document that began in an earlier block
+    counts from 0 again. `starts`: the indices in the block at which documents start, the first of them 0.
     """
 
     input_ids: Array
@@ -33,7 +32,7 @@ class Block:
 
 
 class PackedBlocks:
-    """The blocks of a split, by number. Raises UserError where the split does not fill one block."""
+    """The blocks of a split, by number. Raises UserError if the split does not fill one block."""
 
     def __init__(self, shards: TokenShards, size: int) -> None:
         self.size = size
@@ -45,8 +44,8 @@ class PackedBlocks:
             raise UserError(
                 f"{shards.folder}: {int(self._starts[-1])} tokens in {len(shards)} documents do not fill one "
                 f"block of {size}",
-                remedy="use more text, a smaller corpus.block_size, or documents=blank_line to cut a file into "
-                "documents (every 200th, and the first, is held out)",
+                remedy="use more text, a smaller corpus.block_size, or documents=blank_line to split a file into "
+                "documents (the first and every 200th after it are held out)",
             )
 
     def __len__(self) -> int:
@@ -54,7 +53,7 @@ class PackedBlocks:
 
     @property
     def tokens(self) -> int:
-        """Tokens in all blocks together."""
+        """The number of tokens in all blocks."""
         return self._count * self.size
 
     def __getitem__(self, number: int) -> Block:
@@ -62,25 +61,25 @@ class PackedBlocks:
             raise IndexError(number)
         start = number * self.size
         ids, positions = np.empty(self.size, np.int64), np.empty(self.size, np.int64)
-        at = int(np.searchsorted(self._starts, start, side="right")) - 1
+        index = int(np.searchsorted(self._starts, start, side="right")) - 1
         starts: list[int] = []
         filled = 0
         while filled < self.size:
-            begin = start + filled - int(self._starts[at])
-            end = min(begin + self.size - filled, int(self._starts[at + 1] - self._starts[at]))
+            begin = start + filled - int(self._starts[index])
+            end = min(begin + self.size - filled, int(self._starts[index + 1] - self._starts[index]))
             span = slice(filled, filled + end - begin)
-            ids[span] = self._shards.tokens(int(self._documents[at]), begin, end)
+            ids[span] = self._shards.tokens(int(self._documents[index]), begin, end)
             positions[span] = np.arange(end - begin)
             starts.append(filled)
-            filled, at = span.stop, at + 1
+            filled, index = span.stop, index + 1
         return Block(ids, positions, np.array(starts))
 
 
 def _order(weights: Array) -> Array:
-    """Documents of an epoch, by weight: 2 reads one twice, 0.5 every other one."""
+    """The documents of an epoch: weight 2 repeats each document, weight 0.5 takes every other one."""
     if (weights == 1).all():
         return np.arange(len(weights))
-    # Of every run of documents with the same weight w, document k is read floor((k+1)w) - floor(kw) times.
+    # In a run of documents with the same weight w, document k is read floor((k+1)w) - floor(kw) times.
     change = np.flatnonzero(np.diff(weights)) + 1
     runs = np.split(np.arange(len(weights)), change)
     repeats = [

@@ -1,4 +1,4 @@
-"""Text files and folders of them → passages to ask: all of them, in order, long ones in parts."""
+"""Read text files and folders as passages to search for answers. Long texts are split."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
 
-SUFFIXES = (".txt", ".md")  # of the files in a folder that are read
-PART = 500_000  # characters, a long book; a longer text is cut, so that memory does not grow with it
+SUFFIXES = (".txt", ".md")  # files with other suffixes are read only if the user names them
+PART = 500_000  # characters, a long book; longer texts are split to bound memory
 SHOWN = 3  # problems listed before "and N more"
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text, or a part of one: the `start`th character and the `line`th line of a file are its first."""
+    """A text or a part of it. In the file it starts at character `start` and line `line`, both counted from 0."""
 
     file: Path
     text: str
@@ -24,19 +24,20 @@ class Passage:
     line: int
 
 
-def text_files(places: Sequence[Path]) -> list[Path]:
-    """Files as they are named, and the text files under folders, sorted, each once; hidden ones are left out.
+def text_files(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, and all text files under the folders among them, sorted, without duplicates.
 
-    Raises UserError for what is not there, and for a folder without text.
+    Hidden files in folders are skipped. Raises UserError for a folder without text files; `characters_of` reports files
+    that do not exist.
     """
     found: dict[Path, Path] = {}
-    for place in places:
-        files = [place]
-        if place.is_dir():
-            files = [file for file in sorted(place.rglob("*")) if _is_text(file, place)]
+    for path in paths:
+        files = [path]
+        if path.is_dir():
+            files = [file for file in sorted(path.rglob("*")) if _is_text(file, path)]
             if not files:
                 raise UserError(
-                    f"{place} holds no text to read ({', '.join(SUFFIXES)})", remedy="give a file or another folder"
+                    f"{path} contains no text files ({', '.join(SUFFIXES)})", remedy="give a file or another folder"
                 )
         for file in files:
             found.setdefault(file.resolve(), file)
@@ -49,7 +50,7 @@ def _is_text(file: Path, folder: Path) -> bool:
 
 
 def characters_of(files: Sequence[Path]) -> int:
-    """The characters in all files. Raises UserError for those that are no text, and where there is none."""
+    """The number of characters in all files. Raises UserError if files cannot be read as text, or if all are empty."""
     total = 0
     problems: list[str] = []
     remedy = ""
@@ -61,14 +62,14 @@ def characters_of(files: Sequence[Path]) -> int:
             remedy = remedy or error.remedy
     if problems:
         more = len(problems) - SHOWN
-        raise UserError(*problems[:SHOWN], *([f"… and {more} more like it"] if more > 0 else []), remedy=remedy)
+        raise UserError(*problems[:SHOWN], *([f"… and {more} more"] if more > 0 else []), remedy=remedy)
     if not total:
-        raise UserError("all files are empty", remedy="give some text to read")
+        raise UserError("all files are empty", remedy="give a file that contains text")
     return total
 
 
 def passages_of(files: Sequence[Path]) -> Iterator[Passage]:
-    """The text of every file, in parts of up to PART characters that end with a line where there is one."""
+    """Yield the text of every file in parts of up to PART characters, split at line ends where possible."""
     for file in files:
         text = read_text(file)
         start, line = 0, 0

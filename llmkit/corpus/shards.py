@@ -1,13 +1,13 @@
 """Token shards: a tokenized corpus on disk.
 
     DIR/
-      manifest.json               what went in, what came out; its presence means that the folder is whole
+      manifest.json               inputs and sizes; written last, so its presence means that the corpus is complete
       tokenizer/                  loads with AutoTokenizer.from_pretrained
-      train-00000.arrow …         Arrow streams with one column, input_ids: list<uint16> (uint32 where the
-      validation-00000.arrow …    vocabulary needs it), a row a document: [CLS] … [SEP]
+      train-00000.arrow …         Arrow streams with one column, input_ids: list<uint16> (uint32 for a large
+      validation-00000.arrow …    vocabulary), one row per document: [CLS] … [SEP]
 
-`datasets.Dataset.from_file` opens a shard memory-mapped. Every 200th document of each source is held out
-for validation, the first among them, so that even a corpus of a few books has a held-out one.
+`datasets.Dataset.from_file` memory-maps a shard. The first document of each source and every 200th after it are held
+out for validation, so that even a corpus of a few books has a validation split.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 HELD_OUT_EVERY = 200  # documents
-SHARD_TOKENS = 2**24  # a shard is closed at the end of the document that reaches this
+SHARD_TOKENS = 2**24  # a shard ends with the document with which it reaches this many training tokens
 SPLITS = ("train", "validation")
 
 
 @dataclass
 class _Shard:
-    """What fills a shard of each split: stretches of documents of one source, flat, with their lengths."""
+    """The next shard of each split, while it is filled from one source: arrays of ids and of document lengths."""
 
     values: dict[str, list[Ids]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     lengths: dict[str, list[Ids]] = field(default_factory=lambda: {split: [] for split in SPLITS})
@@ -48,10 +48,9 @@ class _Shard:
 def write_shards(
     folder: Path, tokenizer: PreTrainedTokenizerFast, chunks: Path, about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Make of chunks a corpus in `folder`: its shards, its tokenizer and, last, its manifest, which is returned.
+    """Build a corpus in `folder` from chunks: shards, tokenizer and finally the manifest. Returns the manifest.
 
-    `about` holds the manifest's `key` and `sources`, and whatever else is to be in it. Raises UserError where
-    there is no text.
+    `about` has the manifest's `key` and `sources`, and any other entries for it. Raises UserError if there is no text.
     """
     splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     size = number = 0
@@ -80,10 +79,10 @@ def write_shards(
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What a folder of token shards says of itself. Raises UserError where it is none, or another version's."""
+    """Read the manifest of a token shard folder. Raises UserError if it is missing, damaged or of another format."""
     path = folder / "manifest.json"
     if not path.is_file():
-        what = "holds no token shards" if folder.is_dir() else "is not there"
+        what = "holds no token shards" if folder.is_dir() else "does not exist"
         raise UserError(f"{folder} {what}", remedy="make them with `llmkit tokenize -c … -o DIR`")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -91,14 +90,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}", remedy="tokenize the corpus again") from None
     if version != FORMAT:
-        raise UserError(f"{path} is of format {version}; this llmkit reads {FORMAT}", remedy="tokenize again")
+        raise UserError(
+            f"{path} has format {version}; this version of llmkit reads format {FORMAT}",
+            remedy="tokenize the corpus again",
+        )
     return manifest
 
 
 class TokenShards:
     """The documents of one split, memory-mapped.
 
-    `lengths` holds the tokens of every document, `weights` how often each is to be read in an epoch.
+    `lengths` [D]: tokens per document, int64. `weights` [D]: how often an epoch reads the document.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -122,14 +124,14 @@ class TokenShards:
         return len(self.lengths)
 
     def tokens(self, document: int, start: int, stop: int) -> Ids:
-        """Tokens [start, stop) of a document."""
+        """The ids of tokens [start, stop) of a document."""
         first = self._starts[document]
         tokens: Ids = self._values[self._shard[document]][first + start : first + stop]
         return tokens
 
 
 def _shards(chunks: Sequence[Path]) -> Iterator[_Shard]:
-    """The shards of a source."""
+    """Regroup a source's chunks into shards."""
     shard, before = _Shard(), 0
     for path in chunks:
         values, offsets, _ = read_chunk(path)
@@ -139,7 +141,7 @@ def _shards(chunks: Sequence[Path]) -> Iterator[_Shard]:
         start = 0
         while start < len(lengths):
             filled = shard.tokens["train"] + np.cumsum(np.where(held_out[start:], 0, lengths[start:]))
-            stop = start + int(np.searchsorted(filled, SHARD_TOKENS)) + 1  # after the document that fills it
+            stop = start + int(np.searchsorted(filled, SHARD_TOKENS)) + 1  # after the document that fills the shard
             documents = slice(start, stop)
             tokens = values[offsets[start] : offsets[min(stop, len(lengths))]]
             for split, chosen in zip(SPLITS, (~held_out[documents], held_out[documents]), strict=True):
@@ -154,7 +156,7 @@ def _shards(chunks: Sequence[Path]) -> Iterator[_Shard]:
 
 
 def _open(path: Path) -> tuple[Ids, Ids]:
-    """Values and offsets of a shard's one column, without reading them."""
+    """Memory-map a shard: the ids of all its documents [T], and the documents' offsets [D + 1]."""
     try:
         with pa.memory_map(str(path)) as source:
             (column,) = pa.ipc.open_stream(source).read_all().column("input_ids").chunks

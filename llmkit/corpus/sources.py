@@ -1,7 +1,7 @@
-"""Wikipedia, BookCorpus, the demo, local files, any Hub data set: each an iterator of documents.
+"""Sources of documents: Wikipedia, BookCorpus, the demo, local files, and any dataset on the Hub.
 
-A document is a string; one without text is skipped when shards are written. Iteration streams: nothing here grows
-with the corpus.
+A document is a string. Documents without text are skipped when chunks are written. Sources are streamed, so memory does
+not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from llmkit.system.hub import commit_of, reading_from_the_hub, unreachable
 
 FORMATS = (".txt", ".jsonl", ".parquet")
 WIKIPEDIA: dict[str, str | None] = {"path": "wikimedia/wikipedia", "name": "20231101.en"}
-# The repository's own revision is a loading script, which datasets no longer runs; the Hub keeps a
-# conversion to parquet beside it.
+# The main revision has a loading script, which datasets no longer runs. The Hub keeps a Parquet conversion.
 BOOKCORPUS: dict[str, str | None] = {"path": "bookcorpus/bookcorpus", "name": None, "revision": "refs/convert/parquet"}
-# A row of BookCorpus is one sentence, and nothing says where a book ends. Neighbouring sentences of a file are
-# joined into documents of about 7,000 tokens: a sentence alone would give the model no context to predict from.
+# A row of BookCorpus is one sentence, and nothing marks the end of a book. Consecutive sentences of a file are joined
+# into documents of about 7,000 tokens, because a single sentence gives the model too little context.
 BOOKCORPUS_SENTENCES = 512
-PART_BYTES = 2**24  # small files are read together, until they are this much
+PART_BYTES = 2**24  # small files are grouped into parts of at least this size
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
 class OpenSource:
-    """A source that was found: what decides its content, and its documents.
+    """A source that exists.
 
-    `size` is the number of bytes of local files, None where it is not known beforehand.
+    `content` identifies its documents, by fingerprints of local files or the commit of a dataset. `size` is that of
+    local files, in bytes; None for other sources.
     """
 
     spec: Source
@@ -46,9 +46,9 @@ class OpenSource:
     files: tuple[Path, ...] = ()
 
     def parts(self) -> list[Callable[[], Iterator[str]]]:
-        """The documents in parts that are read by themselves: files. They are always the same, in the same order.
+        """The documents in parts that can be read separately (files): always the same parts, in the same order.
 
-        Raises UserError for a data set that cannot be read, and while a part is read at its first bad document.
+        Raises UserError for a dataset that cannot be read. Reading a part raises UserError at its first bad document.
         """
         if self.spec.path == "demo":
             from llmkit.corpus.demo.data import documents
@@ -67,24 +67,27 @@ class OpenSource:
         return [partial(_read_all, group, self.spec) for group in groups]
 
     def documents(self) -> Iterator[str]:
-        """The documents of all parts."""
+        """Yield the documents of all parts."""
         for part in self.parts():
             yield from part()
 
 
 def open_source(spec: Source) -> OpenSource:
-    """Find a source. Raises UserError where there is none; reads files once for their fingerprint."""
+    """Find a source. Reads local files once, for their fingerprints.
+
+    Raises UserError if the source does not exist, or if it ignores one of the given keys.
+    """
     if spec.path == "demo":
         _refuse_keys(spec, {"name", "split", "revision", "text_column", "documents"}, "the demo")
         return OpenSource(spec, _demo_content(), None)
     if spec.path in ("wikipedia", "bookcorpus"):
         defaults = WIKIPEDIA if spec.path == "wikipedia" else BOOKCORPUS
-        where = {
+        dataset = {
             "path": defaults["path"],
             "name": spec.name or defaults["name"],
             "revision": spec.revision or defaults.get("revision"),
         }
-        opened = _on_the_hub(spec, where)
+        opened = _open_dataset(spec, dataset)
         if spec.path == "bookcorpus":
             opened.content["sentences"] = BOOKCORPUS_SENTENCES
         return opened
@@ -102,16 +105,16 @@ def open_source(spec: Source) -> OpenSource:
         }
         return OpenSource(spec, content, sum(file.stat().st_size for file in files), files)
     if _HUB_ID.fullmatch(spec.path) and not spec.path.endswith(FORMATS):
-        return _on_the_hub(spec, {"path": spec.path, "name": spec.name, "revision": spec.revision})
+        return _open_dataset(spec, {"path": spec.path, "name": spec.name, "revision": spec.revision})
     raise UserError(
         f"no such corpus: {spec.path}",
         remedy="give wikipedia, bookcorpus, demo, a .txt, .jsonl or .parquet file, a folder or glob of them, "
-        "or the id of a data set on the Hub",
+        "or the id of a dataset on the Hub",
     )
 
 
 def _refuse_keys(spec: Source, keys: set[str], what: str) -> None:
-    """Raises UserError for keys that say something, and have no effect on this kind of source."""
+    """Raises UserError for keys that are set but have no effect on this kind of source."""
     if given := sorted(key for key in keys if getattr(spec, key) != Source.model_fields[key].default):
         raise UserError(f"{spec.path}: {', '.join(given)} has no effect on {what}", remedy="leave it out")
 
@@ -120,50 +123,52 @@ def _local_files(spec: Source) -> tuple[Path, ...]:
     path = Path(spec.path).expanduser()
     if path.is_file():
         if path.suffix not in FORMATS:
-            raise UserError(f"{path}: not a format that is read here", remedy=f"formats are {', '.join(FORMATS)}")
+            raise UserError(f"{path}: unsupported format", remedy=f"give one of {', '.join(FORMATS)}")
         found = [path]
     elif path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix in FORMATS and p.is_file())
         if not found:
-            raise UserError(f"{path} holds no file that is read here", remedy=f"formats are {', '.join(FORMATS)}")
+            raise UserError(
+                f"{path} contains no file in a supported format", remedy=f"give one of {', '.join(FORMATS)}"
+            )
     else:
         found = sorted(Path(p) for p in glob(str(path), recursive=True) if p.endswith(FORMATS))  # noqa: PTH207 - of any path
     return tuple(found)
 
 
-def _on_the_hub(spec: Source, where: dict[str, Any]) -> OpenSource:
-    _refuse_keys(spec, {"documents"}, "a data set")
-    commit = commit_of("dataset", where["path"], where["revision"])
+def _open_dataset(spec: Source, dataset: dict[str, Any]) -> OpenSource:
+    _refuse_keys(spec, {"documents"}, "a dataset")
+    commit = commit_of("dataset", dataset["path"], dataset["revision"])
     if commit is None:
-        raise unreachable(where["path"])
-    return OpenSource(spec, {**where, "split": spec.split, "text_column": spec.text_column, "commit": commit}, None)
+        raise unreachable(dataset["path"])
+    return OpenSource(spec, {**dataset, "split": spec.split, "text_column": spec.text_column, "commit": commit}, None)
 
 
-def _hub_parts(where: dict[str, Any], spec: Source) -> list[Callable[[], Iterator[str]]]:
+def _hub_parts(dataset: dict[str, Any], spec: Source) -> list[Callable[[], Iterator[str]]]:
     from datasets import load_dataset
 
-    with reading_from_the_hub("dataset", where["path"], where["revision"]):
+    with reading_from_the_hub("dataset", dataset["path"], dataset["revision"]):
         try:
             rows = load_dataset(
-                where["path"], where["name"], split=spec.split, revision=where["commit"], streaming=True
+                dataset["path"], dataset["name"], split=spec.split, revision=dataset["commit"], streaming=True
             )
         except ValueError as error:  # an unknown split or configuration
             raise UserError(
-                f"{where['path']}: {' '.join(str(error).splitlines()[:2])}",
+                f"{dataset['path']}: {' '.join(str(error).splitlines()[:2])}",
                 remedy=f"choose with -c {spec.path},name=…,split=…",
             ) from error
     if rows.column_names and spec.text_column not in rows.column_names:
         raise UserError(
-            f"{where['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
-            remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
+            f"{dataset['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
+            remedy=f"name the text column: -c {spec.path},text_column=…",
         )
-    files = rows.num_shards
-    return [partial(_hub_documents, rows.shard(files, number), where, spec) for number in range(files)]
+    shards = rows.num_shards
+    return [partial(_hub_documents, rows.shard(shards, number), dataset, spec) for number in range(shards)]
 
 
-def _hub_documents(rows: Iterable[dict[str, Any]], where: dict[str, Any], spec: Source) -> Iterator[str]:
-    with reading_from_the_hub("dataset", where["path"], where["revision"]):
-        texts: Iterator[str] = (_text(row[spec.text_column], where["path"], spec.text_column) for row in rows)
+def _hub_documents(rows: Iterable[dict[str, Any]], dataset: dict[str, Any], spec: Source) -> Iterator[str]:
+    with reading_from_the_hub("dataset", dataset["path"], dataset["revision"]):
+        texts: Iterator[str] = (_text(row[spec.text_column], dataset["path"], spec.text_column) for row in rows)
         yield from _joined(texts, BOOKCORPUS_SENTENCES) if spec.path == "bookcorpus" else texts
 
 
@@ -187,7 +192,7 @@ def _read(file: Path, spec: Source) -> Iterator[str]:
 
 
 def _lines(file: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file; a byte order mark is dropped. Raises UserError with the offending place."""
+    """Yield the lines of a UTF-8 file without its byte order mark. Raises UserError with the file and line."""
     with file.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
             try:
@@ -200,14 +205,14 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _read_txt(file: Path, spec: Source) -> Iterator[str]:
-    part: list[str] = []
+    document: list[str] = []
     for line in _lines(file):
         if spec.documents == "blank_line" and not line.strip():
-            yield "".join(part)
-            part = []
+            yield "".join(document)
+            document = []
         else:
-            part.append(line)
-    yield "".join(part)
+            document.append(line)
+    yield "".join(document)
 
 
 def _read_jsonl(file: Path, spec: Source) -> Iterator[str]:
@@ -217,14 +222,16 @@ def _read_jsonl(file: Path, spec: Source) -> Iterator[str]:
         row = parse_json(line, file, number)
         text = row.get(spec.text_column) if isinstance(row, dict) else None
         if not isinstance(text, str):
-            what = "a JSON object" if not isinstance(row, dict) else f"a text in field {spec.text_column!r}"
-            raise UserError(f"{file}:{number}: expected {what}", remedy=f"name the field: -c {spec.path},text_column=…")
+            what = "a JSON object" if not isinstance(row, dict) else f"a string in field {spec.text_column!r}"
+            raise UserError(
+                f"{file}:{number}: expected {what}", remedy=f"name the text field: -c {spec.path},text_column=…"
+            )
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise UserError(
-                f"{file}:{number}: \\u{ord(text[error.start]):04x} alone is half a character (a surrogate)",
-                remedy="correct the line, or take it out",
+                f"{file}:{number}: \\u{ord(text[error.start]):04x} is an unpaired surrogate, half a character",
+                remedy="correct or remove the line",
             ) from None
         yield text
 
@@ -238,24 +245,28 @@ def _read_parquet(file: Path, spec: Source) -> Iterator[str]:
             if spec.text_column not in table.schema_arrow.names:
                 raise UserError(
                     f"{file} has no column {spec.text_column!r}; columns are {', '.join(table.schema_arrow.names)}",
-                    remedy=f"name the one that holds the text: -c {spec.path},text_column=…",
+                    remedy=f"name the text column: -c {spec.path},text_column=…",
                 )
             for batch in table.iter_batches(batch_size=1024, columns=[spec.text_column]):
                 for value in batch.column(0).to_pylist():
                     yield _text(value, str(file), spec.text_column)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file}: not readable as parquet: {error}", remedy="write or fetch the file again") from None
+        raise UserError(
+            f"{file}: not readable as parquet: {error}", remedy="write or download the file again"
+        ) from None
 
 
-def _text(value: Any, place: str, column: str) -> str:
-    """A cell of a text column; one that is null is empty. Raises UserError where it holds something else."""
+def _text(value: Any, source: str, column: str) -> str:
+    """The text of a cell; null becomes the empty string. Raises UserError if the cell has another type."""
     if value is not None and not isinstance(value, str):
-        raise UserError(f"{place}: column {column!r} does not hold text", remedy="name another with text_column=…")
+        raise UserError(
+            f"{source}: column {column!r} does not hold text", remedy="name another column with text_column=…"
+        )
     return value or ""
 
 
 def _demo_content() -> dict[str, Any]:
-    """What decides the demo's documents: the code that makes them, and how many."""
+    """What determines the demo's documents: the code that generates them, and their number."""
     from llmkit.corpus.demo import data, names, wording
 
     code = [file_fingerprint(Path(str(module.__file__))) for module in (data, names, wording)]

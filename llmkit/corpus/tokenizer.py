@@ -1,4 +1,4 @@
-"""A tokenizer: loaded, or trained: WordPiece on a corpus, to pretrain with; BPE on texts, to write with."""
+"""Load a tokenizer, or train one: WordPiece for pretraining, byte-level BPE for models that generate text."""
 
 from __future__ import annotations
 
@@ -14,38 +14,43 @@ from llmkit.system.hub import reading_from_the_hub
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-SAVE_ONE = "save one there with save_pretrained, or name another"
-DECODER_TOKENIZER = "decoder_tokenizer"  # folder in a model's, where its halves have vocabularies of their own
+SAVE_ONE = "save a tokenizer there with save_pretrained, or name another"
+DECODER_TOKENIZER = "decoder_tokenizer"  # subfolder of a model whose decoder has a vocabulary of its own
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# Word counts settle long before this; more text would only take longer to count.
-TRAINING_BYTES = 1_000_000_000
+# Relative word counts settle long before this; more text only takes longer to count.
+TRAINING_CHARACTERS = 1_000_000_000
 ALPHABET = 1000  # characters; rarer ones become [UNK], as in BERT's own vocabulary
 
 
 def load_tokenizer(path: str, *, name: str = "", subfolder: str = "") -> PreTrainedTokenizerFast:
-    """The tokenizer of a Hub id or a folder. Raises UserError, which calls it `name`, where there is none that fits."""
+    """Load the tokenizer of a Hub id or a folder. `name` replaces `path` in error messages.
+
+    Raises UserError if there is none, if it is not a fast tokenizer, or if it has no vocabulary.
+    """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     name = name or path
     try:
         with reading_from_the_hub("model", path):
             tokenizer = AutoTokenizer.from_pretrained(path, subfolder=subfolder)
-    except (ValueError, OSError, KeyError, ImportError) as error:  # the last: it wants SentencePiece
+    except (ValueError, OSError, KeyError, ImportError) as error:  # ImportError: it needs SentencePiece
         raise UserError(
             f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}",
             remedy=SAVE_ONE,
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise UserError(f"the tokenizer of {name} has no form for the tokenizers library", remedy="choose another")
-    # Where its files are missing, transformers makes one that knows the special tokens alone, and says nothing.
+        raise UserError(
+            f"the tokenizer of {name} is not a fast tokenizer (of the tokenizers library)", remedy="choose another"
+        )
+    # If its files are missing, transformers silently creates a tokenizer that has only the special tokens.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise UserError(f"the tokenizer of {name} has no vocabulary: its files are not there", remedy=SAVE_ONE)
+        raise UserError(f"the tokenizer of {name} has no vocabulary: its files are missing", remedy=SAVE_ONE)
     forget_lengths(tokenizer)
     return tokenizer
 
 
 def forget_lengths(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Take out to what length texts were cut and padded last, which would be saved with it, and change its hash."""
+    """Reset truncation and padding, which the last call sets. They would be saved and change the tokenizer's hash."""
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
 
@@ -53,28 +58,28 @@ def forget_lengths(tokenizer: PreTrainedTokenizerFast) -> None:
 def train_tokenizer(
     documents: Callable[[], Iterator[str]], vocab_size: int, *, lowercase: bool
 ) -> PreTrainedTokenizerFast:
-    """A BERT tokenizer whose WordPiece vocabulary is trained on the first gigabyte of documents.
+    """Train a BERT tokenizer with a WordPiece vocabulary on the first billion characters of the documents.
 
-    The same documents give the same vocabulary. The library alone does not promise that: it numbers the
-    pieces that continue a word in the order of a hash table, and breaks ties between merges by number. So
-    the alphabet is counted first, and handed over in order. Raises UserError where there is no text, and where
-    the vocabulary cannot hold the alphabet.
+    The same documents give the same vocabulary. The library alone does not guarantee this: it numbers the subwords
+    that continue a word in hash table order, and breaks ties between merges by number. So the alphabet is counted
+    first and passed in sorted order. Raises UserError if there is no text, or if `vocab_size` is too small for the
+    alphabet.
     """
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertTokenizer
 
     wordpiece = BertWordPieceTokenizer(lowercase=lowercase)
-    alphabet = _alphabet(_first(documents(), TRAINING_BYTES), wordpiece.normalizer)
+    alphabet = _alphabet(_first(documents(), TRAINING_CHARACTERS), wordpiece.normalizer)
     if not alphabet:
         raise no_text()
-    continuing = [f"##{c}" for c in alphabet if len(wordpiece.pre_tokenizer.pre_tokenize_str(f"a{c}")) == 1]
+    continuations = [f"##{c}" for c in alphabet if len(wordpiece.pre_tokenizer.pre_tokenize_str(f"a{c}")) == 1]
     wordpiece.train_from_iterator(
-        _first(documents(), TRAINING_BYTES),
+        _first(documents(), TRAINING_CHARACTERS),
         vocab_size=vocab_size,
         min_frequency=2,
         limit_alphabet=len(alphabet),
         initial_alphabet=alphabet,
-        special_tokens=[*SPECIAL, *continuing],
+        special_tokens=[*SPECIAL, *continuations],
         show_progress=False,
     )
     vocabulary = sorted(wordpiece.get_vocab().items(), key=lambda item: item[1])
@@ -86,20 +91,23 @@ def train_tokenizer(
     return BertTokenizer(vocab=dict(vocabulary), do_lower_case=lowercase)
 
 
-# A word with the space before it, or signs with theirs. "_" belongs to words: so do the symbols of formal languages.
+# Words and punctuation, each with the space before it. "_" is part of words, as in the symbols of formal languages.
 _PIECES = r" ?\w+| ?[^\w\s]+|\s+"
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that gives every text back as it was, spaces at its ends aside, with BERT's special
-    tokens. The same texts give the same vocabulary. Raises UserError where it is smaller than the bytes."""
+    """Train a byte-level BPE tokenizer with BERT's special tokens.
+
+    Decoding restores every text, except for spaces at its ends. The same texts give the same vocabulary. Raises
+    UserError if `vocab_size` is too small for the 256 bytes and the special tokens.
+    """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     if vocab_size < len(bytes_) + len(SPECIAL):
         raise UserError(
-            f"a BPE vocabulary of {vocab_size} does not hold the 256 bytes",
+            f"a BPE vocabulary of {vocab_size} is too small for the 256 bytes and the special tokens",
             remedy=f"give at least {len(bytes_) + len(SPECIAL)}",
         )
     bpe = Tokenizer(models.BPE())
@@ -126,7 +134,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
 
 
 def _alphabet(documents: Iterator[str], normalizer: Any) -> list[str]:
-    """The most frequent characters of normalized text, in the order of their code points."""
+    """The ALPHABET most frequent characters of the normalized documents, by code point. Spaces are dropped."""
     counts: Counter[str] = Counter()
     for document in documents:
         counts.update(normalizer.normalize_str(document))
@@ -135,33 +143,34 @@ def _alphabet(documents: Iterator[str], normalizer: Any) -> list[str]:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save a tokenizer into a folder that is not there yet, so that a reader sees all of it or nothing."""
-    aside = folder.with_name(f".{folder.name}.partial")
-    tokenizer.save_pretrained(aside)
-    aside.rename(folder)
+    """Save a tokenizer to a new folder, atomically."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    tokenizer.save_pretrained(partial)
+    partial.rename(folder)
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Hash of everything that decides which ids a text becomes."""
+    """Hash of everything that determines the ids of a text."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:20]
 
 
 def check_for_pretraining(tokenizer: Any, name: str) -> None:
-    """Raises UserError unless the tokenizer has what masked-language modelling needs."""
+    """Raises UserError if the tokenizer lacks a special token that masked language modeling needs."""
     missing = [n for n in ("mask_token", "cls_token", "sep_token", "pad_token") if getattr(tokenizer, n) is None]
     if missing:
-        raise UserError(f"the tokenizer of {name} has no {', '.join(missing)}", remedy="use one of a BERT-like model")
+        raise UserError(f"the tokenizer of {name} has no {', '.join(missing)}", remedy="use that of a BERT-like model")
 
 
 def no_text() -> UserError:
-    """The message for a corpus of empty documents."""
+    """The error for a corpus of empty documents."""
     return UserError("the corpus holds no text", remedy="check the files and text_column")
 
 
 def _first(documents: Iterator[str], size: int) -> Iterator[str]:
-    read = 0
+    """Yield documents until they have `size` characters."""
+    total = 0
     for document in documents:
         yield document
-        read += len(document)
-        if read >= size:
+        total += len(document)
+        if total >= size:
             return

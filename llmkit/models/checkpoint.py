@@ -1,4 +1,4 @@
-"""A checkpoint: what a user calls a model, resolved once into a value that travels."""
+"""A checkpoint: a run, folder or Hub id that the user names, and what can be loaded from it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model of a run, of a folder, or of the Hub.
+    """The model of a run, in a folder, or on the Hub.
 
-    `name` is what the user called it, for messages; `path` is what transformers loads: a folder, or a Hub id.
+    `name` is as the user gave it, for messages. `path` is what transformers loads: a folder or a Hub id.
     """
 
     name: str
@@ -29,9 +29,9 @@ class Checkpoint:
 
     @classmethod
     def named(cls, name: str) -> Checkpoint:
-        """Resolve a run, a folder or a Hub id; a run means the model inside it.
+        """Resolve the folder of a run or a model, or a Hub id. A run stands for the model inside it.
 
-        Raises UserError for a run that has no model yet, and for a path that does not exist.
+        Raises UserError for a run that has no model yet, a folder without a model, and a path that does not exist.
         """
         path = Path(name)
         if (path / "model" / "config.json").is_file():
@@ -49,13 +49,13 @@ class Checkpoint:
 
     @property
     def run(self) -> RunDir | None:
-        """The run whose folder the user named; None for a bare checkpoint."""
+        """The run, if the user named the folder of one."""
         run = RunDir(Path(self.name))
         return run if (run.path / "recipe.yaml").is_file() else None
 
     @cached_property
     def config(self) -> Any:
-        """The model's configuration. Raises UserError where there is none that transformers reads."""
+        """The model's configuration. Raises UserError if transformers cannot read it."""
         from transformers import AutoConfig
 
         try:
@@ -68,17 +68,17 @@ class Checkpoint:
             ) from error
 
     def tokenizer(self, subfolder: str = "") -> PreTrainedTokenizerFast:
-        """Its tokenizer. Raises UserError where there is none that fits."""
+        """Load its tokenizer. Raises UserError if there is no fast tokenizer with a vocabulary."""
         return load_tokenizer(self.path, name=self.name, subfolder=subfolder)
 
     def file(self, name: str) -> Path | None:
-        """One of its files; None where it has no such file. Raises UserError."""
+        """The path of one of its files; None if it has no such file. Raises UserError if the Hub fails."""
         return file_of(self.path, name)
 
     def load(self, kind: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
-        """Load weights into a class of transformers, in float32, from safetensors alone.
+        """Load the weights into the model class `kind`, in float32. Reads only safetensors, so it runs no pickled code.
 
-        Returns the model and transformers' loading info. Raises UserError.
+        Returns the model and transformers' loading info. Raises UserError if the weights cannot be loaded.
         """
         import torch
         from safetensors import SafetensorError
@@ -102,19 +102,19 @@ class Checkpoint:
 
     @property
     def positions(self) -> int | None:
-        """The longest input, in tokens; None where there is no limit."""
+        """The longest input, in tokens; None if there is no limit."""
         return _positions(self.config, "encoder")
 
     @property
     def target_positions(self) -> int | None:
-        """The longest text that its decoder writes, in tokens; None where there is no limit."""
+        """The longest output of its decoder, in tokens; None if there is no limit."""
         return _positions(self.config, "decoder")
 
     def check_vocabulary(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Raises UserError where a tokenizer has more tokens than the model has embeddings."""
+        """Raises UserError if a tokenizer has more tokens than the model has embeddings."""
         if len(tokenizer) > self.config.vocab_size:
             raise UserError(
-                f"the tokenizer has {len(tokenizer):,} tokens, the vocabulary of {self.name} "
+                f"the tokenizer has {len(tokenizer):,} tokens, but the vocabulary of {self.name} only "
                 f"{self.config.vocab_size:,}",
                 remedy="use the tokenizer that the checkpoint was trained with",
             )
@@ -128,9 +128,9 @@ def _positions(config: Any, half: str) -> int | None:
 
 
 def check_length(length: int, positions: int | None, name: str, key: str = "max_length") -> None:
-    """Raises UserError where texts may be longer than a model reads or writes."""
+    """Raises UserError if `length`, the value of data.`key`, exceeds the positions of the model."""
     if positions is not None and length > positions:
-        stride = " (and a data.doc_stride, where there is one, of a third of it)" if key == "max_length" else ""
+        stride = " (and data.doc_stride, if the task has it, to a third of that)" if key == "max_length" else ""
         raise UserError(
             f"data.{key} {length} exceeds the {positions} positions of {name}",
             remedy=f"set data.{key}={positions}{stride}",
@@ -138,14 +138,14 @@ def check_length(length: int, positions: int | None, name: str, key: str = "max_
 
 
 def fresh_modules(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
-    """Modules that a checkpoint lacks, or has in another size. Only heads that use the pooler ask for it."""
+    """The modules whose weights a checkpoint lacks or has in another size. With `pooler`, the pooler counts as one."""
     names = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
     modules = {"pooler" if ".pooler." in name else name.split(".")[0] for name in names}
     return sorted(modules if pooler else modules - {"pooler"})
 
 
 def bert_config(shape: BertShape, tokenizer: PreTrainedTokenizerFast) -> BertConfig:
-    """The configuration of a BERT of this shape for this vocabulary."""
+    """The configuration of a BERT with this shape and this tokenizer's vocabulary."""
     from transformers import BertConfig
 
     return BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **shape.model_dump())

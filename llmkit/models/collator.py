@@ -1,4 +1,4 @@
-"""Features of any length as padded tensors."""
+"""Collate features of different lengths into padded tensors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from transformers import PreTrainedTokenizerFast
 
 Batch = dict[str, Tensor]
 
-PAD_TO = 8  # tokens: GPU kernels want such a multiple; on a CPU it would only be padding
+PAD_TO = 8  # tokens: GPU kernels are faster for multiples of this; CPUs gain nothing from it
 
 
 class Collator:
-    """Pads features to the longest among them.
+    """Pads features to the length of the longest.
 
-    Inputs that the tokenizer's `model_input_names` lacks are left out. `targets(rows, length)` adds what training
-    needs; None for inputs alone.
+    Inputs that are not in the tokenizer's `model_input_names` are dropped. `targets(rows, length)` returns the tensors
+    that training needs; without it, a batch has inputs only.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Collator:
         self._inputs = [name for name in self._pad if name in tokenizer.model_input_names]
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
-        """Rows of features, each with `input_ids` and `length` → tensors of [rows, longest]."""
+        """Collate rows of features, each with `input_ids` and `length`, into int64 tensors [B, L]."""
         length = max(row["length"] for row in rows)
         if torch.cuda.is_available():
             length = -(-length // PAD_TO) * PAD_TO
@@ -47,7 +47,7 @@ class Collator:
 
 
 def padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
-    """Rows of whole numbers, filled up with `value` to [rows, length]."""
+    """Pad rows of integers with `value`. Returns an int64 tensor [rows, length]."""
     filled = np.full((len(rows), length), value, dtype=np.int64)
     for number, row in enumerate(rows):
         filled[number, : len(row)] = row

@@ -1,4 +1,4 @@
-"""BERT for pretraining: a masked-LM head that runs on the masked tokens alone, over packed blocks."""
+"""BERT for pretraining on packed blocks. The masked-LM head runs on the masked tokens only."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from llmkit.system.errors import UserError
 
 
 class BertForMaskedLM(transformers.BertForMaskedLM):
-    """A plain BertForMaskedLM in name, weights and file format, with another forward pass."""
+    """transformers' BertForMaskedLM with another forward pass; name, weights and file format are the same."""
 
-    accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
+    accepts_loss_kwargs = True  # makes the Trainer pass num_items_in_batch
 
     def forward(
         self,
@@ -29,13 +29,13 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
         labels: Tensor,
         num_items_in_batch: Tensor | int | None = None,
     ) -> MaskedLMOutput:
-        """The loss over masked tokens.
+        """Compute the loss over masked tokens.
 
-        input_ids, position_ids: [B, L]. cu_seq_lens: int32, [D + 1], where each document of the flattened batch
-        starts, and its end. masked_positions: [T], positions in the flattened batch. labels: [T], the tokens there.
+        input_ids, position_ids: [B, L]. cu_seq_lens: int32 [D + 1], the starts of the documents in the flattened batch,
+        and its length. masked_positions: [T], indices into the flattened batch. labels: [T], the original tokens there.
 
-        The sum over targets is divided by `num_items_in_batch`, the targets of all micro-batches and processes of
-        this step, or by T.
+        The summed loss is divided by `num_items_in_batch`, the number of labels in all micro-batches and processes of
+        this step, or by T if that is None.
         """
         hidden = self.bert(
             input_ids, position_ids=position_ids, **isolation(self.config, input_ids, cu_seq_lens)
@@ -48,9 +48,10 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
 def model_for_pretraining(
     section: ModelSection, tokenizer: PreTrainedTokenizerFast, block_size: int
 ) -> BertForMaskedLM:
-    """A BERT to pretrain: of a given shape with random weights, or a checkpoint to continue.
+    """A BERT to pretrain: with random weights and the given shape, or a checkpoint to continue from.
 
-    Raises UserError where a checkpoint is not a BERT or has another vocabulary than the corpus.
+    Raises UserError if the checkpoint is not a BERT, has too small a vocabulary for the corpus, or has too few
+    positions for `block_size`.
     """
     if section.config is not None:
         return BertForMaskedLM(bert_config(section.config, tokenizer))
@@ -58,7 +59,7 @@ def model_for_pretraining(
     checkpoint = Checkpoint.named(section.pretrained)
     config = checkpoint.config
     if config.model_type != "bert":
-        raise UserError(f"{checkpoint.name} is a {config.model_type} model", remedy="pretraining continues a BERT only")
+        raise UserError(f"{checkpoint.name} is a {config.model_type} model", remedy="continue from a BERT model")
     checkpoint.check_vocabulary(tokenizer)
     if block_size > config.max_position_embeddings:
         raise UserError(

@@ -1,6 +1,6 @@
-"""A model as ONNX: written, quantized, and run by onnxruntime as if it were one of transformers'.
+"""Export models to ONNX, quantize them, and run them in onnxruntime with the interface of a transformers model.
 
-The packages for it come with `llmkit[export]`, so they are imported inside functions.
+The packages are optional (`llmkit[export]`), so they are imported inside functions.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -22,13 +23,13 @@ from llmkit.system.errors import UserError
 
 MODEL = "model.onnx"
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
-LARGEST = 2_000_000_000  # bytes of weights; an ONNX file is a protobuf, which ends at 2 GiB with the graph in it
+LARGEST = 2_000_000_000  # bytes of weights: an ONNX file is a protobuf of at most 2 GiB, including the graph
 
 
 class OnnxModel:
-    """An ONNX file in a session of onnxruntime, with what an evaluation asks of a model of transformers.
+    """An ONNX file in an onnxruntime session, with the part of a transformers model's interface that evaluations use.
 
-    It computes on the CPU, on as many threads as torch does.
+    It runs on the CPU, with as many threads as torch.
     """
 
     device = torch.device("cpu")
@@ -39,19 +40,23 @@ class OnnxModel:
         options = SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self._session = InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self._inputs = [needed.name for needed in self._session.get_inputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def eval(self) -> OnnxModel:
-        """As it is: a graph has no other mode."""
+        """Do nothing: an exported graph has no training mode."""
         return self
 
     def __call__(self, **batch: Tensor) -> dict[str, Tensor]:
-        arrays = self._session.run(self._outputs, {name: tensor.numpy() for name, tensor in batch.items()})
+        given = {name: tensor.numpy() for name, tensor in batch.items()}
+        # A model of transformers takes token_type_ids for zeros where none are given; a graph wants them.
+        given |= {name: np.zeros_like(given["input_ids"]) for name in self._inputs if name not in given}
+        arrays = self._session.run(self._outputs, given)
         return {name: torch.from_numpy(array) for name, array in zip(self._outputs, arrays, strict=True)}
 
 
 def check_packages() -> None:
-    """Raises UserError where a package is missing that exporting needs."""
+    """Raises UserError if a package that exporting needs is missing."""
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise UserError(
             f"exporting needs packages that are not installed: {', '.join(missing)}",
@@ -60,23 +65,22 @@ def check_packages() -> None:
 
 
 def size_of(model: PreTrainedModel) -> int:
-    """Bytes of a model's weights."""
+    """The size of a model's weights, in bytes."""
     return sum(p.numel() * p.element_size() for p in model.parameters())
 
 
 def check_size(model: PreTrainedModel) -> None:
-    """Raises UserError where the weights do not fit into an ONNX file."""
+    """Raises UserError if the weights do not fit into an ONNX file."""
     if (size := size_of(model)) > LARGEST:
         raise UserError(
-            f"{size / 1e9:.1f} GB of weights do not fit into an ONNX file, which holds 2", remedy="use a smaller model"
+            f"{size / 1e9:.1f} GB of weights do not fit into an ONNX file (at most 2 GB)", remedy="use a smaller model"
         )
 
 
 def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
-    """Write the model, for batches of any size and length. It takes what the tokenizer gives, under the same names.
+    """Export the model for batches of any size and length. Its inputs have the names of the tokenizer's outputs.
 
-    Its outputs have the names and the order that they have in transformers. Raises UserError for a model that torch
-    cannot export.
+    Its outputs have the same names and order as in transformers. Raises UserError if torch cannot export the model.
     """
     model.eval()
     inputs = dict(tokenizer(["one"] * 2, ["two"] * 2, return_tensors="pt"))
@@ -94,13 +98,15 @@ def write_graph(
     sizes: Mapping[str, Mapping[int, torch.export.Dim]],
     file: Path,
 ) -> None:
-    """Write what a module, which is a model or a part of it, makes of inputs such as these. `sizes` are those of their
-    dimensions that may change. Raises UserError for a model that torch cannot export.
+    """Export a module, which is `model` or a part of it.
+
+    `inputs` are examples. `sizes` names the dimensions of each input that may vary. Raises UserError if torch cannot
+    export the module.
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    # Attention as plain products and a softmax. torch's fused one becomes a longer graph, which looks for NaN in every
-    # score and takes up to a seventh longer in onnxruntime.
+    # Use plain matrix products and a softmax. torch's fused attention becomes a longer graph that checks every score
+    # for NaN and takes up to a seventh longer in onnxruntime.
     attention = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
@@ -115,7 +121,7 @@ def write_graph(
                 verbose=False,
             )
             assert program is not None
-            # Every node carries the lines of Python it came from, with the paths that they have on this machine.
+            # The metadata of every node contains the source lines it comes from, with paths on this machine.
             ClearMetadataAndDocStringPass()(program.model)
             program.save(file, external_data=False)
     except torch.onnx.OnnxExporterError as error:
@@ -128,7 +134,7 @@ def write_graph(
 
 
 def quantize(file: Path, output: Path) -> None:
-    """Write an ONNX model with weights of 8 bits, whose products are of integers: inputs are scaled as they come."""
+    """Quantize an ONNX model to 8-bit weights. Matrix products use integers; activations are scaled dynamically."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _quietly():
@@ -137,7 +143,7 @@ def quantize(file: Path, output: Path) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the exporters' notes off the screen: on torchvision, on steps that change nothing, on their own future."""
+    """Silence the exporters' notes on torchvision, on passes that change nothing, and on deprecations."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -150,13 +156,13 @@ def _quietly() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Graphs:
-    """How a kind of model is exported.
+    """How to export a kind of model.
 
-    files     the ONNX files
-    write     (model, tokenizer, folder) writes them
-    run       (model, path of each file) → what an evaluation runs in place of the model
-    examples  how many to check on, unless told otherwise
-    compared  (model, training features, codec) → logits to compare, where evaluations keep none
+    files     names of the ONNX files
+    write     (model, tokenizer, folder): writes them
+    run       (model, path of each file) → what evaluations run in place of the model
+    examples  default number of examples to compare on
+    compared  (model, training features, codec) → logits to compare; None if evaluations return logits
     """
 
     files: tuple[str, ...]
@@ -169,6 +175,6 @@ class Graphs:
 ENCODER = Graphs(
     files=(MODEL,),
     write=lambda model, tokenizer, folder: write_onnx(model, tokenizer, folder / MODEL),
-    # An evaluation asks no more of a model than an OnnxModel has.
+    # Evaluations use only the part of the interface that OnnxModel has.
     run=lambda _, file: cast("PreTrainedModel", OnnxModel(file)),
 )

@@ -1,7 +1,7 @@
-"""Attention over packed documents: a token sees those of its own document, and no others.
+"""Attention over packed documents: tokens attend only to tokens of their own document.
 
-Everywhere, that is a mask with blocks on its diagonal. On a GPU in bf16, torch's variable-length attention, a
-FlashAttention kernel that computes those blocks alone, does the same with less work and no mask.
+By default this is a block-diagonal mask. On a GPU in bf16, torch's variable-length attention does the same without a
+mask: a FlashAttention kernel that computes the diagonal blocks only.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ VARLEN = "llmkit_varlen"
 
 
 def choose_attention(model: PreTrainedModel, *, bf16: bool) -> None:
-    """Take the variable-length kernel where it can be had: on a GPU, in bf16, without attention dropout, which
-    it knows nothing of."""
+    """Use the variable-length kernel on a GPU in bf16, unless the model has attention dropout, which it lacks."""
     if torch.cuda.is_available() and bf16 and not model.config.attention_probs_dropout_prob:
         model.config._attn_implementation = VARLEN
 
 
 def isolation(config: PretrainedConfig, input_ids: Tensor, cu_seq_lens: Tensor) -> dict[str, Any]:
-    """The arguments of a model that keep apart the documents that `cu_seq_lens` delimits in the flattened batch.
+    """The model arguments that keep attention within documents.
 
-    Nothing here waits for a GPU.
+    `input_ids`: [B, L]. `cu_seq_lens`: int32 [D + 1], where documents start in the flattened batch, and its length.
+    Does not synchronize with the GPU.
     """
     batch, length = input_ids.shape
     if config._attn_implementation == VARLEN:
-        # No document's part is longer than a block; the true maximum is on the GPU.
+        # No document in a block is longer than the block. Reading the true maximum would synchronize with the GPU.
         return {"attention_mask": None, "cu_seq_lens": cu_seq_lens, "max_length": length}
     first = torch.zeros(batch * length + 1, dtype=torch.int32, device=input_ids.device)
     first[cu_seq_lens.long()] = 1

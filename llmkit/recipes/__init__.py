@@ -1,1 +1,1 @@
-"""What a run is told: sections, YAML, overrides. The recipes that ship with llmkit are in yaml/."""
+"""Recipes: sections, keys, YAML and overrides. The recipes that ship with llmkit are in yaml/."""

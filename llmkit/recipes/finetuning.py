@@ -1,4 +1,4 @@
-"""What a fine-tuning run is told, whatever its task. Each kind of task adds sections of its own in tasks/."""
+"""The fine-tuning recipe shared by all tasks. Each kind of task adds its own sections in tasks/."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Annotated, Protocol, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from llmkit.recipes.pretraining import ModelSection, Section, Share, TrainSection
+from llmkit.recipes.pretraining import Fraction, ModelSection, Section, TrainSection
 from llmkit.system.errors import did_you_mean
 
 
 class TaskFacts(Protocol):
-    """What a recipe needs to know of a task: see Task in tasks/base.py."""
+    """The parts of a task that a recipe uses. See Task in tasks/base.py."""
 
     @property
     def recipe_class(self) -> type[FinetuneRecipe]:
-        """The recipe of tasks of its kind."""
+        """The recipe class for this kind of task."""
         ...
 
     @property
     def hub_id(self) -> str | None:
-        """Its dataset on the Hub, to use where a recipe names no data."""
+        """Its dataset on the Hub: the default for recipes that name no data."""
         ...
 
     @property
@@ -31,28 +31,28 @@ class TaskFacts(Protocol):
 
     @property
     def hub_revision(self) -> str | None:
-        """The revision of that dataset, where its main one is not readable."""
+        """The revision of that dataset, if the main one cannot be read."""
         ...
 
 
 class FinetuneModelSection(ModelSection):
-    """The model to fine-tune. A shape needs a tokenizer; a checkpoint holds its own."""
+    """The model to fine-tune. A shape needs a tokenizer; a checkpoint includes one."""
 
-    tokenizer: str | None = Field(None, description="Hub id, folder or run of the tokenizer, beside `config`.")
-    attention_probs_dropout_prob: Share | None = Field(
+    tokenizer: str | None = Field(None, description="Tokenizer to use with `config`: Hub id, folder or run.")
+    attention_probs_dropout_prob: Fraction | None = Field(
         None,
-        description="Attention dropout while fine-tuning a checkpoint, whatever it was pretrained with: 0 where none "
-        "is given, since attention runs on faster kernels then. Hidden dropout stays.",
+        description="Attention dropout for fine-tuning a checkpoint, whatever the checkpoint says. Default: 0, which "
+        "allows faster attention kernels. Hidden dropout stays as in the checkpoint.",
     )
 
     @model_validator(mode="after")
-    def _tokenizer_beside_config(self) -> Self:
+    def _check_tokenizer(self) -> Self:
         if self.config is not None and not self._has_vocabulary():
             raise ValueError(f"config needs {self._vocabularies()}")
         if self.pretrained is not None and self.tokenizer is not None:
-            raise ValueError("tokenizer has no effect beside pretrained: a checkpoint holds its tokenizer")
+            raise ValueError("tokenizer has no effect with pretrained: a checkpoint includes its tokenizer")
         if self.config is not None and self.attention_probs_dropout_prob is not None:
-            raise ValueError("attention_probs_dropout_prob has no effect beside config, which has its own")
+            raise ValueError("attention_probs_dropout_prob has no effect with config: set it inside config")
         return self
 
     def _has_vocabulary(self) -> bool:
@@ -63,19 +63,19 @@ class FinetuneModelSection(ModelSection):
 
 
 class DataSection(Section):
-    """Where examples come from."""
+    """The dataset, and how it is read."""
 
     path: str | None = Field(
         None,
         description="Hub id, folder with one file per split (`train*`, `validation*` or `dev*`, `test*`), or `demo`. "
-        "Where neither it nor a file is given, the task's own data set on the Hub.",
+        "Without a path or files, the task's dataset on the Hub is used.",
     )
-    name: str | None = Field(None, description="Configuration of a Hub data set.")
-    revision: str | None = Field(None, description="Revision of a Hub data set.")
-    train: str | None = Field(None, description="File with training examples.")
-    validation: str | None = Field(None, description="File with validation examples.")
-    test: str | None = Field(None, description="File with test examples.")
-    max_length: Annotated[int, Field(ge=16)] = Field(128, description="Tokens of an input; what is longer is cut.")
+    name: str | None = Field(None, description="Configuration of a Hub dataset.")
+    revision: str | None = Field(None, description="Revision of a Hub dataset.")
+    train: str | None = Field(None, description="File of training examples.")
+    validation: str | None = Field(None, description="File of validation examples.")
+    test: str | None = Field(None, description="File of test examples.")
+    max_length: Annotated[int, Field(ge=16)] = Field(128, description="Tokens per input. Longer inputs are truncated.")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -83,25 +83,25 @@ class DataSection(Section):
         if self.path is None and not any(files):
             raise ValueError("give path (Hub id or folder), or files: train, validation, test")
         if self.path is not None and any(files):
-            raise ValueError("path names all splits; train, validation and test have no effect beside it")
+            raise ValueError("path includes all splits; train, validation and test have no effect with it")
         return self
 
     @staticmethod
     def origin() -> frozenset[str]:
-        """The keys that say where examples come from; the others say how they are read."""
+        """The keys that say where the examples come from. The others say how to read them."""
         return frozenset({"path", "name", "revision", "train", "validation", "test"})
 
     @classmethod
     def places(cls) -> frozenset[str]:
-        """The keys that name files and datasets, which mean nothing on another machine."""
+        """The keys that name files and datasets. They do not apply on another machine."""
         return cls.origin()
 
 
 class FinetuneRecipe(Section):
-    """A run of `llmkit finetune`: the part that is the same for every task."""
+    """A run of `llmkit finetune`: the sections that every task has."""
 
-    name: str = Field(description="Name of the run: its folder is runs/NAME unless -o says otherwise.")
-    task: str = Field(description="A task, as `llmkit tasks` lists them.")
+    name: str = Field(description="Name of the run. Its folder is runs/NAME unless you give -o.")
+    task: str = Field(description="Task name. See `llmkit tasks`.")
     model: FinetuneModelSection
     data: DataSection
     train: TrainSection

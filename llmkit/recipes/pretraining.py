@@ -1,8 +1,7 @@
-"""What a run of tokenizing or pretraining is told: typed, closed, frozen. `finetune_recipe.py` has the rest, and
-`recipe_reading.py` makes these from YAML and overrides.
+"""The tokenizing and pretraining recipes, and the sections that fine-tuning recipes share with them.
 
-Keys of `train` are names of transformers' `TrainingArguments`, keys of `model.config` are fields of
-`BertConfig`; the few of our own say so in their description. The descriptions become docs/recipes.md.
+Keys of `train` have the names of transformers' `TrainingArguments`, keys of `model.config` those of `BertConfig`. Keys
+that only llmkit has end their description with "(llmkit only.)". The descriptions become docs/recipes.md.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from pydantic import (
     model_validator,
 )
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A closed, frozen, strictly typed part of a recipe."""
+    """A section of a recipe: strictly typed, frozen, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 def _source(value: Any) -> Any:
-    """`PATH[,key=value…]`, the form `-c` takes, as the mapping that a recipe may also hold."""
+    """Parse `PATH[,key=value…]`, the form that `-c` takes, into a mapping. Other values pass through."""
     if not isinstance(value, str):
         return value
     path, *options = value.split(",")
@@ -45,81 +44,82 @@ def _source(value: Any) -> Any:
 
 
 class Source(Section):
-    """Where documents come from."""
+    """A source of documents."""
 
     path: str = Field(
         description="`wikipedia`, `bookcorpus`, `demo`; a `.txt`, `.jsonl` or `.parquet` file, a folder or a "
-        "glob of them; or the id of a data set on the Hub."
+        "glob of them; or the id of a dataset on the Hub."
     )
-    name: str | None = Field(None, description="Configuration of a Hub data set, such as `20231101.en`.")
-    split: str = Field("train", description="Split of a Hub data set.")
-    revision: str | None = Field(None, description="Revision of a Hub data set.")
-    text_column: str = Field("text", description="Column or field that holds the text.")
+    name: str | None = Field(None, description="Configuration of a Hub dataset, such as `20231101.en`.")
+    split: str = Field("train", description="Split of a Hub dataset.")
+    revision: str | None = Field(None, description="Revision of a Hub dataset.")
+    text_column: str = Field("text", description="Column or field with the text.")
     documents: Literal["file", "blank_line"] = Field(
         "file",
-        description="What a document of a `.txt` file is: the whole `file`, or a part between blank lines.",
+        description="How a `.txt` file is split into documents: the whole file is one, or blank lines separate them.",
     )
     weight: PositiveFloat = Field(
-        1.0, description="How often a document of this source is read in one epoch: 2 twice, 0.5 every other."
+        1.0,
+        description="How often each document is read per epoch: 2 reads it twice, 0.5 reads every other document.",
     )
 
 
 class TokenizerSection(Section):
-    """The tokenizer: one to load, or the size of a WordPiece vocabulary to train on the corpus."""
+    """The tokenizer: an existing one, or a WordPiece vocabulary to train on the corpus."""
 
-    path: str | None = Field(None, description="Hub id or folder of a tokenizer to load.")
+    path: str | None = Field(None, description="Tokenizer to load: Hub id or folder.")
     vocab_size: Annotated[int, Field(ge=100, le=2**31 - 1)] | None = Field(
         None,
-        description="Train a WordPiece tokenizer of this size on the corpus. 30522 where no path is given.",
+        description="Vocabulary size of the WordPiece tokenizer to train. 30522 if no path is given.",
     )
-    lowercase: bool = Field(True, description="Lower-case and strip accents, as bert-base-uncased does.")
+    lowercase: bool = Field(True, description="Lowercase and strip accents, as bert-base-uncased does.")
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if self.path is not None and self.model_fields_set & {"vocab_size", "lowercase"} - {"path"}:
-            raise ValueError("path loads a tokenizer as it is; vocab_size and lowercase have no effect beside it")
+            raise ValueError("path loads an existing tokenizer; vocab_size and lowercase have no effect with it")
         return self
 
     @property
     def size_to_train(self) -> int:
-        """Vocabulary size for a tokenizer that is trained."""
+        """The vocabulary size of a tokenizer to train."""
         return self.vocab_size or 30522
 
 
 class CorpusSection(Section):
-    """Text for pretraining: token shards made by `llmkit tokenize`, or sources to tokenize first."""
+    """The text for pretraining: token shards from `llmkit tokenize`, or sources to tokenize first."""
 
-    path: str | None = Field(None, description="Folder of token shards, made by `llmkit tokenize -o`.")
+    path: str | None = Field(None, description="Folder of token shards, written by `llmkit tokenize -o`.")
     sources: list[Annotated[Source, BeforeValidator(_source)]] | None = Field(
         None,
-        description="Sources to tokenize first, each as in `llmkit tokenize -c` or with keys of its own.",
+        description="Sources to tokenize first, each written as for `llmkit tokenize -c` or as a mapping.",
     )
     tokenizer: TokenizerSection = Field(TokenizerSection(), description="Tokenizer for `sources`.")
-    block_size: Annotated[int, Field(ge=8)] = Field(128, description="Tokens in a training block.")
-    mlm_probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of tokens to predict.")
-    whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (Ours.)")
+    block_size: Annotated[int, Field(ge=8)] = Field(128, description="Tokens per training block.")
+    mlm_probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Fraction of tokens to predict.")
+    whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (llmkit only.)")
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.path is None) == (self.sources is None):
             raise ValueError("give either path (token shards) or sources (text to tokenize)")
         if self.path is not None and "tokenizer" in self.model_fields_set:
-            raise ValueError("tokenizer has no effect beside path: token shards hold their tokenizer")
+            raise ValueError("tokenizer has no effect with path: token shards include their tokenizer")
         if self.sources is not None and not self.sources:
             raise ValueError("sources is empty")
         return self
 
 
 class BertShape(Section):
-    """Fields of `BertConfig`; the vocabulary's size and the padding token follow from the tokenizer."""
+    """Fields of `BertConfig`. The vocabulary size and the padding token come from the tokenizer."""
 
     hidden_size: PositiveInt = 768
     num_hidden_layers: PositiveInt = 12
     num_attention_heads: PositiveInt = 12
     intermediate_size: PositiveInt = 3072
     hidden_act: Literal["gelu", "relu", "silu", "gelu_new"] = "gelu"
-    hidden_dropout_prob: Share = 0.1
-    attention_probs_dropout_prob: Share = 0.1
+    hidden_dropout_prob: Fraction = 0.1
+    attention_probs_dropout_prob: Fraction = 0.1
     max_position_embeddings: PositiveInt = 512
     type_vocab_size: PositiveInt = 2
     initializer_range: PositiveFloat = 0.02
@@ -135,10 +135,10 @@ class BertShape(Section):
 
 
 class ModelSection(Section):
-    """The model: a checkpoint to go on from, or a shape to start from random weights."""
+    """The model: a checkpoint to start from, or the shape of a model with random weights."""
 
-    pretrained: str | None = Field(None, description="Hub id, checkpoint folder, or run of llmkit.")
-    config: BertShape | None = Field(None, description="Shape of a BERT that starts from random weights.")
+    pretrained: str | None = Field(None, description="Checkpoint to start from: Hub id, checkpoint folder or run.")
+    config: BertShape | None = Field(None, description="Shape of a BERT with random weights.")
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -151,7 +151,7 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def _seconds(value: Any) -> Any:
-    """`1h30m`, `20m`, `90s` or a number of seconds, as seconds."""
+    """Convert `1h30m`, `20m` or `90s` to seconds. Numbers pass through."""
     if isinstance(value, bool) or not isinstance(value, str):
         return value
     parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", value)
@@ -161,61 +161,62 @@ def _seconds(value: Any) -> Any:
 
 
 def _steps(value: Any) -> Any:
-    """Steps, or a share of the run. 1.0 could be meant as either: as the whole run, or as a single step."""
+    """Check a number of steps or a fraction of the run. 1.0 is refused: it could mean the whole run or one step."""
     if isinstance(value, float) and value > 1 and value.is_integer():
         return int(value)
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole and not (isinstance(value, float) and value < 1):
-        raise ValueError("should be a whole number of steps, or a share of the run below 1")
+        raise ValueError("should be a whole number of steps, or a fraction of the run below 1")
     return value
 
 
 _Steps = Annotated[int | float, BeforeValidator(_steps)]
-Every = Annotated[_Steps, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
-During = Annotated[_Steps, Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})]
+Interval = Annotated[_Steps, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+Duration = Annotated[_Steps, Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})]
 
 
 class TrainSection(Section):
-    """How to train: a frozen subset of `TrainingArguments`, under its own names."""
+    """Training settings: a subset of `TrainingArguments` under the same names."""
 
     num_train_epochs: PositiveFloat | None = Field(None, description="Length of the run in epochs.")
     max_steps: PositiveInt | None = Field(None, description="Length of the run in optimizer steps.")
     time_budget: Annotated[PositiveFloat, BeforeValidator(_seconds)] | None = Field(
         None,
-        description="Length of the run in wall-clock time (`90s`, `30m`, `1h30m`): the learning rate's "
-        "schedule ends when the time does. (Ours.)",
+        description="Length of the run in wall-clock time (`90s`, `30m`, `1h30m`). The learning-rate schedule ends "
+        "with it. (llmkit only.)",
     )
     per_device_train_batch_size: PositiveInt = 32
     per_device_eval_batch_size: PositiveInt = 32
     gradient_accumulation_steps: PositiveInt = 1
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: During = Field(0, description="Steps of linear warm-up; below 1, a share of the run.")
+    warmup_steps: Duration = Field(0, description="Steps of linear warmup; below 1, a fraction of the run.")
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    adam_beta1: Share = 0.9
-    adam_beta2: Share = 0.999
+    adam_beta1: Fraction = 0.9
+    adam_beta2: Fraction = 0.999
     adam_epsilon: PositiveFloat = 1e-8
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     bf16: Literal[True, False, "auto"] = Field(
         "auto",
-        description="bfloat16 autocast; `auto` takes it where the hardware computes in it. (auto is ours.)",
+        description="bfloat16 autocast; `auto` uses it if the hardware supports it. (auto is llmkit only.)",
     )
     torch_compile: bool = Field(
-        False, description="Compile the model: minutes at the start, faster steps then. Worth it for long runs."
+        False, description="Compile the model: takes minutes at the start, then steps are faster. For long runs."
     )
-    logging_steps: Every = Field(0.01, description="Steps between lines of log.jsonl; below 1, a share of the run.")
-    eval_steps: Every = Field(
+    logging_steps: Interval = Field(
+        0.01, description="Steps between lines in log.jsonl; below 1, a fraction of the run."
+    )
+    eval_steps: Interval = Field(
         0.5,
-        description="Steps between evaluations, each followed by a checkpoint; below 1, a share of the run. "
-        "The run's end is always evaluated.",
+        description="Steps between evaluations, each followed by a checkpoint; below 1, a fraction of the run. "
+        "The last step is always evaluated.",
     )
-    save_steps: Every | None = Field(
-        None, description="Steps between further checkpoints, without an evaluation; below 1, a share of the run."
+    save_steps: Interval | None = Field(
+        None,
+        description="Steps between additional checkpoints without an evaluation; below 1, a fraction of the run.",
     )
-    save_total_limit: Annotated[int, Field(ge=1)] = Field(
-        2, description="Checkpoints to keep, the best one among them."
-    )
+    save_total_limit: Annotated[int, Field(ge=1)] = Field(2, description="Checkpoints to keep, including the best one.")
     dataloader_num_workers: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -224,14 +225,14 @@ class TrainSection(Section):
         if sum(length is not None for length in lengths) != 1:
             raise ValueError("give exactly one of num_train_epochs, max_steps and time_budget")
         if self.time_budget is not None and self.warmup_steps >= 1:
-            raise ValueError("beside time_budget, warmup_steps is a share of the run: below 1")
+            raise ValueError("with time_budget, warmup_steps must be a fraction of the run, below 1")
         return self
 
 
 class PretrainRecipe(Section):
     """A run of `llmkit pretrain`."""
 
-    name: str = Field(description="Name of the run: its folder is runs/NAME unless -o says otherwise.")
+    name: str = Field(description="Name of the run. Its folder is runs/NAME unless you give -o.")
     corpus: CorpusSection
     model: ModelSection
     train: TrainSection
@@ -248,7 +249,7 @@ class PretrainRecipe(Section):
 
 
 class TokenizeRecipe(Section):
-    """What `llmkit tokenize` is told: sources by `-c`, the rest by overrides."""
+    """Settings of `llmkit tokenize`: sources from `-c`, the rest from overrides."""
 
     sources: list[Annotated[Source, BeforeValidator(_source)]]
     tokenizer: TokenizerSection = TokenizerSection()

@@ -1,7 +1,7 @@
-"""YAML and overrides → a recipe, or everything that is wrong with them in one message.
+"""Read a recipe from YAML and overrides, or report all of its problems in one message.
 
-A value that is wrong is named with its file and line, or with the override it came from. Nothing is
-downloaded or written before a recipe has passed.
+Each problem names the file and line or the override that it comes from. Nothing is downloaded or written until a
+recipe is valid.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from llmkit.system.errors import UserError, did_you_mean
 R = TypeVar("R", bound=Section)
 Key = tuple[str | int, ...]
 
-# An override takes the place of what the file says of its alternatives.
+# An override of a key removes its alternatives from the recipe.
 _LENGTHS: tuple[Key, ...] = (("train", "num_train_epochs"), ("train", "max_steps"), ("train", "time_budget"))
 _FILES: tuple[Key, ...] = (("data", "train"), ("data", "validation"), ("data", "test"))
 _ORIGINS = ("path", "train", "validation", "test")
-DISPLACES: dict[Key, tuple[Key, ...]] = {
+REPLACES: dict[Key, tuple[Key, ...]] = {
     **{length: _LENGTHS for length in _LENGTHS},
     **{file: (("data", "path"),) for file in _FILES},
     ("data", "path"): _FILES,
@@ -42,7 +42,7 @@ DISPLACES: dict[Key, tuple[Key, ...]] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with floats as in YAML 1.2: `1e-4` is a number, not a string."""
+    """A loader with the floats of YAML 1.2: `1e-4` is a number, not a string."""
 
 
 _Loader.add_implicit_resolver(
@@ -50,21 +50,21 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d+)([eE][-+]?\d+)?$"),
     list("-+0123456789."),
 )
-# First match wins: a plain integer stays an integer.
+# The first match wins. Put floats last, so that an integer stays an integer.
 for _first, _resolvers in _Loader.yaml_implicit_resolvers.items():
     _Loader.yaml_implicit_resolvers[_first] = sorted(_resolvers, key=lambda pair: pair[0] == "tag:yaml.org,2002:float")
 
 
 @dataclass
 class _Draft:
-    """A recipe before it is checked: its values, and where each came from."""
+    """An unchecked recipe: its values, and the place of each one."""
 
     values: dict[str, Any]
     places: dict[Key, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def place(self, key: Key) -> str:
-        """Where the value at `key` was given, or the nearest thing around it that was."""
+        """Where the value at `key`, or else the closest section around it, was given."""
         for length in range(len(key), -1, -1):
             if key[:length] in self.places:
                 return self.places[key[:length]]
@@ -74,9 +74,9 @@ class _Draft:
 def read_recipe(
     kind: type[R], name_or_path: str, overrides: Sequence[str] = (), *, tasks: Mapping[str, TaskFacts] | None = None
 ) -> R:
-    """The recipe `name_or_path` with `overrides` on top; for fine-tuning, of the kind that its task needs.
+    """Read the recipe `name_or_path` and apply `overrides`. The task of a fine-tuning recipe decides its class.
 
-    Raises UserError with every problem at once.
+    Raises UserError with all problems at once.
     """
     path = locate(name_or_path)
     draft = _parse_file(path)
@@ -84,21 +84,21 @@ def read_recipe(
 
 
 def recipe_from(kind: type[R], values: Mapping[str, Any], overrides: Sequence[str] = ()) -> R:
-    """A recipe from values in hand (what the command line gave) with `overrides` on top."""
+    """Build a recipe from `values` of the command line and apply `overrides`."""
     draft = _Draft(dict(values), {(): "command line"})
     return _finish(kind, draft, overrides, {}, "command line")
 
 
 def kind_of(path: Path) -> type[PretrainRecipe] | type[FinetuneRecipe]:
-    """Which of the two recipes a file holds: only a fine-tuning recipe names a task."""
+    """The kind of recipe in a file. A fine-tuning recipe has a task or data, a pretraining recipe has neither."""
     values = _parse_file(path).values
     return FinetuneRecipe if "task" in values or "data" in values else PretrainRecipe
 
 
 def dump(recipe: Section) -> str:
-    """The resolved recipe as YAML that reads back as the same recipe."""
+    """The resolved recipe as YAML. Reading it gives the same recipe."""
     values = recipe.model_dump(exclude_none=True, exclude_unset=False)
-    # A default that may not stand beside its alternative is left out.
+    # Omit defaults that cannot be combined with a key that is set.
     corpus = values.get("corpus", {})
     if "path" in corpus:
         corpus.pop("tokenizer", None)
@@ -110,24 +110,24 @@ def dump(recipe: Section) -> str:
 
 
 def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Mapping[str, TaskFacts], title: str) -> R:
-    was = str(draft.values.get("task"))
+    old_task = str(draft.values.get("task"))
     _apply(draft, overrides)
     task = str(draft.values.get("task"))
-    if task != was and task in tasks and was in tasks:
-        if tasks[task].recipe_class is not tasks[was].recipe_class:
+    if task != old_task and task in tasks and old_task in tasks:
+        if tasks[task].recipe_class is not tasks[old_task].recipe_class:
             raise UserError(
-                f"{draft.place(('task',))}: the recipe is for {was}, whose answers are of another kind",
-                remedy=f"name a recipe for {task}, or none: llmkit finetune --task {task}",
+                f"{draft.place(('task',))}: the recipe is for {old_task}, which is another kind of task",
+                remedy=f"choose a recipe for {task}, or use its default recipe: llmkit finetune --task {task}",
             )
         if not draft.place(("name",)).startswith("override "):
             draft.values["name"] = task.replace("/", "-")
     if kind is FinetuneRecipe and task in tasks:
         kind = cast(type[R], tasks[task].recipe_class)
-        _own_data(draft.values, tasks[task])
+        _add_default_data(draft.values, tasks[task])
     try:
         recipe = kind.model_validate(draft.values, context={"tasks": tasks} if tasks else None)
     except ValidationError as error:
-        # Which keys there are is for the task to say, and this one is not known.
+        # Without a known task, the keys of the sections are not known either.
         found = [
             p
             for p in error.errors()
@@ -143,8 +143,8 @@ def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Mappi
     return recipe
 
 
-def _own_data(values: dict[str, Any], task: TaskFacts) -> None:
-    """Where a recipe does not say where its examples are, they are the task's own on the Hub."""
+def _add_default_data(values: dict[str, Any], task: TaskFacts) -> None:
+    """Use the task's dataset on the Hub if the recipe names no data."""
     data = values.setdefault("data", {})
     if isinstance(data, dict) and task.hub_id is not None and not any(data.get(name) for name in _ORIGINS):
         own = {"path": task.hub_id, "name": task.hub_name, "revision": task.hub_revision}
@@ -159,30 +159,32 @@ def _parse_file(path: Path) -> _Draft:
     try:
         if alias := next((event for event in yaml.parse(text) if isinstance(event, yaml.AliasEvent)), None):
             raise UserError(
-                f"{path}: *{alias.anchor}: aliases are not read",
-                remedy="write the value out: a recipe says everything in its place",
+                f"{path}: *{alias.anchor}: aliases are not supported",
+                remedy="write the value out",
             )
         node = yaml.compose(text, Loader=_Loader)
-        values = yaml.load(text, Loader=_Loader)  # a SafeLoader's child: builds plain values only
+        values = yaml.load(text, Loader=_Loader)  # safe: a subclass of SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or str(error)
-        raise UserError(f"{path}{line}: not valid YAML: {what}", remedy="mind the indentation and colons") from None
+        raise UserError(f"{path}{line}: not valid YAML: {what}", remedy="check the indentation and colons") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: a recipe is a mapping of sections", remedy="see `llmkit recipes show bert-mini`")
+        raise UserError(
+            f"{path}: not a mapping of sections", remedy="see `llmkit recipes show bert-mini` for an example"
+        )
     draft = _Draft(values, {(): str(path)})
     seen: set[Key] = set()
     for key, number in _lines(node, ()):
         if key in seen:
-            draft.problems.append(f"{path}:{number}: {_dotted(key)}: given twice")
+            draft.problems.append(f"{path}:{number}: {_dotted(key)}: duplicate key")
         seen.add(key)
         draft.places[key] = f"{path}:{number}"
     return draft
 
 
 def _lines(node: yaml.Node | None, key: Key) -> Iterator[tuple[Key, int]]:
-    """Every key of a YAML document, with its line."""
+    """Each key of a YAML document, with its line."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             yield (*key, name.value), name.start_mark.line + 1
@@ -208,19 +210,19 @@ def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
             draft.problems.append(f"{place}: the value is not valid YAML; quote it")
             continue
         given.add(key[:2])
-        # Another task has other data; the same one said again has the same.
+        # Another task has another dataset, so the file's is removed; the file's own task keeps it.
         same = key == ("task",) and value == draft.values.get("task")
-        for other in () if same else DISPLACES.get(key[:2], ()):
+        for other in () if same else REPLACES.get(key[:2], ()):
             if other not in {*given, key[:2]}:
                 _remove(draft.values, other)
         parent = draft.values
         for name in key[:-1]:
             child = parent.get(name)
-            # Copied, so that the mapping the caller passed in stays as it was.
+            # A copy: the caller's mapping must not change.
             parent[name] = dict(child) if isinstance(child, Mapping) else {}
             parent = parent[name]
         parent[key[-1]] = value
-        # What the file had below this key is gone, and its lines with it.
+        # The override replaces everything below this key, so the file's lines no longer apply.
         draft.places = {at: where for at, where in draft.places.items() if at[: len(key)] != key}
         draft.places[key] = place
 
@@ -232,9 +234,9 @@ def _remove(values: dict[str, Any], key: Key) -> None:
 
 
 def _explain(kind: type[BaseModel], draft: _Draft, problem: dict[str, Any]) -> str:
-    """One pydantic problem as a line a user can act on."""
+    """A problem from pydantic as a line for the user."""
+    # For a union, pydantic adds the branch to the location: `bool`, `literal['auto']`.
     key: Key = tuple(part for part in problem["loc"] if not str(part).startswith(("function-", "literal[")))
-    # Of a union pydantic names the branch (`bool`, `literal['auto']`); the user wrote no such key.
     key = tuple(part for part in key if part not in ("bool",))
     name = _dotted(key)
     place = draft.place(key)
@@ -242,7 +244,7 @@ def _explain(kind: type[BaseModel], draft: _Draft, problem: dict[str, Any]) -> s
         known = _fields(kind, key[:-1])
         what = f"unknown key{did_you_mean(str(key[-1]), known)}"
         if not did_you_mean(str(key[-1]), known):
-            what += f"; known here: {', '.join(known)}"
+            what += f"; known keys: {', '.join(known)}"
     elif problem["type"] == "missing":
         what = "missing"
     elif problem["type"] == "value_error":
@@ -254,7 +256,7 @@ def _explain(kind: type[BaseModel], draft: _Draft, problem: dict[str, Any]) -> s
 
 
 def _fields(kind: type[BaseModel], key: Key) -> list[str]:
-    """The keys that the section at `key` knows."""
+    """The keys of the section at `key`."""
     section: type[BaseModel] | None = kind
     for part in key:
         if isinstance(part, int) or section is None:
@@ -265,7 +267,7 @@ def _fields(kind: type[BaseModel], key: Key) -> list[str]:
 
 
 def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """The section class inside an annotation such as `list[Annotated[Source, …]] | None`."""
+    """The section class in an annotation such as `list[Annotated[Source, …]] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := _section_in(inner))), None)

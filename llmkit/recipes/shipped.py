@@ -1,4 +1,4 @@
-"""The recipes that come with llmkit, and where a recipe is found."""
+"""The recipes that ship with llmkit, and how a recipe is found by name or path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent / "yaml"
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Name → file of every recipe that comes with llmkit; `tiny/` and `demo/` keep their folder's name."""
+    """The shipped recipes: name → file. Those in `tiny/` and `demo/` have the folder in their name."""
     found = {}
     for path in sorted(FOLDER.rglob("*.yaml")):
         parent = path.parent.relative_to(FOLDER).as_posix()
@@ -21,22 +21,22 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def summary(path: Path) -> str:
-    """The first sentence of the comment that a recipe opens with."""
+    """The first sentence of a recipe's leading comment."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("# "))
-    # A full stop before a capital: that of "et al. 2020" ends no sentence.
+    # A sentence ends with a period before a capital letter. "et al. 2020" does not end one.
     return re.split(r"\.\s+(?=[A-Z])", " ".join(lines))[0].rstrip(".:")
 
 
 def locate(name_or_path: str) -> Path:
-    """The file of a recipe given by name or by path. Raises UserError where there is none."""
+    """The file of a recipe, given its name or path. Raises UserError if there is none."""
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         if not path.is_file():
-            raise UserError(f"no recipe file {path}", remedy="see `llmkit recipes list` for those that come along")
+            raise UserError(f"no recipe file {path}", remedy="check the path, or see `llmkit recipes list`")
         return path
     shipped = shipped_recipes()
     if name_or_path not in shipped:

@@ -1,1 +1,1 @@
-"""What leaves this machine: model cards, uploads to the Hub."""
+"""Model cards, and uploads to the Hub."""

@@ -1,4 +1,4 @@
-"""What a finished run knows of itself and of the run that it started from, fit to be published."""
+"""The facts for a model card: what a run recorded, and the same for the run that it started from."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, null_threshold_of
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Task
-from llmkit.tasks.user_tasks import check_tasks_file
+from llmkit.tasks.user_tasks import KEY, check_tasks_file
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run wrote down. `log` has a line per report, oldest first.
+    """What a run recorded. `log` has the lines of log.jsonl, oldest first.
 
-    `base` is what the run knows that it started from; None where that was no run, or is gone.
+    `base` holds the facts of the run that it started from. It is None if the start was not a run, or the run is gone.
     """
 
     recipe: dict[str, Any]
@@ -36,48 +36,54 @@ class Facts:
 
     @property
     def task(self) -> Task[Any] | None:
-        """The task that the model was fine-tuned for; None where it was pretrained."""
+        """The task that the model was fine-tuned for. None for a pretraining run."""
         return task_named(self.recipe["task"]) if "task" in self.recipe else None
 
     @property
+    def tasks_file(self) -> str | None:
+        """The name of the user's file that the task is from; None for a task of ours."""
+        facts = self.environment.get(KEY)
+        return Path(facts["file"]).name if facts else None
+
+    @property
     def data(self) -> dict[str, Any]:
-        """The recipe's section of data; empty where a model was pretrained."""
+        """The data section of the recipe. Empty for a pretraining run."""
         section: dict[str, Any] = self.recipe.get("data", {})
         return section
 
     @property
     def data_on_hub(self) -> str | None:
-        """The data set of a fine-tuning run, where it is one of the Hub."""
+        """The Hub dataset of a fine-tuning run, if it used one."""
         path = self.data.get("path")
         return path if path in self.environment["hub"]["dataset"] else None
 
     @property
     def corpus(self) -> list[dict[str, Any]]:
-        """What a pretraining run read, a source each."""
+        """The sources of a pretraining run."""
         sources: list[dict[str, Any]] = self.environment["data"].get("corpus", {}).get("sources", [])
         return sources
 
     @property
     def start(self) -> str | None:
-        """The checkpoint that the run started from; None for random weights."""
+        """The checkpoint that the run started from. None for random weights."""
         name: str | None = self.recipe["model"].get("pretrained")
         return name
 
     @property
     def start_on_hub(self) -> str | None:
-        """The same, where it is one of the Hub."""
+        """The checkpoint that the run started from, if it is on the Hub."""
         return self.start if self.start in self.environment["hub"]["model"] else None
 
     @property
     def synthetic(self) -> bool:
-        """Whether the demo's data are in it."""
+        """Whether the run used the demo's data."""
         return self.data.get("path") == "demo" or any("demo" in source for source in self.corpus)
 
     @property
     def languages(self) -> set[str | None]:
-        """Languages of all data; None among them stands for one that is not known.
+        """The languages of all data, including that of earlier runs. None stands for an unknown language.
 
-        The demo is English, and Wikipedia's configurations name theirs.
+        Known are the demo's language, English, and that of Wikipedia, whose configurations name it.
         """
         known = {_language(source) for source in self.corpus}
         if self.task:
@@ -86,21 +92,21 @@ class Facts:
 
     @property
     def datasets(self) -> list[str]:
-        """Data sets of the Hub that the model was trained on, the latest first."""
+        """The Hub datasets that the model was trained on, latest first."""
         own = [source["path"] for source in self.corpus if "commit" in source]
         own += [self.data_on_hub] if self.data_on_hub else []
         return list(dict.fromkeys(own + (self.base.datasets if self.base else [])))
 
     @property
     def positions(self) -> int | None:
-        """The longest input of the model, in tokens; None where it has no limit."""
+        """The maximum input length in tokens. None if there is no limit."""
         config = self.config.get("encoder", self.config)
         positions: int | None = config.get("max_position_embeddings")
         return positions
 
     @property
     def parameters(self) -> int:
-        """Numbers in the model's weights."""
+        """The number of parameters."""
         from safetensors import safe_open
 
         total = 0
@@ -111,7 +117,7 @@ class Facts:
         return total
 
     def selection(self) -> tuple[str, int]:
-        """The score that picked the checkpoint, and how many evaluations it was picked from."""
+        """The metric that selected the best checkpoint, and the number of evaluations to choose from."""
         metric = self.task.metric if self.task else "loss"
         return metric, sum(f"eval_{metric}" in line for line in self.log)
 
@@ -125,9 +131,9 @@ def _language(source: dict[str, Any]) -> str | None:
 
 
 def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
-    """What a finished run wrote down, or one that is about to write its `scores`, which end it.
+    """The facts of a finished run, or of one whose metrics.json is about to be written, with these `scores`.
 
-    Raises UserError where a file of it is damaged.
+    Raises UserError if a file of the run is damaged.
     """
 
     def read(name: str) -> str:
@@ -140,7 +146,7 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
         recipe = run.recipe()
         if "task" in recipe:
             check_tasks_file(run, recipe["task"])
-            task_named(recipe["task"])  # raises where there is none
+            task_named(recipe["task"])  # raises UserError for an unknown task
         metrics = json.loads(read("metrics.json")) if scores is None else dict(scores)
         return Facts(
             shareable(recipe),
@@ -153,10 +159,8 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
             _base(recipe["model"].get("pretrained")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(
-            f"{run.path} is not as llmkit wrote it: {what}", remedy="restore the file, or run the recipe again"
-        ) from None
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{run.path} is damaged: {what}", remedy="restore the file, or run the recipe again") from None
 
 
 def _base(name: str | None) -> Facts | None:
@@ -165,6 +169,6 @@ def _base(name: str | None) -> Facts | None:
     path = Path(name)
     base = RunDir(path.parent if path.name == "model" else path)
     if base.finished:
-        with suppress(UserError):  # of another version, or damaged since: the card says that it does not know
+        with suppress(UserError):  # from another version, or damaged: the card then says that the origin is unknown
             return facts_of(base)
     return None

@@ -1,7 +1,7 @@
-"""The model card: what a run knows of its model, as the Hub and its readers want it.
+"""The model card: a README with metadata for the Hub.
 
-Everything in it is derived from what the run wrote down: recipe.yaml, env.json, metrics.json, log.jsonl and the
-model's config.json. What the run does not know is named as unknown.
+Everything in it comes from files of the run: recipe.yaml, env.json, metrics.json, log.jsonl and the model's
+config.json. The card says so if something is unknown.
 """
 
 from __future__ import annotations
@@ -19,23 +19,21 @@ from llmkit.sharing.usage_examples import pipeline_tag, with_llmkit, with_transf
 from llmkit.system.console import count, duration
 from llmkit.system.run_folder import RunDir
 
-NAMED = 20  # files of a corpus, or labels, before "and N more"
+LISTED = 20  # files of a corpus, or labels, before "and N more"
 HUB = "https://huggingface.co"
 DEMO = "llmkit's demo"
-INTERVAL = "_interval"  # what follows the name of a score in that of its interval
+INTERVAL = "_interval"  # suffix of a score's name in metrics.json that names its confidence interval
 
 
 def write_card(run: RunDir, scores: Mapping[str, Any]) -> None:
-    """Write the card into the folder of a run's model, before its `scores`, which end it."""
+    """Write the card to the model folder. `scores` are the contents of metrics.json, which is written after it."""
     run.write_text("model/README.md", card_of(run, scores))
 
 
 def card_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> str:
-    """The card of a finished run, or of one that `scores` are to end.
+    """The card of a finished run, or of a run that is about to write `scores` to metrics.json.
 
-    NAMESPACE/NAME stands where the name of its repository will be.
-
-    Raises UserError where a file of the run is damaged.
+    NAMESPACE/NAME stands for the name of its repository. Raises UserError if a file of the run is damaged.
     """
     facts = facts_of(run, scores)
     parts = [
@@ -58,20 +56,20 @@ def card_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> str:
 
 
 def _metadata(facts: Facts) -> str:
-    """What the Hub reads: YAML."""
+    """The YAML metadata that the Hub reads."""
     from huggingface_hub import EvalResult, ModelCardData
 
     tag = pipeline_tag(facts)
-    on = facts.data_on_hub
+    dataset = facts.data_on_hub
     shown = facts.task.headline if facts.task else facts.scores
     results = [
         EvalResult(
             task_type=tag or "other",
-            dataset_type=on or ("llmkit-demo" if facts.synthetic else "local"),
-            dataset_name=on or (DEMO if facts.synthetic else "local files" if facts.task else "held-out text"),
+            dataset_type=dataset or ("llmkit-demo" if facts.synthetic else "local"),
+            dataset_name=dataset or (DEMO if facts.synthetic else "local files" if facts.task else "held-out text"),
             dataset_config=facts.data.get("name"),
             dataset_split=" and ".join(facts.task.splits("validation")) if facts.task else "validation",
-            dataset_revision=facts.environment["hub"]["dataset"].get(on),
+            dataset_revision=facts.environment["hub"]["dataset"].get(dataset),
             metric_type=name,
             metric_name=name,
             metric_value=round(facts.scores[name], 4),
@@ -95,16 +93,16 @@ def _metadata(facts: Facts) -> str:
 
 def _introduction(facts: Facts) -> Iterator[str]:
     config = facts.config
-    halves = {"": config, " that read": config.get("encoder", {}), " that write": config.get("decoder", {})}
+    parts = {"": config, "encoder ": config.get("encoder", {}), "decoder ": config.get("decoder", {})}
     shape = [
-        f"{half['num_hidden_layers']} layer{'s' * (half['num_hidden_layers'] > 1)} of {half['hidden_size']}{does}"
-        for does, half in halves.items()
-        if "num_hidden_layers" in half and "hidden_size" in half
+        f"{part['num_hidden_layers']} {role}layer{'s' * (part['num_hidden_layers'] > 1)} of size {part['hidden_size']}"
+        for role, part in parts.items()
+        if "num_hidden_layers" in part and "hidden_size" in part
     ]
     if facts.task:
         yield f"{facts.task.title}."
     else:
-        yield "A masked language model: it fills in words, and is there to be fine-tuned."
+        yield "A masked language model. It fills in masked words, and is meant to be fine-tuned."
     yield (
         f"`{config['architectures'][0]}`, {', '.join([*shape, f'{count(facts.parameters)} parameters'])}; "
         f"{'fine-tuned' if facts.task else 'pretrained'} with llmkit from {_start(facts)}."
@@ -117,8 +115,8 @@ def _start(facts: Facts) -> str:
     if facts.start_on_hub:
         return _on_hub("model", facts.start, facts)
     if facts.base:
-        return f"{facts.base.recipe['name']}, of which below"
-    return f"a checkpoint on the author's disk, `{facts.start}`"
+        return f"{facts.base.recipe['name']} (described below)"
+    return f"a local checkpoint, `{facts.start}`"
 
 
 def _on_hub(kind: str, name: str, facts: Facts) -> str:
@@ -128,22 +126,22 @@ def _on_hub(kind: str, name: str, facts: Facts) -> str:
 
 
 def _scores(facts: Facts) -> Iterator[str]:
-    """Every number of metrics.json, those inside others under both names."""
+    """A table of all numbers in metrics.json. Nested ones have dotted names."""
 
-    def rows(scores: Mapping[str, Any], outer: str) -> Iterator[list[str]]:
+    def rows(scores: Mapping[str, Any], prefix: str) -> Iterator[list[str]]:
         for name, value in scores.items():
             if isinstance(value, dict):
-                yield from rows(value, f"{outer}{name}.")
+                yield from rows(value, f"{prefix}{name}.")
             elif isinstance(value, float | int):
                 ends = scores.get(f"{name}{INTERVAL}")
                 number = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-                yield [f"{outer}{name}", number, f"{ends[0]:,.2f} to {ends[1]:,.2f}" if ends else ""]
+                yield [f"{prefix}{name}", number, f"{ends[0]:,.2f} to {ends[1]:,.2f}" if ends else ""]
 
     if facts.task:
-        threshold = ", the threshold is a difference of logits" if facts.null_threshold is not None else ""
-        yield f"On the validation split, in percent{threshold}. Whole numbers are counts."
+        threshold = " The threshold is a difference of logits." if facts.null_threshold is not None else ""
+        yield f"On the validation split, in percent. Whole numbers are counts.{threshold}"
     else:
-        yield "On documents that were held out. The loss is in nats a masked token. Whole numbers are counts."
+        yield "On held-out documents. The loss is in nats per masked token. Whole numbers are counts."
     yield _table(["score", "value", "95 % interval"], rows(facts.scores, ""))
 
 
@@ -153,7 +151,7 @@ def _usage(facts: Facts) -> Iterator[str]:
 
 
 def _data(facts: Facts) -> Iterator[str]:
-    sizes, prints = facts.environment["sizes"], facts.environment["data"]
+    sizes, fingerprints = facts.environment["sizes"], facts.environment["data"]
     units = list(dict.fromkeys(unit for size in sizes.values() for unit in size))
     counts = {split: [f"{size[unit]:,}" for unit in units] for split, size in sizes.items()}
     if not facts.task:
@@ -168,13 +166,13 @@ def _data(facts: Facts) -> Iterator[str]:
     else:
         files = [f"`{facts.data[split]}` ({split})" for split in sizes if split in facts.data]
         yield f"Local files: {', '.join(files) or '`' + facts.data['path'] + '`'}."
-    rows = ([split, *row, f"`{prints[split]}`"] for split, row in counts.items())
+    rows = ([split, *row, f"`{fingerprints[split]}`"] for split, row in counts.items())
     yield _table(["split", *units, "fingerprint"], rows)
-    yield "A fingerprint is a hash of the examples: the same data give the same."
+    yield "A fingerprint is a hash of the examples. The same data gives the same fingerprint."
     labels = list(facts.config.get("id2label", {}).values())
-    if facts.task.labelled and len(labels) > 1:  # one alone is a number
-        more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
-        yield f"Labels: {', '.join(f'`{label}`' for label in labels[:NAMED])}{more}."
+    if facts.task.labelled and len(labels) > 1:  # a single label means regression
+        more = f" and {len(labels) - LISTED} more" if len(labels) > LISTED else ""
+        yield f"Labels: {', '.join(f'`{label}`' for label in labels[:LISTED])}{more}."
 
 
 def _source(source: Mapping[str, Any], facts: Facts) -> str:
@@ -186,84 +184,86 @@ def _source(source: Mapping[str, Any], facts: Facts) -> str:
         name, commit = source["path"], source["commit"]
         return f"[{name}]({HUB}/datasets/{name}){config}, split `{source['split']}`, commit `{commit[:10]}`{weight}"
     files = [f"`{name}` (fingerprint `{print}`)" for name, print in source["files"]]
-    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-    return f"local files: {', '.join(files[:NAMED])}{more}{weight}"
+    more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
+    return f"local files: {', '.join(files[:LISTED])}{more}{weight}"
 
 
 def _training(facts: Facts) -> Iterator[str]:
     environment, train, last = facts.environment, facts.recipe["train"], facts.log[-1]
     size, accumulated = train["per_device_train_batch_size"], train["gradient_accumulation_steps"]
     processes = environment["processes"]
-    shared = f"{size} × {accumulated} accumulated × {processes} process{'es' if processes > 1 else ''}"
+    factors = f"{size} × {accumulated} accumulated × {processes} process{'es' if processes > 1 else ''}"
     yield (
         f"{last['step']:,} steps of {size * accumulated * processes:,} {'examples' if facts.task else 'blocks'} "
-        f"({shared}), {last['epoch']:.2f} epochs, in "
-        f"{duration(last['seconds'])}, evaluations included."
+        f"({factors}), {last['epoch']:.2f} epochs, in "
+        f"{duration(last['seconds'])}, including evaluation."
     )
     hardware = environment["hardware"]
     gpus = f"{', '.join(hardware['gpus'])}; " if hardware["gpus"] else ""
-    yield f"On {gpus}{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gb']:.0f} GB."
-    yield f"With {', '.join(f'{name} {version}' for name, version in environment['versions'].items())}."
+    yield f"Hardware: {gpus}{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gb']:.0f} GB."
+    yield f"Software: {', '.join(f'{name} {version}' for name, version in environment['versions'].items())}."
     program, *arguments = environment["command"]
     program = "llmkit" if Path(program).name == "__main__.py" else Path(program).name
     recipe = yaml.safe_dump(facts.recipe, sort_keys=False, allow_unicode=True)
     yield f"```sh\n{shlex.join([program, *arguments])}\n```"
     if CUT in recipe or any(CUT in argument for argument in arguments):
-        yield f"Paths on the author's machine are cut to `{CUT}/` and their last part."
-    again = f"llmkit {'finetune' if facts.task else 'pretrain'} -r FILE"
-    yield f"<details><summary>The recipe, resolved: <code>{again}</code> repeats the run</summary>"
+        yield f"Paths on the author's machine are shortened to `{CUT}/` and their last part."
+    command = f"llmkit {'finetune' if facts.task else 'pretrain'} -r FILE"
+    yield f"<details><summary>Resolved recipe. To repeat the run: <code>{command}</code></summary>"
     yield f"```yaml\n{recipe}```\n\n</details>"
 
 
 def _bases(facts: Facts) -> Iterator[Facts]:
-    """The runs that came before, the latest first."""
+    """The earlier runs that this one builds on, latest first."""
     if facts.base:
         yield facts.base
         yield from _bases(facts.base)
 
 
 def _about(base: Facts) -> Iterator[str]:
-    yield f"## Before that: {base.recipe['name']}"
+    yield f"## Earlier run: {base.recipe['name']}"
     yield from _introduction(base)
     yield from _data(base)
     yield from _training(base)
 
 
 def _limits(facts: Facts) -> Iterator[str]:
+    if facts.tasks_file:
+        yield f"Its task is defined in `{facts.tasks_file}`, a file of its author's that llmkit needs to use it."
     if facts.synthetic:
-        yield "Its data are synthetic: articles about things that do not exist. Its scores say nothing about real text."
+        yield "The data is synthetic: articles about things that do not exist. The scores say nothing about real text."
     elif any(base.synthetic for base in _bases(facts)):
         yield "The checkpoint that it started from was trained on synthetic data."
     if None in facts.languages:
-        yield "The run does not know the language of all of its data."
-    yield "No licence is stated: the run knows neither that of its data nor that of the weights that it started from."
+        yield "The language of some of the data is unknown."
+    yield "No license is given: the licenses of the data and of the initial weights were not recorded."
     if facts.task and facts.start is None:
         yield "It started from random weights, without pretraining."
     if facts.start and not facts.start_on_hub and not facts.base:
-        yield "What the checkpoint that it started from was trained on is not recorded here."
-    prints = facts.environment["data"]
-    if facts.task and prints["train"] == prints["validation"]:
-        yield "**It was trained on the very examples that its scores are of.**"
+        yield "The training data of the checkpoint that it started from is unknown."
+    fingerprints = facts.environment["data"]
+    if facts.task and fingerprints["train"] == fingerprints["validation"]:
+        yield "**The training and validation examples are the same, so the scores do not show how it generalizes.**"
     metric, evaluations = facts.selection()
     if evaluations > 1:
         yield (
             f"It is the checkpoint with the best `{metric}` of {evaluations} evaluations on the validation split, and "
-            "its scores are of that split too: on data that nothing was chosen by they may be lower."
+            "the scores are from the same split. Expect lower scores on new data."
         )
     intervals = [value for name, value in facts.scores.items() if name.endswith(INTERVAL)]
     if any(intervals):
         yield (
-            "Intervals are bootstrap intervals over groups of examples that belong together, such as the questions on "
-            "a paragraph. With fewer than some 30 groups they are somewhat too narrow."
+            "Intervals are bootstrap intervals over groups of related examples, such as the questions about one "
+            "paragraph. With fewer than about 30 groups they are too narrow."
         )
     if not all(intervals):
-        yield "A score has no interval where all examples are of one group."
-    yield f"It is one run with one seed ({facts.recipe['train']['seed']}); another seed gives other scores."
+        yield "A score has no interval if all examples belong to one group."
+    yield f"It is a single run with one seed ({facts.recipe['train']['seed']}). Another seed gives different scores."
     length = facts.data["max_length"] if facts.task else facts.recipe["corpus"]["block_size"]
-    most = f", and takes {facts.positions} at most" if facts.positions else ""
+    most = f" and accepts at most {facts.positions}" if facts.positions else ""
     yield f"It was trained on inputs of up to {length} tokens{most}."
     if not facts.task:
-        yield "It was trained to fill in masked words alone, without next-sentence prediction."
+        yield "It was trained on masked words only, without next-sentence prediction."
 
 
 def _table(columns: list[str], rows: Iterator[list[str]]) -> str:

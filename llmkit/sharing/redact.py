@@ -1,4 +1,4 @@
-"""What a user's own text becomes before strangers read it: paths shortened, secrets taken out."""
+"""Make text fit to publish: shorten paths and remove secrets."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 from typing import Any
 
 CUT, HIDDEN = "…", "[hidden]"
-_ENDS = r"/,;=:\s\"'{}\[\]()"  # characters that no part of a path holds, as far as a text can tell
-# An absolute path, one from the home folder, or one that leaves the folder in which the command ran.
+_ENDS = r"/,;=:\s\"'{}\[\]()"  # characters that end a part of a path: a heuristic, since paths may contain them
+# An absolute path, a path in a home folder, or a path that leaves the working directory.
 _PATH = re.compile(rf"(?<![\w.{CUT}/-])(?:~[\w.-]*|\.\.)?(?:/[^{_ENDS}]+)+/?")
 _TOKEN = re.compile(r"\b(?:hf|api_org)_\w{8,}")
-_LOGIN = re.compile(r"(?<=://)[^/\s@]+@")  # user:password@ of an address
+_LOGIN = re.compile(r"(?<=://)[^/\s@]+@")  # user:password@ in a URL
 
 
 def shareable(value: Any) -> Any:
-    """Plain values with every string in them made fit to publish.
+    """Redact every string in plain values.
 
-    `/home/jane/data/train.json` becomes `…/train.json`; tokens of the Hub and logins inside addresses are hidden.
-    Relative paths and names on the Hub stay as they are.
+    `/home/jane/data/train.json` becomes `…/train.json`. Hub tokens are hidden, logins in URLs removed. Relative paths
+    and Hub ids do not change.
     """
     if isinstance(value, dict):
         return {key: shareable(part) for key, part in value.items()}

@@ -1,6 +1,6 @@
-"""How the model of a card is loaded and used: with transformers alone, and with llmkit.
+"""Usage examples for a model card: with transformers alone, and with llmkit.
 
-Readers paste each text as it is, so it must work.
+Readers paste them unchanged, so they must run.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from llmkit.corpus.tokenizer import DECODER_TOKENIZER
 from llmkit.sharing.card_facts import Facts
 from llmkit.tasks.values import Published
 
-NAME = "NAMESPACE/NAME"  # what a card calls its repository until it is pushed, when that has a name
+NAME = "NAMESPACE/NAME"  # stands for the repository's name in a card, until `llmkit push` fills it in
 OUTPUT = "predictions.jsonl"
 
 
 def pipeline_tag(facts: Facts) -> str | None:
-    """What the Hub calls what the model does."""
+    """The Hub's name for what the model does."""
     return facts.task.pipeline_tag if facts.task else "fill-mask"
 
 
 def with_transformers(facts: Facts) -> str:
-    """Lines of Python that use the model with transformers alone."""
+    """Python code that uses the model with transformers alone."""
     if not facts.task:
         return _fill_mask()
     decoder = (facts.model / DECODER_TOKENIZER).is_dir()
@@ -33,13 +33,13 @@ def with_transformers(facts: Facts) -> str:
 
 
 def with_llmkit(facts: Facts) -> str:
-    """Lines of a shell that use the model with llmkit."""
+    """Shell commands that use the model with llmkit."""
     if not facts.task:
-        # Questions and passages take windows of 384 tokens unless told otherwise.
+        # 384 tokens is the default length of a window.
         fits = facts.positions is None or facts.positions >= 384
         windows = "" if fits else f" data.max_length={facts.positions} data.doc_stride={(facts.positions or 0) // 3}"
         return f"llmkit finetune --task squad model.pretrained={NAME}{windows}"
-    # How data is read goes with the model; what names a place does not.
+    # The model keeps how its data is read, but not where the data is.
     score = ["llmkit", "eval", NAME, "--data", facts.data_on_hub or "FILE"]
     if facts.data_on_hub:
         score += [_override(f"data.{key}", facts.data[key]) for key in ("name", "revision") if key in facts.data]
@@ -47,7 +47,8 @@ def with_llmkit(facts: Facts) -> str:
     score += [
         _override(f"data.{key}", facts.data[key]) for key in sorted(data.places() - data.origin()) if key in facts.data
     ]
-    return "\n".join([shlex.join(score), facts.task.usage_command(NAME, OUTPUT)])
+    own = f" --tasks {shlex.quote(facts.tasks_file)}" if facts.tasks_file else ""
+    return f"{shlex.join(score)}{own}\n{facts.task.usage_command(NAME, OUTPUT)}{own}"
 
 
 def _fill_mask() -> str:
@@ -59,6 +60,6 @@ for found in fill(f"The {{fill.tokenizer.mask_token}} is old."):
 
 
 def _override(key: str, value: Any) -> str:
-    """A key and its value as a command takes them: what YAML would not read as this text, it is shown as text."""
+    """A key and its value as an override. Quotes a string that YAML would read as something else."""
     plain = not isinstance(value, str) or yaml.safe_load(value) == value
     return f"{key}={value if plain else json.dumps(value)}"

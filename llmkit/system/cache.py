@@ -1,9 +1,9 @@
-"""Work that is done once and found again by its content.
+"""A cache of prepared data, addressed by content.
 
-A piece of work is a folder named by the hash of everything that decides what is in it. It is built aside,
-under a lock, and renamed into place, so a reader sees a whole one or none; of several processes that want
-the same one, the first builds it and the others wait. (This is why data is prepared before a process group
-exists: nobody can time out.)
+A cache entry is a folder, named by the hash of everything that determines its content. It is built in a partial folder
+under a lock, then renamed, so readers never see an incomplete entry. If several processes need the same entry, the
+first builds it and the others wait. This is why data is prepared before the process group exists: waiting processes
+would time out in a collective.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from llmkit.system.files import is_about_writing
 
 
 def cache_folder() -> Path:
-    """Where prepared data is kept: $LLMKIT_CACHE, or llmkit under $XDG_CACHE_HOME or ~/.cache."""
+    """The folder of the cache: $LLMKIT_CACHE, or llmkit in $XDG_CACHE_HOME or ~/.cache."""
     if own := os.environ.get("LLMKIT_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmkit"
 
 
 def fingerprint(value: Any) -> str:
-    """Hash of plain values (what JSON can hold), the same on every machine."""
+    """Hash of a JSON-serializable value; the same on every machine."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -44,85 +44,86 @@ def file_fingerprint(path: Path) -> str:
 
 
 def cached_folder(kind: str, key: Mapping[str, Any]) -> Path:
-    """Where the cache keeps work of a kind (`corpora`, `features`) that `key` decides."""
+    """The path of the cache entry of a kind (`corpora`, `features`) with this key."""
     return cache_folder() / kind / fingerprint(key)
 
 
 def cached(kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
-    """The folder of work in the cache, built unless it is there.
+    """The folder of a cache entry. If it does not exist, it is built.
 
-    `build` ends with a manifest.json that holds the `key`: where there is none, the folder is not whole.
+    `build(folder)` must write manifest.json last, with the `key` in it: an entry without one is incomplete.
     """
 
-    def build_aloud(aside: Path) -> None:
+    def explain_and_build(partial: Path) -> None:
         say_what_differs(kind, key)
-        build(aside)
+        build(partial)
 
-    return built_once(cached_folder(kind, key), build_aloud, is_whole=has_manifest, replace=True)
+    return built_once(cached_folder(kind, key), explain_and_build, is_whole=has_manifest, replace=True)
 
 
 def has_manifest(folder: Path) -> bool:
-    """Whether a folder of prepared data is whole."""
+    """Whether a folder of prepared data is complete."""
     return (folder / "manifest.json").is_file()
 
 
 def say_what_differs(kind: str, key: Mapping[str, Any]) -> None:
-    """Say which one thing changed, where that is why no work of a kind is found for `key`."""
+    """If an existing cache entry of this kind differs from `key` in one value only, print that value."""
     plain = json.loads(json.dumps(key))
     for manifest in (cache_folder() / kind).glob("*/manifest.json"):
         try:
-            told = differences(json.loads(manifest.read_text(encoding="utf-8"))["key"], plain)
+            changes = differences(json.loads(manifest.read_text(encoding="utf-8"))["key"], plain)
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # damaged: it explains nothing
-        if len(told) == 1:
-            say(f"{kind} made before do not fit: {told[0]}")
+            continue  # a damaged entry
+        if len(changes) == 1:
+            say(f"cached {kind} do not match: {changes[0]}")
             return
 
 
 def built_once(
     folder: Path, build: Callable[[Path], None], *, is_whole: Callable[[Path], bool], replace: bool = False
 ) -> Path:
-    """`folder`, built by `build(aside)` unless it is there already.
+    """Build `folder` with `build(partial)`, unless it is complete already. Returns `folder`.
 
-    `build` gets the same folder aside again after it was killed, so it may go on from what is there. With
-    `replace`, something in its place that is not whole is removed. Raises UserError where the place cannot be written.
+    After a kill, `build` gets the same partial folder again and may continue from its content. With `replace`, an
+    incomplete `folder` is removed; without it, `folder` must be empty or missing. Raises UserError if the folder cannot
+    be written.
     """
     if is_whole(folder):
         return folder
-    place = folder.resolve()  # which has a name, where `folder` may be "."
+    path = folder.resolve()  # "." has no name
     with writing(folder):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.parent / f".{place.name}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.parent / f".{path.name}.lock")
         with lock:
-            if not is_whole(place):
-                aside = place.parent / f".{place.name}.partial"
-                aside.mkdir(exist_ok=True)
-                build(aside)
-                for left in aside.glob(".*.partial"):  # of a writer that was killed
-                    left.unlink()
-                if replace and place.exists():
-                    shutil.rmtree(place)
+            if not is_whole(path):
+                partial = path.parent / f".{path.name}.partial"
+                partial.mkdir(exist_ok=True)
+                build(partial)
+                for leftover in partial.glob(".*.partial"):  # of a killed writer
+                    leftover.unlink()
+                if replace and path.exists():
+                    shutil.rmtree(path)
                 with suppress(FileNotFoundError):
-                    place.rmdir()  # an empty folder the user made
-                aside.rename(place)
+                    path.rmdir()  # the user may have created an empty folder
+                partial.rename(path)
     return folder
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Raises UserError where what is done inside fails because the folder, or what is near it, cannot be written."""
+    """Convert errors about a full or read-only disk, raised inside, to UserError. Re-raise all others."""
     try:
         yield
-    except Exception as error:  # hides nothing: what is not about writing goes on as it is
-        place, why = folder, str(error)
+    except Exception as error:
+        path, reason = folder, str(error)
         if isinstance(error, OSError):
-            place, why = error.filename or folder, error.strerror or why
+            path, reason = error.filename or folder, error.strerror or reason
         if isinstance(error, UserError) or not (
             is_about_writing(error) or isinstance(error, FileExistsError | NotADirectoryError)
         ):
             raise
         raise UserError(
-            f"cannot write {place}: {why}",
-            remedy="make room, or choose another folder with -o, or another cache with the environment variable "
+            f"cannot write {path}: {reason}",
+            remedy="free some space, or choose another folder with -o, or another cache with the environment variable "
             "LLMKIT_CACHE, and run the command again",
         ) from None

@@ -1,4 +1,4 @@
-"""What a user can fix: one message that says what is wrong, where, and what to do about it."""
+"""Errors that a user can fix. Each says what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake the user can fix. The command prints it without a traceback and exits with 1.
+    """An error that the user can fix. The command prints it without a traceback and exits with 1.
 
-    `problems` holds one or more messages: a recipe reports everything that is wrong with it at once.
-    `remedy` says what to do next, in one line.
+    `problems` are one or more messages: all errors of a recipe are reported at once. `remedy` says what to do, in one
+    line that starts in lower case and has no full stop.
     """
 
     def __init__(self, *problems: str, remedy: str) -> None:
@@ -23,7 +23,7 @@ class UserError(Exception):
 
 
 class Stopped(Exception):
-    """A signal ended a run before its end, and what was done is saved."""
+    """A signal stopped a run early. Its state is saved, and it can be resumed."""
 
     def __init__(self, signal: Signals, message: str, run: Path) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class Stopped(Exception):
 
 
 class Ended(Exception):
-    """The processes that this one started have ended, and it was said how."""
+    """The processes that this one started have exited, and their errors have been printed."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__()
@@ -40,13 +40,13 @@ class Ended(Exception):
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)` for the known name nearest to a mistyped one, or nothing."""
+    """` (did you mean X?)` with the known name that is most similar to `given`; empty if none is similar."""
     near = get_close_matches(given, list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """What tells two trees of plain values apart, a line each: `key was X, is Y`."""
+    """The differences between two trees of plain values, one string each: `key was X, is Y`."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = dict.fromkeys([*old, *new])
         return [d for n in names for d in differences(old.get(n), new.get(n), f"{name}.{n}" if name else n)]

@@ -1,4 +1,4 @@
-"""Files: read as text with errors that name the place, written whole or not at all."""
+"""Read text files, with errors that name the file and line. Write files atomically."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from uuid import uuid4
 
 from llmkit.system.errors import UserError
 
-# What the system says where a place is full, or not for this user to write.
+# Errors of a full disk, an exceeded quota or file size limit, a read-only file system, and missing permissions.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file's text, its line ends as they are, without a byte order mark. Raises UserError."""
+    """Read a UTF-8 file, without its byte order mark and with line ends unchanged.
+
+    Raises UserError if the file cannot be read or is not UTF-8.
+    """
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -35,9 +38,9 @@ def read_text(path: Path) -> str:
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file, which may be packed (`.gz`), with their numbers from 1, one at a time.
+    """Yield (line number from 1, line) of a UTF-8 file, plain or compressed (`.gz`).
 
-    Raises UserError.
+    Raises UserError if the file cannot be read, is damaged, or is not UTF-8.
     """
     number = 0
     try:
@@ -49,7 +52,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
             f"{path}:{number}: not UTF-8 text (byte {error.start} of the line)", remedy="save the file as UTF-8"
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: damaged behind line {number}: {error}", remedy="fetch the file again") from None
+        raise UserError(f"{path}: damaged after line {number}: {error}", remedy="download the file again") from None
     except FileNotFoundError:
         raise UserError(f"no such file: {path}", remedy="check the path") from None
     except OSError as error:
@@ -57,7 +60,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def parse_json(text: str, path: Path, line: int | None = None) -> Any:
-    """A JSON document that is a whole file, or its line `line`. Raises UserError with the place."""
+    """Parse the text of a JSON file, or of its line `line`. Raises UserError with the file and line."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -65,39 +68,46 @@ def parse_json(text: str, path: Path, line: int | None = None) -> Any:
             f"{path}:{line or error.lineno}: broken JSON: {error.msg} (column {error.colno})",
             remedy="correct the line; a file that was cut off ends like this too",
         ) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
-        raise UserError(f"{path}:{line or 1}: not JSON that can be read: {error}", remedy="correct it") from None
+    except (ValueError, RecursionError) as error:  # an integer with too many digits, or too deep nesting
+        raise UserError(f"{path}:{line or 1}: cannot parse this JSON: {error}", remedy="correct it") from None
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees all of it or nothing: write aside, fsync, rename."""
-    aside = path.with_name(f".{path.name}.{uuid4().hex}.partial")  # processes on two machines may have the same number
+    """Write a file atomically: write a partial file, fsync, rename."""
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")  # process ids are not unique across machines
     try:
-        with aside.open("wb") as file:
+        with partial.open("wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:  # hides nothing: whatever it is, Ctrl-C too, what was begun goes, and it goes on
-        aside.unlink(missing_ok=True)
+        partial.replace(path)
+    except BaseException:  # remove the partial file on any exception, Ctrl-C included, and re-raise
+        partial.unlink(missing_ok=True)
         raise
 
 
 def is_about_writing(error: Exception) -> bool:
-    """Whether an error of a library that writes files means a full or read-only disk: each says it in its own way."""
+    """Whether an error means that a file cannot be written: a full or read-only disk, or missing permissions."""
     if isinstance(error, OSError):
         return error.errno in UNWRITABLE
-    # torch raises RuntimeError, safetensors its own error, tokenizers a bare Exception.
-    told = ("PytorchStreamWriter", "inline_container", "iostream error", "file write failed", "os error", "I/O error")
-    return any(words in str(error) for words in told)
+    # torch raises RuntimeError, safetensors its own error, and tokenizers a plain Exception.
+    messages = (
+        "PytorchStreamWriter",
+        "inline_container",
+        "iostream error",
+        "file write failed",
+        "os error",
+        "I/O error",
+    )
+    return any(message in str(error) for message in messages)
 
 
 @contextmanager
 def libraries_writing(what: str, folder: Path, *, remedy: str) -> Iterator[None]:
-    """Inside, libraries write `folder`. Raises UserError where they cannot, and removes what they began."""
+    """A context in which libraries write `folder`. If they cannot, removes the folder and raises UserError."""
     try:
         yield
-    except Exception as error:  # hides nothing: what is not about writing goes on as it is
+    except Exception as error:
         if not is_about_writing(error):
             raise
         shutil.rmtree(folder, ignore_errors=True)
@@ -105,16 +115,16 @@ def libraries_writing(what: str, folder: Path, *, remedy: str) -> Iterator[None]
 
 
 def to_json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """A JSON document a line, Unicode as it is."""
+    """Serialize as JSON Lines, with Unicode unescaped."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def to_json(value: Any) -> str:
-    """JSON for people and programs alike: indented, Unicode as it is, no NaN."""
+    """Serialize as indented JSON, with Unicode unescaped. Raises ValueError for NaN and infinity."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def check_output(output: Path | None) -> None:
-    """Raises UserError where an output folder is in use."""
+    """Raises UserError if an output path exists and is not an empty folder."""
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is in use", remedy="choose another folder with -o")

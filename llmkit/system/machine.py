@@ -1,4 +1,4 @@
-"""What this machine can do, and what is chosen for it: precision, threads, the allocator."""
+"""Detect the hardware, and choose precision, threads and allocator settings for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "e
 
 @dataclass(frozen=True)
 class Choice:
-    """What a run computes on, and why in words."""
+    """The device, precision and threads of a run. `why` describes the choice in words."""
 
     device: str
     bf16: bool
@@ -33,25 +33,25 @@ def choose(bf16: bool | Literal["auto"]) -> Choice:
     import torch
 
     if torch.cuda.is_available():
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
         device = torch.cuda.get_device_name(0)
     else:
-        # Autocast to bf16 without such instructions is emulated, and many times slower than fp32.
-        able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        # Without bf16 instructions, autocast to bf16 is emulated and many times slower than fp32.
+        supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         device = f"CPU, {torch.get_num_threads()} threads"
-    use = able if bf16 == "auto" else bf16
+    use = supported if bf16 == "auto" else bf16
     if bf16 == "auto":
-        reason = "the hardware computes in it" if able else "no bf16 instructions here"
+        reason = "supported by the hardware" if supported else "no bf16 instructions here"
     else:
-        reason = "as the recipe says"
+        reason = "set in the recipe"
     return Choice(device, use, torch.get_num_threads(), f"{device}; {'bf16' if use else 'fp32'} ({reason})")
 
 
 def keep_memory() -> None:
-    """Keep glibc from giving large activations back to the kernel and faulting them in again at every step.
+    """Keep glibc from returning large activations to the kernel, which causes page faults in every step.
 
-    By default it does so for every block of over 32 MB, and a CPU training step takes up to four times as
-    long. Does nothing where there is no mallopt.
+    By default it returns every block of more than 32 MB, and a CPU training step takes up to four times as long. Does
+    nothing on systems without mallopt.
     """
     if mallopt := _of_glibc("mallopt"):
         trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
@@ -60,13 +60,13 @@ def keep_memory() -> None:
 
 
 def give_memory_back() -> None:
-    """Give the kernel back what nothing uses any more, which `keep_memory` keeps: others than glibc may need it."""
+    """Return free memory, which `keep_memory` retains, to the kernel: other allocators and programs may need it."""
     if malloc_trim := _of_glibc("malloc_trim"):
         malloc_trim(0)
 
 
 def _of_glibc(name: str) -> Any:
-    """A function of glibc's, or None where there is none."""
+    """A function of glibc; None on systems without it."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -76,7 +76,7 @@ def _of_glibc(name: str) -> Any:
 
 
 def quiet() -> None:
-    """Keep the libraries' bars and notes off the screen: what matters of them is said by us."""
+    """Silence progress bars and log messages of the libraries. llmkit prints what matters itself."""
     import datasets
     import transformers
 
@@ -87,7 +87,7 @@ def quiet() -> None:
 
 
 def hardware() -> dict[str, Any]:
-    """What there is, for env.json and doctor."""
+    """Describe the hardware, for env.json and doctor."""
     import psutil
     import torch
 
@@ -101,7 +101,7 @@ def hardware() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, llmkit and what it stands on."""
+    """Versions of Python, llmkit and its main dependencies."""
     return {
         "python": platform.python_version(),
         "llmkit": version("llmkit"),
@@ -110,8 +110,8 @@ def versions() -> dict[str, str]:
 
 
 def environment(data: Mapping[str, Any], sizes: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """What env.json says of a run: command line, versions, hardware, processes, fingerprints and sizes of its data,
-    and at which commits the Hub's repositories stood that it asked for."""
+    """The content of a run's env.json: command line, versions, hardware, number of processes, fingerprints and sizes of
+    the data, and commits of the Hub repositories it uses."""
     return {
         "command": sys.argv,
         "versions": versions(),

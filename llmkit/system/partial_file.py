@@ -1,10 +1,10 @@
-"""A file of results that is written in parts: killed, it is gone on with, and it appears whole at its end.
+"""A results file that is written in parts, resumes after a kill, and appears once it is complete.
 
-    .NAME.partial        what is written so far
-    .NAME.partial.json   what it is made of, and how much of it is whole
+    .NAME.partial        the parts written so far
+    .NAME.partial.json   what they are made from, and the size of the complete parts
 
-Both lie beside the file. What stands behind the last whole part is cut off when the file is opened again, so the
-bytes are the same as if nothing had happened.
+Both are in the folder of the file. On resume, anything after the last complete part is truncated, so that the result
+has the same bytes as without the kill.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ ELSEWHERE = "choose another file with -o"
 
 
 @dataclass(frozen=True)
-class Begun:
-    """What there is of a file: the `key` it was begun with, its whole `parts` as their writer counts them, bytes."""
+class State:
+    """The state of a partial file.
+
+    `key` is what it is made from, `parts` the writer's own counts of what is complete, `size` that in bytes.
+    """
 
     key: dict[str, Any]
     parts: dict[str, Any]
@@ -35,34 +38,34 @@ class Begun:
 
 
 class PartialFile:
-    """The file at `path`, until it is whole."""
+    """The file at `path`, until it is complete."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._aside = path.with_name(f".{path.name}.partial")
+        self._partial = path.with_name(f".{path.name}.partial")
         self._state = path.with_name(f".{path.name}.partial.json")
 
     def check(self) -> None:
-        """Raises UserError where there is a file already, or can be none."""
+        """Raises UserError if the file exists or cannot be created."""
         if self.path.exists():
-            raise UserError(f"{self.path} is there already", remedy=f"{ELSEWHERE}, or remove it")
+            raise UserError(f"{self.path} already exists", remedy=f"{ELSEWHERE}, or remove it")
         folder = next(folder for folder in self.path.absolute().parents if folder.exists())
         if not folder.is_dir():
-            raise UserError(f"{self.path} cannot be written: {folder} is no folder", remedy=ELSEWHERE)
+            raise UserError(f"{self.path} cannot be written: {folder} is not a folder", remedy=ELSEWHERE)
         if not os.access(folder, os.W_OK):
-            raise UserError(f"{self.path} cannot be written: {folder} is closed to you", remedy=ELSEWHERE)
+            raise UserError(f"{self.path} cannot be written: no write permission in {folder}", remedy=ELSEWHERE)
 
-    def begun(self) -> Begun | None:
-        """What was written before, where it can be gone on with."""
+    def begun(self) -> State | None:
+        """The state that an earlier command left, if it can be resumed."""
         try:
-            begun = Begun(**json.loads(self._state.read_text(encoding="utf-8")))
-            return begun if self._aside.stat().st_size >= begun.size else None
-        except (FileNotFoundError, ValueError, TypeError):  # nothing there, or not what a whole part left
+            state = State(**json.loads(self._state.read_text(encoding="utf-8")))
+            return state if self._partial.stat().st_size >= state.size else None
+        except (FileNotFoundError, ValueError, TypeError):  # no earlier command, or a damaged state
             return None
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other commands from writing the same file. Raises UserError where one does."""
+        """Lock the file against other commands. Raises UserError if one is writing it, or if the file exists."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         name = self.path.with_name(f".{self.path.name}.lock")
         lock = FileLock(name)
@@ -73,20 +76,20 @@ class PartialFile:
                 f"{self.path} is being written by another command", remedy=f"wait for it, or {ELSEWHERE}"
             ) from None
         try:
-            self.check()  # another command may have ended just now
+            self.check()  # another command may have finished the file just now
             yield
         finally:
-            name.unlink(missing_ok=True)  # nobody waits for it: who finds it taken gives up
+            name.unlink(missing_ok=True)  # safe: no other command waits for the lock
             lock.release()
 
     def cut(self, size: int) -> None:
-        """Go on after the first `size` bytes."""
-        with self._aside.open("ab") as file:
+        """Truncate the partial file to `size` bytes."""
+        with self._partial.open("ab") as file:
             file.truncate(size)
 
     def append(self, text: str, key: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
-        """One more part, after which there are `parts`; it is on the disk before it counts."""
-        with self._aside.open("ab") as file:
+        """Append a part; `parts` are the counts that include it. The part is synced to disk before the state."""
+        with self._partial.open("ab") as file:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
@@ -94,7 +97,7 @@ class PartialFile:
         write_whole(self._state, to_json({"key": key, "parts": parts, "size": size}))
 
     def finish(self) -> None:
-        """Let the file appear."""
-        self._aside.replace(self.path)
-        for left in (self._state, *self.path.parent.glob(f".{self._state.name}.*.partial")):  # of a killed writer
-            left.unlink(missing_ok=True)
+        """Rename the partial file to its final name, and remove the state."""
+        self._partial.replace(self.path)
+        for leftover in (self._state, *self.path.parent.glob(f".{self._state.name}.*.partial")):  # of a killed writer
+            leftover.unlink(missing_ok=True)

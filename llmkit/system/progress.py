@@ -10,11 +10,11 @@ from rich.text import Text
 
 from llmkit.system.console import _stderr, count, duration, is_main, say
 
-PLAIN_EVERY = 5.0  # seconds between plain lines, where there is no terminal
+PLAIN_EVERY = 5.0  # seconds between plain lines, without a terminal
 
 
 class Progress:
-    """One line that says how far a job is. Use as a context manager; call it with the line's parts."""
+    """A progress line. Use as a context manager, and call it with the parts of the line."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -31,7 +31,7 @@ class Progress:
             self._live.stop()
 
     def __call__(self, parts: Mapping[str, Any]) -> None:
-        """Show the line: now on a terminal, elsewhere when the last one is a few seconds old."""
+        """Show the line. Without a terminal, skip it if the last one is less than PLAIN_EVERY seconds old."""
         now = time.monotonic()
         if not is_main() or (self._live is None and now - self._last < PLAIN_EVERY):
             return
@@ -43,20 +43,20 @@ class Progress:
             say(line)
 
 
-# Told after every batch of this process: the tokens that are done, and those that there are for it to do.
+# Called after every batch of this process, with the tokens that are done and all tokens that this process has to do.
 Advance = Callable[[int, int], None]
 
 
 class Course:
-    """How far a job is that goes through a model in parts, as a line: `evaluating  96 of 500 features  tokens/s …`.
+    """The progress of inference in parts, as a line: `evaluating  96 of 500 features  tokens/s …`.
 
-    `total`, and `done` where a part of it was done before, count what the job is made of, its `units`.
+    `total` counts the job's `units`, such as features; `done` those that were done before a resume.
     """
 
     def __init__(self, name: str, total: int, units: str, done: int = 0) -> None:
         self._progress, self._total, self._units = Progress(name), total, units
-        self._before = self._done = done
-        self._tokens, self._began = 0, time.monotonic()
+        self._done_before = self._done = done
+        self._tokens, self._start = 0, time.monotonic()
 
     def __enter__(self) -> Course:
         self._progress.__enter__()
@@ -66,16 +66,16 @@ class Course:
         self._progress.__exit__()
 
     def part(self, size: int) -> Advance:
-        """Begin with the next part, of `size` units; what it returns is told how far it is."""
-        start, tokens_before = self._done, self._tokens
+        """Start the next part, of `size` units. Returns the function to call with its progress."""
+        first, tokens_before = self._done, self._tokens
         self._done += size
 
-        def advance(tokens: int, share: int) -> None:
-            # By tokens, not by units: the longest come first.
-            done = start + size * tokens / share
+        def advance(tokens: int, part_tokens: int) -> None:
+            # Estimate by tokens, not by units, because the longest units come first.
+            done = first + size * tokens / part_tokens
             self._tokens = tokens_before + tokens
-            seconds = time.monotonic() - self._began
-            left = seconds * (self._total - done) / (done - self._before)
+            seconds = time.monotonic() - self._start
+            left = seconds * (self._total - done) / (done - self._done_before)
             self._progress(
                 {
                     "": f"{int(done):,} of {self._total:,} {self._units}",

@@ -1,8 +1,8 @@
-"""What a task is: rows → examples → features → model outputs → predictions → scores.
+"""The Task interface: rows → examples → features → model outputs → predictions → scores.
 
-A kind of task is a subclass of Task in a folder of its own; a dataset is an instance of a kind. A new kind writes
-`head`, `example`, `encode`, `decode` and `score`, and overrides what else is different about it. Nobody outside of
-tasks/ asks what kind a task is.
+Each kind of task is a subclass of Task in its own folder; each dataset is an instance of a kind. A new kind implements
+`head`, `example`, `encode`, `decode` and `score`, and overrides defaults that do not fit. Code outside tasks/ never
+checks the kind of a task.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
-from llmkit.tasks.values import Codec, Outputs, Placed, Prediction, Published
+from llmkit.tasks.values import Codec, LocatedRow, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -29,16 +29,16 @@ D = TypeVar("D", bound=DataSection)
 
 @dataclass(frozen=True)
 class Task(ABC, Generic[D]):
-    """A dataset, and all that the program knows of tasks of its kind.
+    """A dataset, and how to read, encode, decode and score it.
 
-    name          on the command line: `squad`
-    title         one line that says what it is
-    recipe        the recipe to use where none is named
-    hub_…         its dataset on the Hub: id, configuration, revision; no id where there is no usual one
-    metric        the score that picks the best checkpoint; higher is better
-    headline      the scores to show during training, `metric` among them
-    item          what an example is called: `question`, `sentence`
-    pipeline_tag  what the Hub calls what such a model does
+    name          name on the command line: `squad`
+    title         one-line description
+    recipe        default recipe
+    hub_…         the dataset on the Hub: id, configuration, revision; the id is None if users bring their own data
+    metric        the score that selects the best checkpoint; higher is better
+    headline      the scores shown during training, including `metric`
+    item          what to call an example in messages: `question`, `sentence`
+    pipeline_tag  the Hub's pipeline tag for its models
     """
 
     name: str
@@ -52,32 +52,33 @@ class Task(ABC, Generic[D]):
     item: str = "example"
     pipeline_tag: str | None = None
 
-    # What the recipe of such a task may say.
+    # The recipe schema of this kind.
     recipe_class: ClassVar[type[FinetuneRecipe]] = FinetuneRecipe
-    # Whether `llmkit ask` can use it: examples have a question and a context, candidates are spans of the context.
+    # Whether `llmkit ask` supports it: examples have a question and a context; candidates are spans of the context.
     answers_questions: ClassVar[bool] = False
-    # Whether it predicts labels, which a model keeps in config.id2label.
+    # Whether it predicts labels; a model stores them in config.id2label.
     labelled: ClassVar[bool] = False
 
-    # --- what a kind has to write ---
+    # --- every kind implements these ---
 
     @property
     @abstractmethod
     def head(self) -> Head:
-        """The model's head. Imports torch and transformers, so build it where it is asked for."""
+        """The model's head. Import it inside the property: it pulls in torch and transformers."""
 
     @abstractmethod
     def example(self, row: Mapping[str, Any], data: D, *, labelled: bool) -> dict[str, Any]:
-        """A row in the task's canonical columns, without its id. Raises BadRow for a bad one.
+        """Convert a row to the task's canonical columns, without the id. Raises BadRow if the row is invalid.
 
-        Without `labelled`, what is to be predicted may be missing.
+        If `labelled` is false, the gold answer may be missing.
         """
 
     @abstractmethod
     def encode(self, examples: Dataset, codec: Codec, data: D, *, training: bool) -> Dataset:
-        """Features, one or more an example, each with input_ids, length and example (its row number).
+        """Tokenize examples into features, one or more per example.
 
-        In training they also have the columns that `head.targets` reads. Raises UserError.
+        Each feature has `input_ids`, `length` (tokens) and `example` (the example's row number). For training, it also
+        has the columns that `head.targets` reads. Raises UserError.
         """
 
     @abstractmethod
@@ -91,14 +92,14 @@ class Task(ABC, Generic[D]):
         *,
         threshold: float | None = None,
     ) -> list[Prediction]:
-        """One prediction an example, in their order; `outputs` are in the order of `features`.
+        """Turn model outputs into predictions: one per example, in the order of `examples`.
 
-        A task that may abstain does so where the null score is above `threshold`.
+        `outputs` are in the order of `features`. A task that can abstain does so if the null score exceeds `threshold`.
         """
 
     @abstractmethod
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> dict[str, Any]:
-        """The official scores in percent, `{name}_interval` beside them, and `total`, the number of examples.
+        """The official scores in percent, each with its `{name}_interval`, and `total`, the number of examples.
 
         An example without a prediction scores 0.
         """
@@ -107,105 +108,105 @@ class Task(ABC, Generic[D]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of a row, for the message about a file that has none."""
+        """The columns of a row, for error messages about files without rows."""
         return ()
 
     def splits(self, split: str) -> tuple[str, ...]:
-        """The splits of the dataset that make up `split`."""
+        """The dataset's own splits that make up `split`: MNLI's validation is two."""
         return (split,)
 
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
-        """The rows inside a row, where files nest them. Raises BadRow."""
+    def expand(self, place: str, row: Any) -> Iterator[LocatedRow]:
+        """Yield the rows nested inside a row, each with its place in the file. Raises BadRow."""
         yield place, row
 
     def schema(self) -> Features | None:
-        """The types of the canonical columns, `id` among them; None where datasets may infer them."""
+        """The types of the canonical columns, including `id`; None to let `datasets` infer them."""
         return None
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """The labels by number: as training examples show them, or without these the fixed ones; () for no labels."""
+        """The labels, in index order, of the training `examples`; the fixed labels if None. () if there are none."""
         return ()
 
     # --- recipe and model ---
 
     @property
     def data_class(self) -> type[DataSection]:
-        """The data section of its recipes."""
+        """The class of the recipe's data section."""
         found = self.recipe_class.model_fields["data"].annotation
         assert isinstance(found, type)
         assert issubclass(found, DataSection)
         return found
 
-    def is_like(self, other: Task[Any]) -> bool:
-        """Whether one recipe can serve both, and one model's predictions have the form of the other's."""
+    def is_compatible(self, other: Task[Any]) -> bool:
+        """Whether both tasks can share a recipe, and their predictions have the same form."""
         return self.recipe_class is other.recipe_class
 
     def codec_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
-        """Tokenizers and labels for training: of the checkpoint, or of the tokenizer that the recipe names."""
+        """The tokenizers and labels for training, from the checkpoint or else from the recipe's tokenizer."""
         from llmkit.tasks.encoder_models import codec_to_train
 
         return codec_to_train(self, recipe, checkpoint, train)
 
     def model_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, codec: Codec) -> PreTrainedModel:
-        """The checkpoint with the task's head, or a model with random weights. Raises UserError."""
+        """The checkpoint with this task's head, or a model with random weights. Raises UserError."""
         from llmkit.tasks.encoder_models import model_to_train
 
         return model_to_train(self, recipe, checkpoint, codec)
 
-    def trained(self, checkpoint: Checkpoint, data: D) -> tuple[PreTrainedModel, Codec]:
-        """A checkpoint that was trained for such a task. Raises UserError where it lacks the head."""
-        from llmkit.tasks.encoder_models import trained
+    def load_trained(self, checkpoint: Checkpoint, data: D) -> tuple[PreTrainedModel, Codec]:
+        """Load a checkpoint fine-tuned for this kind of task. Raises UserError if it lacks the head."""
+        from llmkit.tasks.encoder_models import load_trained
 
-        return trained(self, checkpoint)
+        return load_trained(self, checkpoint)
 
     def loss(self, recipe: FinetuneRecipe) -> Loss | None:
-        """The loss to train with; None for the model's own."""
+        """The training loss; None to use the model's own."""
         return self.head.loss
 
-    def check_known(self, name: str, codec: Codec, examples: Dataset) -> None:
-        """Warn of labels in the data that the model `name` does not know; UserError where it knows none of them."""
+    def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
+        """Warn about labels that the model `name` does not know. Raises UserError if it knows none of them."""
 
-    # --- what is said ---
+    # --- messages and tables ---
 
     def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
-        """Lines about the training data, to say before a run; True marks a warning."""
+        """Yield (is_warning, message) about the training data, to print before a run."""
         return iter(())
 
     def describe_inputs(self, features: Dataset) -> str:
-        """How many inputs the examples became: `1,024 windows`."""
+        """How many inputs the model gets: `1,024 windows`."""
         return "inputs"
 
-    def use(self, run: str) -> str:
-        """What to do with a finished run: a few words and a command."""
+    def next_step(self, run: str) -> str:
+        """The next step after a finished run: a few words and a command."""
         return f"use it: llmkit predict {run} FILE -o OUTPUT"
 
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
-        """Rows of the table of scores: name, percent, interval."""
+        """Rows of the score table: name, percent, interval."""
         from llmkit.tasks.score_tables import rows_with_intervals
 
         return rows_with_intervals(self.headline, scores)
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
-        """Further tables below that of the scores."""
+        """Tables to print below the score table."""
         return iter(())
 
-    # --- what is published ---
+    # --- export and model card ---
 
     def graphs(self) -> Graphs:
-        """How its models are exported as ONNX."""
+        """How to export its models to ONNX."""
         from llmkit.models.onnx import ENCODER
 
         return ENCODER
 
     def usage_example(self, model: Published) -> str:
-        """Python that uses a published model with transformers alone, for its card. It must run as it is."""
+        """Python for the model card that runs the model with transformers alone. It must run as is."""
         return f'''from transformers import {self.head.auto.__name__}, AutoTokenizer
 
-name = "{model.name}"  # or a folder that holds its files
+name = "{model.name}"  # or a folder with its files
 tokenizer = AutoTokenizer.from_pretrained(name)
 model = {self.head.auto.__name__}.from_pretrained(name).eval()
 print(model(**tokenizer("A text.", return_tensors="pt")))'''
 
     def usage_command(self, name: str, output: str) -> str:
-        """The llmkit command that uses a published model, for its card."""
+        """The llmkit command for the model card that runs the model."""
         return f"llmkit predict {name} FILE -o {output}"

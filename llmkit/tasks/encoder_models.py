@@ -1,4 +1,4 @@
-"""The models of tasks whose head sits on an encoder: to train, or trained already."""
+"""Tasks with a head on an encoder: build the model to train, or load a fine-tuned one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-SHOWN = 8  # labels in a message
+MAX_SHOWN = 8  # labels listed in a message
 
 
 def codec_to_train(task: Task[Any], recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
@@ -45,30 +45,30 @@ def model_to_train(
     model: PreTrainedModel
     model, info = checkpoint.load(head.auto, config=config, ignore_mismatched_sizes=bool(codec.labels))
     if fresh := fresh_modules(info, pooler=head.pooler):
-        say(f"{checkpoint.name} has no such {head.noun} head yet: {', '.join(fresh)} starts from random weights")
+        say(f"{checkpoint.name} has no {head.noun} head for this task: {', '.join(fresh)} starts from random weights")
     check_length(recipe.data.max_length, checkpoint.positions, checkpoint.name)
     return model
 
 
-def trained(task: Task[Any], checkpoint: Checkpoint) -> tuple[PreTrainedModel, Codec]:
+def load_trained(task: Task[Any], checkpoint: Checkpoint) -> tuple[PreTrainedModel, Codec]:
     """See Task."""
     tokenizer = checkpoint.tokenizer()
     model, info = checkpoint.load(task.head.auto)
     if fresh_modules(info, pooler=task.head.pooler):
-        raise lacks_head(task, checkpoint)
+        raise missing_head(task, checkpoint)
     if not task.labelled:
         return model, Codec(tokenizer)
     known, labels = task.labels(None), _labels_of(model)
     if known and len(labels) != len(known):
         raise UserError(
-            f"{checkpoint.name} has {counted(labels)}, {task.name} {counted(known)}",
+            f"{checkpoint.name} has {describe_labels(labels)}, but {task.name} has {describe_labels(known)}",
             remedy="name another task with --task",
         )
-    return model, Codec(tokenizer, labels=_named_as(known, labels))
+    return model, Codec(tokenizer, labels=_normalized(labels, known))
 
 
-def lacks_head(task: Task[Any], checkpoint: Checkpoint) -> UserError:
-    """The error for a checkpoint that was not trained for such a task."""
+def missing_head(task: Task[Any], checkpoint: Checkpoint) -> UserError:
+    """The error for a checkpoint that was not fine-tuned for this kind of task."""
     had = ", ".join(checkpoint.config.architectures or []) or checkpoint.config.model_type
     return UserError(
         f"{checkpoint.name} has no {task.head.noun} head (it is a {had})",
@@ -77,15 +77,15 @@ def lacks_head(task: Task[Any], checkpoint: Checkpoint) -> UserError:
 
 
 def set_attention_dropout(config: Any, section: FinetuneModelSection) -> None:
-    """Set a checkpoint's attention dropout to the recipe's."""
-    for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name, and that of others
+    """Replace a checkpoint's attention dropout by the recipe's, 0 by default."""
+    for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name and other models' name
         if hasattr(config, key):
             setattr(config, key, section.attention_probs_dropout_prob or 0.0)
 
 
-def counted(labels: Sequence[str]) -> str:
+def describe_labels(labels: Sequence[str]) -> str:
     """`3 labels (a, b, c)`."""
-    shown = ", ".join(labels[:SHOWN]) + (", …" if len(labels) > SHOWN else "")
+    shown = ", ".join(labels[:MAX_SHOWN]) + (", …" if len(labels) > MAX_SHOWN else "")
     return f"{len(labels)} label{'s' if len(labels) != 1 else ''} ({shown})"
 
 
@@ -93,7 +93,8 @@ def _set_labels(config: Any, labels: tuple[str, ...]) -> None:
     if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: number for number, label in enumerate(labels)}
-        # transformers takes a single output for a share, and a checkpoint may carry the type of its former head.
+        # Unless this says regression, transformers' pipeline applies a sigmoid to a single output. Otherwise clear the
+        # type, which may be that of the checkpoint's previous head.
         config.problem_type = "regression" if len(labels) == 1 else None
 
 
@@ -102,10 +103,10 @@ def _labels_of(model: PreTrainedModel) -> tuple[str, ...]:
     return tuple(names[number] for number in sorted(names, key=int))
 
 
-def _named_as(known: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
-    """A checkpoint's labels under the task's names.
+def _normalized(labels: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    """A checkpoint's labels, spelled as in the task's `known` labels.
 
-    Many checkpoints number their labels in the order of the dataset, or spell them in another case.
+    Many checkpoints have labels LABEL_0, LABEL_1 and so on in the dataset's order, or the same names in another case.
     """
     if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
         return known or tuple(label.removeprefix("LABEL_") for label in labels)

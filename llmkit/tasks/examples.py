@@ -1,4 +1,4 @@
-"""Rows → a task's examples: in canonical columns, each with a unique id, all problems named with their place."""
+"""Rows → a task's examples, in canonical columns and with unique ids. Errors say which rows are invalid."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from typing import TYPE_CHECKING, Any
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
 from llmkit.tasks.rows import DEMO, rows_of
-from llmkit.tasks.values import BadRow, NoColumn, NoLabel, Placed
+from llmkit.tasks.values import BadRow, LocatedRow, MissingColumn, MissingLabel
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from llmkit.recipes.finetuning import DataSection
 
-SHOWN = 3  # problems listed before "and N more"
+MAX_SHOWN = 3  # problems listed before "and N more"
 
 
 def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> DatasetDict:
-    """Checked examples of the splits asked for.
+    """Load and check the examples of `splits`.
 
-    Raises UserError for a split, file or column that is missing, for a duplicate id, and for whatever else the task
-    refuses.
+    Raises UserError for a missing split, file or column, for a duplicate id, and for any row that the task rejects.
     """
     from datasets import DatasetDict, concatenate_datasets
 
     found = {}
     for split in splits:
-        # A file that is named stands for all parts of its split.
+        # A file given by the user holds all parts of its split.
         parts = (split,) if data.path is None or Path(data.path).is_file() else task.splits(split)
         loaded = [
             examples_of(
@@ -49,14 +48,14 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
 
 
 def _as_part(examples: Dataset, part: str) -> Dataset:
-    """Examples that say what part they are of; their ids, which each part counts anew, do too."""
+    """Add a `part` column, and prefix ids with the part: each part numbers its examples from 0."""
     ids = [f"{part}-{example_id}" for example_id in examples["id"]]
     kind = examples.features["id"]
     return examples.remove_columns("id").add_column("id", ids, feature=kind).add_column("part", [part] * len(examples))
 
 
-def expanded(task: Task[Any], rows: Iterable[Placed]) -> Iterator[Placed]:
-    """The rows inside rows, where files nest them. In place of one that is not nested as it should be, its BadRow."""
+def expanded(task: Task[Any], rows: Iterable[LocatedRow]) -> Iterator[LocatedRow]:
+    """Yield the rows nested inside `rows`. If a row is not nested as expected, yield its BadRow instead."""
     for place, row in rows:
         try:
             yield from task.expand(place, row)
@@ -65,11 +64,11 @@ def expanded(task: Task[Any], rows: Iterable[Placed]) -> Iterator[Placed]:
 
 
 def examples_of(
-    task: Task[Any], rows: Iterable[Placed], data: DataSection, where: str, *, labelled: bool, first: int = 0
+    task: Task[Any], rows: Iterable[LocatedRow], data: DataSection, where: str, *, labelled: bool, first: int = 0
 ) -> Dataset:
-    """Rows, expanded, as the task's examples. Raises UserError with the first few problems and the number of all.
+    """Convert expanded rows to examples. Raises UserError with the first few problems and the total count.
 
-    A row without an id gets its number, counted from `first`. `where` says in messages what holds the rows.
+    A row without an id gets its number, counting from `first`. `where` names the source of the rows in messages.
     """
     from datasets import Dataset, Features
 
@@ -83,7 +82,7 @@ def examples_of(
     for read, (place, row) in enumerate(rows, start=1):
         try:
             if isinstance(row, BadRow):
-                problems.append(str(row))  # which names its place inside the row
+                problems.append(str(row))  # already includes the place
                 continue
             if not isinstance(row, Mapping):
                 raise BadRow("expected an object")
@@ -101,16 +100,16 @@ def examples_of(
             columns[name].append(value)
         if place == DEMO:
             ambiguous.append(row["second_candidate"])
-    if problems and kinds[NoLabel] == read:
+    if problems and kinds[MissingLabel] == read:
         raise UserError(
             f"no {task.item} of {where} has a label, so there is nothing to learn or to score: {problems[0]}",
             remedy="name another split or file; `llmkit predict` labels it",
         )
-    if problems and kinds[NoColumn] == read:
+    if problems and kinds[MissingColumn] == read:
         raise UserError(f"{problems[0]} (all rows of {where} are like this)", remedy="say which column to read")
     if problems:
-        more = len(problems) - SHOWN
-        shown = problems[:SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])
+        more = len(problems) - MAX_SHOWN
+        shown = problems[:MAX_SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])
         raise UserError(*shown, remedy="correct or remove these rows")
     if not places:
         raise UserError(f"{where} holds no {task.item}", remedy="check the file")
@@ -119,13 +118,13 @@ def examples_of(
 
 
 def id_of(row: Mapping[str, Any], number: int) -> str:
-    """A row's id, or its number where it has none. Raises BadRow."""
+    """A row's id, or else its number. Raises BadRow."""
     value = row.get("id", row.get("idx"))
     return checked_text(str(value), "id") if value is not None else str(number)
 
 
 def text_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
-    """A row's column that must hold text. `known` are the columns that are expected. Raises BadRow."""
+    """The text in a row's column `name`. `known` are the expected columns, left out of suggestions. Raises BadRow."""
     value = row.get(name)
     if value is None:
         near = did_you_mean(name, [key for key in row if key not in known])
@@ -135,10 +134,16 @@ def text_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
     return checked_text(value, name)
 
 
+def missing_column(row: Mapping[str, Any], name: str, option: str, near: Sequence[str]) -> str:
+    """The message for a row without the column `name`, which data.`option` sets. `near` are possible alternatives."""
+    fields = ", ".join(map(str, row))
+    return f"no {name!r}{did_you_mean(name, near)}; fields are {fields}; choose one with data.{option}"
+
+
 def checked_text(value: str, name: str) -> str:
-    """Text that can be written as UTF-8. Raises BadRow."""
+    """Return `value` if it can be encoded as UTF-8. Raises BadRow."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise BadRow(f"{name!r} holds half a surrogate pair, which is no text") from None
+        raise BadRow(f"{name!r} holds half a surrogate pair, which is not valid text") from None
     return value

@@ -1,4 +1,4 @@
-"""Examples → features, once: the same examples, tokenizer and options find them again on disk."""
+"""Examples → features, cached on disk by examples, tokenizer and options."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from llmkit.tasks.values import Codec
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FORMAT = 4  # of the folders that features are kept in
+FORMAT = 4  # of the cached folders
 
 
 def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSection, *, training: bool) -> Dataset:
-    """The task's features, memory-mapped from the cache; encoded now where they are not there yet."""
+    """The task's features, memory-mapped from the cache. Encodes them first if they are not cached."""
     from datasets import load_from_disk
 
     key = {
@@ -34,7 +34,7 @@ def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSect
         "decoder_start": codec.decoder_start,
         "labels": codec.labels,
         "examples": examples_fingerprint(examples),
-        "options": data.model_dump(exclude=set(data.origin())),  # what came from there is part of the key already
+        "options": data.model_dump(exclude=set(data.origin())),  # the examples themselves are in the key
         "training": training,
     }
 
@@ -46,13 +46,13 @@ def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSect
 
 
 def examples_fingerprint(examples: Dataset) -> str:
-    """Hash of the content of examples."""
+    """Hash of the examples' content."""
     columns: Mapping[str, Any] = examples.to_dict()
     return hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _code_fingerprint(task: Task[Any]) -> str:
-    """Hash of all code that makes features: tasks/, and a file of the user's that the task is from."""
+    """Hash of all code that makes features: tasks/, and the user's file if the task comes from one."""
     files = set(Path(__file__).parent.rglob("*.py"))
     files |= {
         Path(inspect.getfile(kind))

@@ -1,4 +1,4 @@
-"""What the heads of models differ in: the class, the targets of a batch, the loss, and what is kept of outputs."""
+"""Model heads: the model class, the training targets of a batch, the loss, and the outputs kept per feature."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from transformers import PreTrainedModel
 from llmkit.models.collator import Batch, Collator
 from llmkit.tasks.values import IGNORED, Codec, Outputs
 
-# (outputs, labels, num_items_in_batch: the targets of all micro-batches and processes of the step) → the loss.
+# (outputs, labels, num_items_in_batch) → loss. num_items_in_batch counts the targets of all micro-batches and
+# processes of the step.
 Loss = Callable[..., Tensor]
 Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Head:
-    """A kind of model.
+    """A model head.
 
-    noun      what it is called in messages: `tagging`
+    noun      its name in messages: `tagging`
     auto      the AutoModelFor… class that loads a checkpoint
-    fresh     makes a model with random weights from a BertConfig
-    targets   (rows of features, padded length, codec) → what a training batch has besides the inputs
-    outputs   (model, batch, lengths) → what is kept of each row's outputs, cut to its length, in float32
-    loss      None where the model's own forward pass computes it
+    fresh     builds a model with random weights from a BertConfig
+    targets   (features, padded length, codec) → the tensors that a training batch has besides the inputs
+    outputs   (model, batch, lengths) → outputs to keep per feature, cut to its length, in float32
+    loss      None if the model's forward pass computes the loss
     pooler    whether the head uses the encoder's pooler
     """
 
@@ -41,26 +42,26 @@ class Head:
     pooler: bool = False
 
 
-def divided(total: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
-    """A summed loss, per target of the whole step."""
+def mean_per_target(total: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    """A summed loss, divided by the number of targets in the whole step."""
     return total / (num_items_in_batch if num_items_in_batch is not None else labels.ne(IGNORED).sum())
 
 
 def token_loss(smoothing: float = 0.0) -> Loss:
-    """Cross-entropy over the positions that have a target."""
+    """Cross-entropy over the positions that have a target; `smoothing` is the label smoothing."""
 
     def loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         logits = outputs["logits"].float().flatten(0, 1)
         total = cross_entropy(
             logits, labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing
         )
-        return divided(total, labels, num_items_in_batch)
+        return mean_per_target(total, labels, num_items_in_batch)
 
     return loss
 
 
 def training_collator(head: Head, codec: Codec) -> Collator:
-    """Pads features to batches with targets. It can be pickled, for data loader workers that are spawned."""
+    """A collator that pads features and adds targets. It can be pickled, for spawned data loader workers."""
     return Collator(codec.tokenizer, partial(_targets, head.targets, codec))
 
 

@@ -1,6 +1,6 @@
-"""A model over features: outputs in order, on any number of processes, and the scores they make.
+"""Run a model on features, on any number of processes, and score its predictions.
 
-Fine-tuning, `eval`, `predict` and `ask` all go through here, so a score is the same number wherever it appears.
+Fine-tuning, `eval`, `predict` and `ask` share this code, so they report the same scores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from llmkit.tasks.values import Array, Codec, Outputs, Prediction
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BATCH_SIZE = 32  # features, unless a recipe or an option says otherwise
+BATCH_SIZE = 32  # features; the default
 
 
 def outputs_of(
@@ -41,9 +41,9 @@ def outputs_of(
     bf16: bool,
     advance: Advance,
 ) -> list[Outputs] | None:
-    """What the head keeps for every feature, in their order; None on all processes but the first.
+    """The model's outputs in the order of `features`; None on all processes but the first.
 
-    Features go through the model by length, longest first, so that little is padded.
+    Features are batched by length, longest first, to keep padding low.
     """
     lengths = np.asarray(features["length"])
     order = np.argsort(-lengths, kind="stable")
@@ -56,7 +56,7 @@ def outputs_of(
     model.eval()
     done, share = 0, max(1, int(lengths.sum()) // world_size())
 
-    def work(numbers: Array) -> list[Outputs]:
+    def run_batch(numbers: Array) -> list[Outputs]:
         nonlocal done
         rows = inputs[numbers]
         columns = list(rows)
@@ -73,7 +73,7 @@ def outputs_of(
         advance(min(done, share), share)
         return found
 
-    results = sharded(batches, work)
+    results = sharded(batches, run_batch)
     if results is None:
         return None
     outputs: list[Outputs] = [{}] * len(order)
@@ -85,7 +85,7 @@ def outputs_of(
 
 @dataclass(frozen=True)
 class Reader:
-    """A trained model that predicts for examples as they come."""
+    """A trained model with its task and settings: maps examples to predictions."""
 
     model: PreTrainedModel
     task: Task[Any]
@@ -96,7 +96,7 @@ class Reader:
     batch_size: int = BATCH_SIZE
 
     def __call__(self, examples: Dataset, advance: Advance) -> list[Prediction] | None:
-        """One prediction an example; None on all processes but the first. Raises UserError for a bad example."""
+        """One prediction per example; None on all processes but the first. Raises UserError for a bad example."""
         features = self.task.encode(examples, self.codec, self.data, training=False)
         outputs = outputs_of(
             self.model, self.task.head, features, self.codec, self.batch_size, bf16=self.bf16, advance=advance
@@ -107,9 +107,9 @@ class Reader:
 
 
 class TaskEvaluation:
-    """Examples of one split, ready to score models on.
+    """The examples of one split, to score models on.
 
-    After a call, `scores` is on every process and `predictions` on the first.
+    After a call, `scores` is set on every process, `predictions` only on the first.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class TaskEvaluation:
         self.scores: dict[str, Any] = {}
 
     def outputs(self, model: PreTrainedModel) -> list[Outputs] | None:
-        """The model's outputs for every feature; None on all processes but the first."""
+        """The model's outputs for all features; None on all processes but the first."""
         size = len(self._features)
         with Course("evaluating", size, "features") as course:
             return outputs_of(
@@ -143,7 +143,7 @@ class TaskEvaluation:
             )
 
     def __call__(self, model: PreTrainedModel, threshold: float | None = None) -> dict[str, Any]:
-        """The task's scores of a model, in percent."""
+        """The model's scores on this split, in percent."""
         outputs = self.outputs(model)
         scores = None
         if outputs is not None:
@@ -156,10 +156,10 @@ class TaskEvaluation:
 
 
 def model_fingerprint(model: PreTrainedModel, codec: Codec) -> str:
-    """Hash of all that a prediction depends on: weights, configuration, vocabularies, labels."""
+    """Hash of everything that predictions depend on: weights, configuration, vocabularies, labels."""
     settings = [model.config.to_dict(), model.generation_config.to_dict() if model.can_generate() else None]
-    words = [tokenizer_fingerprint(codec.tokenizer), tokenizer_fingerprint(codec.target_tokenizer), *codec.labels]
-    found = hashlib.sha256(json.dumps([settings, words], sort_keys=True, default=str).encode())
+    vocabularies = [tokenizer_fingerprint(codec.tokenizer), tokenizer_fingerprint(codec.target_tokenizer)]
+    found = hashlib.sha256(json.dumps([settings, [*vocabularies, *codec.labels]], sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -1,7 +1,7 @@
 """What a model was fine-tuned for: its task, how it reads its inputs, and when it abstains.
 
-A run says so by its recipe and its scores. A model that left its run, copied or published, says so by a file beside
-its config.json:
+A run records this in its recipe and scores. A model that was copied or published without its run has a file next to
+config.json:
 
     llmkit.json  {"format": 1, "task": "squad_v2", "data": {"max_length": 384, …}, "null_threshold": -1.25}
 """
@@ -27,14 +27,14 @@ from llmkit.tasks.user_tasks import check_tasks_file
 
 FILE = "llmkit.json"
 REMEDY = (
-    "if the task is from a file of its author's, give that with --tasks; update llmkit if a newer one wrote it; else "
-    "restore it, or, where the command takes it, name a --task"
+    "if the task is from its author's Python file, pass that with --tasks; if a newer llmkit wrote llmkit.json, update "
+    "llmkit; otherwise restore the file, or choose a task with --task if the command has that option"
 )
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """`data` is the recipe's data section; for a model that left its run, without the places of examples."""
+    """`data` is the recipe's data section; for a model without its run, it does not say where examples come from."""
 
     task: Task[Any]
     data: dict[str, Any]
@@ -48,11 +48,11 @@ class _File(Section):
     null_threshold: float | None
 
 
-def purpose_of(name: str, *, told: bool = False) -> Purpose | None:
-    """What a run, a checkpoint or a repository on the Hub says that it is for; None where it says nothing.
+def purpose_of(name: str, *, task_given: bool = False) -> Purpose | None:
+    """The purpose of a run, a checkpoint or a Hub repository; None if it does not record one.
 
-    Raises UserError where the file is damaged. Where the user has `told` the task, a file that is no use is ignored
-    with a warning.
+    Raises UserError if its llmkit.json is invalid. If the user named a task (`task_given`), warns and ignores the file
+    instead.
     """
     run = RunDir(Path(name))
     if (run.path / "recipe.yaml").is_file():
@@ -67,30 +67,30 @@ def purpose_of(name: str, *, told: bool = False) -> Purpose | None:
     try:
         return _read(file)
     except UserError as error:
-        if not told:
+        if not task_given:
             raise
         warn(f"{error}; it is ignored")
         return None
 
 
 def _read(file: Path) -> Purpose:
-    """Anyone may have written it: name whatever is wrong, and let nothing in it name a place."""
+    """Read llmkit.json. Do not trust it: validate everything, and reject keys that name files or datasets."""
     try:
-        said = _File.model_validate(parse_json(read_text(file), file))
-        if said.task not in TASKS:
-            raise UserError(f"{file}: unknown task {said.task!r}", remedy=REMEDY)
-        task = TASKS[said.task]
-        if named := task.data_class.places() & said.data.keys():
-            raise UserError(f"{file}: data names places: {', '.join(sorted(named))}", remedy=REMEDY)
-        task.data_class.model_validate({**said.data, "path": "elsewhere"})
+        content = _File.model_validate(parse_json(read_text(file), file))
+        if content.task not in TASKS:
+            raise UserError(f"{file}: unknown task {content.task!r}", remedy=REMEDY)
+        task = TASKS[content.task]
+        if named := task.data_class.places() & content.data.keys():
+            raise UserError(f"{file}: data must not name files or datasets: {', '.join(sorted(named))}", remedy=REMEDY)
+        task.data_class.model_validate({**content.data, "path": "elsewhere"})
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}", remedy=REMEDY) from None
-    return Purpose(task, said.data, said.null_threshold)
+    return Purpose(task, content.data, content.null_threshold)
 
 
 def write_purpose(folder: Path, task: Task[Any], data: DataSection, null_threshold: float | None) -> None:
-    """Write llmkit.json into a model's folder."""
-    reading = data.model_dump(exclude=set(data.places()), exclude_none=True)
-    said = _File(format=1, task=task.name, data=reading, null_threshold=null_threshold)
-    write_whole(folder / FILE, to_json(said.model_dump()))
+    """Write llmkit.json to a model's folder."""
+    options = data.model_dump(exclude=set(data.places()), exclude_none=True)
+    content = _File(format=1, task=task.name, data=options, null_threshold=null_threshold)
+    write_whole(folder / FILE, to_json(content.model_dump()))

@@ -1,6 +1,4 @@
-"""Rows of a split, as they are: from the Hub, from files (JSON lines, a JSON list, CSV, TSV, parquet, CoNLL's columns),
-or embedded.
-"""
+"""Read the rows of a split: from the Hub, a file (JSON lines, JSON, CSV, TSV, parquet, CoNLL), or the demo."""
 
 from __future__ import annotations
 
@@ -13,20 +11,20 @@ from llmkit.system.errors import UserError, did_you_mean
 from llmkit.system.files import parse_json, read_text, text_lines
 from llmkit.system.hub import reading_from_the_hub
 from llmkit.tasks.tags.conll import sentences
-from llmkit.tasks.values import Placed
+from llmkit.tasks.values import LocatedRow
 
 if TYPE_CHECKING:
     from llmkit.recipes.finetuning import DataSection
 
 SPLITS = ("train", "validation", "test")
 _SPELLINGS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-DEMO = "demo"  # the place of the embedded rows, which also say whether their passage holds a second candidate
+DEMO = "demo"  # the place of the demo's rows, which also have the column `second_candidate`
 
 
-def rows_of(data: DataSection, split: str, part: str, columns: Sequence[str]) -> Iterator[Placed]:
-    """The rows of `part`, which is one of the splits of the data set that make up `split`.
+def rows_of(data: DataSection, split: str, part: str, columns: Sequence[str]) -> Iterator[LocatedRow]:
+    """The rows of `part`, one of the dataset's splits that make up `split` (see Task.splits).
 
-    Raises UserError for a split or file that is missing or not readable.
+    Raises UserError if the split or file is missing or unreadable.
     """
     if data.path == "demo":
         return _demo_rows(split)
@@ -39,7 +37,7 @@ def rows_of(data: DataSection, split: str, part: str, columns: Sequence[str]) ->
 
 
 def split_file(data: DataSection, split: str, part: str) -> Path | None:
-    """The local file of a part of a split; None where the data is on the Hub. Raises UserError where there is none."""
+    """The local file of a part of a split; None if the data is on the Hub. Raises UserError if there is no file."""
     if split not in SPLITS and (data.path is None or Path(data.path).is_dir()):
         raise UserError(
             f"local data has no split {split!r}{did_you_mean(split, SPLITS)}",
@@ -61,7 +59,7 @@ def split_file(data: DataSection, split: str, part: str) -> Path | None:
         return None
     spellings = tuple(spelling + part.removeprefix(split) for spelling in _SPELLINGS[split])
     named = [file for file in sorted(folder.iterdir()) if file.name.startswith(spellings) and _format(file)]
-    # A text beside a file of another format is a note; alone it is taken for CoNLL's columns.
+    # Beside a file of another format, a .txt file is a note. On its own it is CoNLL data.
     found = [file for file in named if file.suffix != ".txt"] or named
     if len(found) != 1:
         what = f"{len(found)} files: {', '.join(f.name for f in found)}" if found else "no file"
@@ -69,17 +67,17 @@ def split_file(data: DataSection, split: str, part: str) -> Path | None:
     return found[0]
 
 
-def file_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
-    """The rows of a file; `columns` are what they should have, for the message where it is no list of rows."""
+def file_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
+    """The rows of a file. `columns` are the expected ones, for the error message if it is not a list of rows."""
     return FORMATS.get(_format(file), _json_rows)(file, columns)
 
 
 def _format(file: Path) -> str:
-    """The ending that says what format a file has, or nothing."""
+    """The file name's ending among FORMATS; empty if there is none."""
     return next((ending for ending in FORMATS if file.name.endswith(ending)), "")
 
 
-def _demo_rows(split: str) -> Iterator[Placed]:
+def _demo_rows(split: str) -> Iterator[LocatedRow]:
     from llmkit.corpus.demo.data import questions
 
     if split not in ("train", "validation"):
@@ -87,7 +85,7 @@ def _demo_rows(split: str) -> Iterator[Placed]:
     return ((DEMO, row) for row in questions("train" if split == "train" else "validation"))
 
 
-def _hub_rows(data: DataSection, split: str) -> Iterator[Placed]:
+def _hub_rows(data: DataSection, split: str) -> Iterator[LocatedRow]:
     from datasets import ClassLabel, List, load_dataset
 
     assert data.path is not None
@@ -99,42 +97,42 @@ def _hub_rows(data: DataSection, split: str) -> Iterator[Placed]:
             f"{data.path}: {str(error).splitlines()[0]}", remedy="name another with --split or data.name"
         ) from error
 
-    def named(kind: Any, value: Any) -> Any:
-        """Numbers of labels by their names; -1 stands for a label that is kept secret."""
+    def with_names(kind: Any, value: Any) -> Any:
+        """Replace label numbers by names. On the Hub, -1 marks a withheld label."""
         if isinstance(kind, List) and isinstance(kind.feature, ClassLabel):
-            return [named(kind.feature, number) for number in value]
+            return [with_names(kind.feature, number) for number in value]
         if isinstance(kind, ClassLabel) and value is not None:
             return kind.int2str(value) if value >= 0 else None
         return value
 
     kinds = rows.features
     return (
-        (f"{data.path} [{split}] row {number}", {name: named(kinds[name], value) for name, value in row.items()})
+        (f"{data.path} [{split}] row {number}", {name: with_names(kinds[name], value) for name, value in row.items()})
         for number, row in enumerate(rows)
     )
 
 
-def _json_lines(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def _json_lines(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     for number, line in text_lines(file):
         if line.strip():
             yield f"{file}:{number}", parse_json(line, file, number)
 
 
-def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def _json_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     content = parse_json(read_text(file), file)
     rows = content.get("data") if isinstance(content, dict) else content
     if not isinstance(rows, list):
         raise UserError(
             f"{file}: neither a list of rows nor an object with a list named 'data'",
-            remedy=f"give rows with {', '.join(columns)}; a JSON line a row is read too",
+            remedy=f"give rows with {', '.join(columns)}; JSON lines, one row per line, work too",
         )
     yield from ((f"{file}: data[{number}]", row) for number, row in enumerate(rows))
 
 
-def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Placed]]:
-    def rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
-        csv.field_size_limit(2**31 - 1)  # a passage may be longer than the 131,072 characters that are the default
-        # GLUE's own .tsv files quote nothing, and hold lone quotation marks.
+def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[LocatedRow]]:
+    def rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
+        csv.field_size_limit(2**31 - 1)  # passages may exceed the default of 131,072 characters
+        # GLUE's .tsv files quote nothing, and contain unpaired quotation marks.
         reader: csv.DictReader[str] = csv.DictReader(
             (line for _, line in text_lines(file)),
             delimiter=separator,
@@ -143,7 +141,7 @@ def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Placed]]:
         try:
             for row in reader:
                 if None in list(row) or None in row.values():
-                    raise csv.Error("another number of fields than the first line has names")
+                    raise csv.Error("the number of fields differs from the header's")
                 yield f"{file}:{reader.line_num}", row
         except csv.Error as error:
             raise UserError(
@@ -153,7 +151,7 @@ def _table(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Placed]]:
     return rows
 
 
-def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
+def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -165,16 +163,16 @@ def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[Placed]:
                 yield f"{file} row {number}", row
                 number += 1
     except pa.ArrowInvalid as error:
-        raise UserError(f"{file}: not readable as parquet: {error}", remedy="write or fetch the file again") from None
+        raise UserError(f"{file}: not readable as parquet: {error}", remedy="download it again") from None
 
 
-FORMATS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[Placed]]] = {
+FORMATS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[LocatedRow]]] = {
     ".json": _json_rows,
     ".jsonl": _json_lines,
     ".jsonl.gz": _json_lines,
     ".csv": _table(","),
     ".tsv": _table("\t"),
     ".parquet": _parquet_rows,
-    # CoNLL-2003's own files are eng.train, eng.testa and eng.testb.
+    # CoNLL-2003 consists of eng.train, eng.testa and eng.testb.
     **dict.fromkeys((".conll", ".bio", ".iob2", ".train", ".testa", ".testb", ".txt"), sentences),
 }

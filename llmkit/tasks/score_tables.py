@@ -1,4 +1,4 @@
-"""A task's scores as tables on stdout."""
+"""Print a task's scores as tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmkit.tasks.base import Task
 
 @dataclass(frozen=True)
 class Table:
-    """Columns (`>` before a name aligns it to the right) and rows of text."""
+    """Column names (a leading `>` aligns right) and rows of text."""
 
     columns: Sequence[str]
     rows: Iterable[Sequence[str]]
@@ -30,7 +30,7 @@ def show(task: Task[Any], scores: Mapping[str, Any], title: str) -> None:
 
 
 def rows_with_intervals(headline: Sequence[str], scores: Mapping[str, Any]) -> list[list[str]]:
-    """The headline, then every other score that has an interval: name, percent, interval."""
+    """Rows (name, percent, interval): the headline scores, then every other score that has an interval."""
     others = [name for name, value in scores.items() if isinstance(value, float) and f"{name}_interval" in scores]
     return [
         [name, f"{scores[name]:.2f}", _interval(scores.get(f"{name}_interval"))]

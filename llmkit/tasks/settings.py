@@ -1,4 +1,4 @@
-"""How a model is to be evaluated: its checkpoint, task, data and null threshold, its own or the user's."""
+"""The settings to evaluate a model with: checkpoint, task, data and null threshold. The user's choices come first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llmkit.tasks.purpose import purpose_of
 
 @dataclass(frozen=True)
 class Settings:
-    """A trained model, and how it is used."""
+    """A trained model, and the settings to use it with."""
 
     checkpoint: Checkpoint
     task: Task[Any]
@@ -29,44 +29,46 @@ class Settings:
 
 
 def settings_of(name: str, task: str | None, data: str | None, overrides: Sequence[str] = ()) -> Settings:
-    """The settings of a run or a checkpoint: what it says itself, unless the user says otherwise.
+    """The settings of a run or a checkpoint, with the user's `task`, `data` and `overrides` in place of its own.
 
-    `data` names other data than the run's: a Hub id, folder or file. `overrides` say how to read it. Raises UserError
-    where neither the model nor the user names a task or data.
+    `data` is a Hub id, folder or file; None means the run's data. `overrides` set keys of the data section. Raises
+    UserError if neither the model nor the user names a task, or data.
     """
-    purpose = purpose_of(name, told=task is not None)
+    purpose = purpose_of(name, task_given=task is not None)
     if task is None and purpose is None:
         raise UserError(f"{name} does not say what task it is for", remedy="name it: --task squad")
     own = purpose.data if purpose else {}
     if data is None and not own.keys() & DataSection.origin():
         raise UserError(f"{name} does not say what data to evaluate it on", remedy="name it: --data PATH")
-    meant = purpose.task if purpose else None
-    chosen = task_named(task) if task else meant
+    trained_for = purpose.task if purpose else None
+    chosen = task_named(task) if task else trained_for
     assert chosen is not None
-    if meant is not None and not meant.is_like(chosen):
+    if trained_for is not None and not trained_for.is_compatible(chosen):
         raise UserError(
-            f"{name} was fine-tuned for {meant.name}, whose answers are of another kind than those of {chosen.name}",
-            remedy="leave --task out",
+            f"{name} was fine-tuned for {trained_for.name}, which does not predict the same kind of answers as "
+            f"{chosen.name}",
+            remedy="leave out --task",
         )
     checkpoint = Checkpoint.named(name)
     section = data_section(checkpoint, chosen, own, data, overrides)
-    return Settings(checkpoint, chosen, section, purpose.null_threshold if purpose and chosen is meant else None)
+    threshold = purpose.null_threshold if purpose and chosen is trained_for else None
+    return Settings(checkpoint, chosen, section, threshold)
 
 
 def data_section(
     checkpoint: Checkpoint, task: Task[Any], own: dict[str, Any], data: str | None, overrides: Sequence[str] = ()
 ) -> DataSection:
-    """The run's `own` data section, for other `data` where given, with `overrides`.
+    """The run's `own` data section, with `data` and `overrides` in place of its own values.
 
-    A checkpoint without one gets the default, with texts no longer than the model can read and write. Raises
-    UserError where a run's own is not valid, and where texts may be longer than that.
+    A checkpoint without one gets the defaults, with lengths capped to the model's positions. Raises UserError if a
+    run's own section is invalid, or if its lengths exceed the model's positions.
     """
     kind = task.data_class
     options = {key: value for key, value in own.items() if data is None or key not in DataSection.origin()}
     positions = {"max_length": checkpoint.positions, "max_target_length": checkpoint.target_positions}
-    limits = {key: most for key, most in positions.items() if key in kind.model_fields and most is not None}
+    limits = {key: limit for key, limit in positions.items() if key in kind.model_fields and limit is not None}
     if not own:
-        options |= {key: most for key, most in limits.items() if most < kind.model_fields[key].default}
+        options |= {key: limit for key, limit in limits.items() if limit < kind.model_fields[key].default}
         if "doc_stride" in kind.model_fields and "max_length" in options:
             options["doc_stride"] = options["max_length"] // 3
     try:
@@ -76,13 +78,13 @@ def data_section(
             f"{checkpoint.name}: its data section is not valid: {error.errors()[0]['msg']}", remedy="correct it"
         ) from None
     section = overridden(section, overrides)
-    for key, most in limits.items():
-        check_length(getattr(section, key), most, checkpoint.name, key)
+    for key, limit in limits.items():
+        check_length(getattr(section, key), limit, checkpoint.name, key)
     return section
 
 
 def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
-    """A file stands for every split; anything else is a folder, a Hub id or `demo`."""
+    """The keys that name the data: a file serves as every split; else it is a folder, a Hub id or `demo`."""
     if Path(data).is_file():
         return {"train": data, "validation": data, "test": data}
     own = data == task.hub_id
@@ -94,7 +96,7 @@ def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
 
 
 def overridden(data: DataSection, overrides: Sequence[str]) -> DataSection:
-    """A data section with overrides such as `data.label_column=stars`. Raises UserError for other keys."""
+    """Apply overrides such as `data.label_column=stars`. Raises UserError for keys outside `data`."""
     for override in overrides:
         if not override.startswith("data."):
             raise UserError(

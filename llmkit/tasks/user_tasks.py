@@ -1,7 +1,7 @@
-"""Tasks from a Python file of the user's: `--tasks FILE.py`, which defines TASKS, a dictionary like ours.
+"""Tasks from the user's own Python file: `--tasks FILE.py`, which defines TASKS, a dictionary like ours.
 
-The file is code, so only the command line names it: never a recipe, and never a model's folder. A run that was made
-with it keeps its name and hash in env.json.
+The file is code, so only the command line can name it, never a recipe or a model's folder. A run made with it records
+the file's name and hash in env.json.
 """
 
 from __future__ import annotations
@@ -22,52 +22,61 @@ from llmkit.tasks.base import Task
 
 MODULE = "llmkit_user_tasks"
 KEY = "tasks_file"  # in env.json
-_loaded: dict[str, str] = {}  # of the file that is in use: its path and its hash
+_loaded: dict[str, str] = {}  # `file` and `sha256` of the file in use
 
 
 def use_tasks(file: Path) -> None:
-    """Add the tasks of a file to TASKS. Raises UserError where it is not such a file, or names a task of ours."""
+    """Add a file's tasks to TASKS. Raises UserError if it defines no TASKS, or reuses the name of a built-in task."""
     if not file.is_file():
         raise UserError(f"no such file: {file}", remedy="give a Python file that defines TASKS")
+    if file.suffix != ".py":
+        raise UserError(f"{file} is not a Python file", remedy="give a file FILE.py that defines TASKS")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if _loaded.get("sha256") == digest:
         return
-    for name in _names_of(sys.modules.get(MODULE)):
+    for name in _names_of(sys.modules.pop(MODULE, None)):
         del TASKS[name]
+    _loaded.clear()
     spec = spec_from_file_location(MODULE, file)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[MODULE] = module  # where dataclasses and pickles look for it
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+        TASKS.update(_tasks_of(module, file))
+    except BaseException:
+        del sys.modules[MODULE]  # so that the file can be corrected and used, in a notebook
+        raise
+    _loaded.update(file=str(file), sha256=digest)
+
+
+def _tasks_of(module: Any, file: Path) -> Mapping[str, Task[Any]]:
     found: Any = getattr(module, "TASKS", None)
     if not isinstance(found, Mapping) or not all(
         isinstance(task, Task) and name == task.name for name, task in found.items()
     ):
-        del sys.modules[MODULE]
         raise UserError(
             f"{file} defines no TASKS, a dictionary from each task's name to the task",
             remedy='end it with TASKS = {"my_task": MyTask(name="my_task", …)}',
         )
     if taken := found.keys() & TASKS.keys():
-        del sys.modules[MODULE]
         raise UserError(f"{file}: the names {', '.join(sorted(taken))} are taken", remedy="choose other names")
-    TASKS.update(found)
-    _loaded.update(file=str(file), sha256=digest)
+    return found
 
 
 def tasks_option() -> list[str]:
-    """The option that makes another process use the same file."""
+    """The command-line option that makes another process load the same file."""
     return ["--tasks", _loaded["file"]] if _loaded else []
 
 
 def check_same_tasks_file(run: RunDir, task: Task[Any]) -> None:
-    """Raises UserError where the run to resume was started with another state of the file."""
+    """Raises UserError if the run to resume was started with a different version of the file."""
     before, now = _facts_of(run), tasks_file_facts(task).get(KEY)
     if (before or {}).get("sha256") != (now or {}).get("sha256"):
         raise UserError(
-            f"{run.path} was started with another state of the file that its task {task.name} is from",
-            remedy="restore the file, or start again in another folder with -o",
+            f"{run.path} was started with a different version of the file that defines its task {task.name}",
+            remedy="restore the file, or start over in another folder with -o",
         )
 
 
@@ -76,12 +85,12 @@ def _names_of(module: Any) -> list[str]:
 
 
 def tasks_file_facts(task: Task[Any]) -> dict[str, dict[str, str]]:
-    """What env.json keeps of the file that a run's task is from; nothing for a task of ours."""
+    """What env.json records about the file that defines a run's task; nothing for a built-in task."""
     return {KEY: dict(_loaded)} if task.name in _names_of(sys.modules.get(MODULE)) else {}
 
 
 def check_tasks_file(run: RunDir, task: str) -> None:
-    """Raises UserError where a run's task is from a user's file, and that file is not in use, or has changed."""
+    """Raises UserError if a run's task comes from a user's file that is not loaded. Warns if the file has changed."""
     facts = _facts_of(run)
     if facts is None:
         return
@@ -98,5 +107,5 @@ def _facts_of(run: RunDir) -> dict[str, str] | None:
     try:
         facts: dict[str, str] | None = json.loads((run.path / "env.json").read_text(encoding="utf-8")).get(KEY)
     except (OSError, ValueError, AttributeError):
-        return None  # whoever needs env.json says what is wrong with it
+        return None  # code that needs env.json reports what is wrong with it
     return facts

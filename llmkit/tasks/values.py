@@ -1,4 +1,4 @@
-"""What tasks pass on: rows and what is wrong with them, tokenizers and labels, model outputs, predictions."""
+"""Values shared by all tasks: rows and row errors, tokenizers and labels, model outputs, predictions."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-IGNORED = -100  # the label of a position without a target, as in transformers
+IGNORED = -100  # the label of a position without a target: transformers' ignore_index
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# What is kept of a model's outputs for one feature, by name.
+# One feature's model outputs, by name.
 Outputs = Mapping[str, Array]
 
-# A row as it was read, after the place to name in an error: `train.jsonl:3`.
-Placed = tuple[str, Any]
+# A row, preceded by its place for error messages: `train.jsonl:3`.
+LocatedRow = tuple[str, Any]
 
 
 class BadRow(Exception):
-    """A row that is not an example; the message says why."""
+    """An invalid row; the message says why."""
 
 
-class NoLabel(BadRow):
-    """A row that lacks only its label. Where every row does, the split has no labels."""
+class MissingLabel(BadRow):
+    """A row that lacks only its label. If every row does, the split is unlabelled."""
 
 
-class NoColumn(BadRow):
-    """A row that lacks a column that an option names. Where every row does, the option is wrong."""
+class MissingColumn(BadRow):
+    """A row without a column that an option names. If every row lacks it, the option is wrong."""
 
 
 @dataclass(frozen=True)
 class Codec:
     """The tokenizers and labels of a model.
 
-    `labels` are in the order of their numbers. `own_target_tokenizer` is set only where an encoder-decoder has two
-    vocabularies. `decoder_start` is the token id that a decoder starts from.
+    `labels` are in index order. `own_target_tokenizer` is set only if the decoder has a vocabulary of its own.
+    `decoder_start` is the token id that the decoder starts from.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -50,15 +50,15 @@ class Codec:
 
     @property
     def target_tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer of the texts that the model writes."""
+        """The tokenizer of generated texts."""
         return self.own_target_tokenizer or self.tokenizer
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One possible answer. `score` is the model's logit, `probability` its share among the candidates.
+    """One possible answer. `score` is its logit; `probability` is the softmax over all candidates.
 
-    In a passage, `text` is `context[start:end]`; a label has no position.
+    If it is a span, `text` is `context[start:end]`; a label has no position.
     """
 
     text: str
@@ -72,9 +72,9 @@ class Candidate:
 class Prediction:
     """The prediction for one example: a line of predictions.jsonl.
 
-    `text` is an answer, a label, tags joined by spaces, or a generated text; it is empty where the model abstains.
-    `score` is the probability of the answer among the candidates. `null_score` is the logit of abstaining minus that
-    of the best candidate: the model abstains above the threshold. It is None where every question has an answer.
+    `text` is an answer, a label, tags joined by spaces, or a generated text; it is empty if the model abstains.
+    `score` is the model's confidence in `text`, from 0 to 1. `null_score` is the logit of abstaining minus that of the
+    best candidate: the model abstains if it exceeds the threshold. It is None if every question has an answer.
     """
 
     id: str
@@ -86,15 +86,15 @@ class Prediction:
     candidates: tuple[Candidate, ...] = ()
 
     def as_row(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """A dict of plain values, for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a model's folder says about the model, for the example of its use on a model card.
+    """What a model card's usage example needs to know about the model.
 
-    `name` is its repository; `config` is config.json; `data` is the recipe's data section, as plain values.
+    `name` is its repository, `config` its config.json, `data` the recipe's data section as plain values.
     """
 
     name: str
@@ -104,7 +104,14 @@ class Published:
     has_decoder_tokenizer: bool
 
 
+def softmax(logits: Array) -> Array:
+    """Probabilities in float64, along the last axis."""
+    exponentials: Array = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    exponentials /= exponentials.sum(axis=-1, keepdims=True)
+    return exponentials
+
+
 def by_id(predictions: Sequence[Prediction], examples: Dataset) -> list[Prediction | None]:
-    """Each example's prediction, or None where there is none."""
+    """The prediction for each example, matched by id; None if there is none."""
     found = {prediction.id: prediction for prediction in predictions}
     return [found.get(example_id) for example_id in examples["id"][:]]

@@ -53,7 +53,7 @@ def test_problems_are_exceptions(page: dict[str, Any], monkeypatch: pytest.Monke
     with pytest.raises(llmkit.UserError, match="did you mean max_steps") as caught:
         llmkit.finetune("squad", train={"max_stepz": 20, "learning_rate": "fast"})
     assert len(caught.value.problems) == 2
-    with pytest.raises(llmkit.UserError, match="holds no run"):
+    with pytest.raises(llmkit.UserError, match="is not a run"):
         llmkit.Run("nowhere")
     with pytest.raises(llmkit.UserError, match="holds a finished run"):
         llmkit.finetune("squad", recipe="tiny/squad", output="runs/squad", model={"pretrained": "runs/bert"})

@@ -196,7 +196,7 @@ def test_a_folder_of_files_for_people(material: Path, llmkit: Command, notes: Pa
     assert second == "  notes/a.md, line 4, characters 9 to 10:"
     assert third == "  … a b y b [x] a …"
     assert len(rest) == 3
-    assert "5 files, 352 characters: all of it is read" in err
+    assert "reading 5 files, 352 characters" in err
 
 
 def test_no_two_answers_share_a_character(material: Path, llmkit: Command, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_long_file_goes_through_in_parts(
     """With the same places; few passages are in memory at a time."""
     whole = answers(llmkit, material / "run", "-q", "a?", "-f", "notes", "--answers", "4")
     monkeypatch.setattr(passages, "PART", 100)
-    monkeypatch.setattr(story, "TOGETHER", 150)
+    monkeypatch.setattr(story, "GROUP_CHARACTERS", 150)
     sizes: list[int] = []
     answer = Reader.__call__
 
@@ -258,7 +258,7 @@ def test_a_model_may_abstain_from_some_files(material: Path, llmkit: Command, no
         (["-q", "a?", "-c", " \n"], "the passage is empty"),
         (["-q", "a?", "-f", "empty.txt"], "the passage in empty.txt is empty"),
         (["-q", "a?", "-f", "none.txt"], "no such file: none.txt"),
-        (["-q", "a?", "-f", "folder"], "folder holds no text to read (.txt, .md)"),
+        (["-q", "a?", "-f", "folder"], "folder contains no text files (.txt, .md)"),
         (["-q", "a?", "-f", "good.txt", "-f", "none.txt"], "no such file: none.txt"),
         (["-q", "a?", "-f", "empty.txt", "-f", "empty.md"], "all files are empty"),
         (["-q", "a?", "-f", "latin.txt", "-f", "good.txt"], "latin.txt: not UTF-8 text (byte 1)"),

@@ -196,8 +196,8 @@ def test_ids_that_are_missing_or_unknown(material: Path, llmkit: Command, tmp_pa
         ("p.json", "[]", "p.json: not an object {id: text, …}"),
         ("p.json", '{"q1": 3}', "p.json: not an object {id: text, …}"),
         ("p.json", '{"q1": "a"', "p.json:1: broken JSON"),
-        ("p.json", "{}", "p.json holds no prediction"),
-        ("p.jsonl", "", "p.jsonl holds no prediction"),
+        ("p.json", "{}", "p.json has no predictions"),
+        ("p.jsonl", "", "p.jsonl has no predictions"),
         ("p.jsonl", '{"id": "q1", "text": "a"}\n\n{"id": ', "p.jsonl:3: broken JSON"),
         ("p.jsonl", '{"id": "q1", "text": "a"}\n{"id": "q1", "text": "b"}', "p.jsonl: id 'q1' occurs twice"),
         ("p.jsonl", '{"id": "q1"}', "p.jsonl:1: not a prediction"),
@@ -230,5 +230,5 @@ def test_options_that_do_not_go_together(material: Path, llmkit: Command, tmp_pa
     (tmp_path / "p.json").write_text('{"q1": "a"}')
     alone: list[str | Path] = ["--predictions", "p.json", "--data", material / "squad.jsonl"]
     assert "neither its task nor its data" in message(llmkit, *alone)
-    assert "-o has no effect beside --predictions" in message(llmkit, *alone, "--task", "squad", "-o", "x")
+    assert "-o has no effect with --predictions" in message(llmkit, *alone, "--task", "squad", "-o", "x")
     assert "Give a run or model, or --predictions" in message(llmkit, material / "run-squad", *alone)

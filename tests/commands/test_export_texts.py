@@ -164,9 +164,9 @@ def test_encoder_decoders_of_others(make: Callable[[], PreTrainedModel], tmp_pat
     model: Any = make().eval()
     model.generation_config.eos_token_id = None
     tokenizer = train_bpe(SOURCES, 300)
-    onnx.write_texts(model, tokenizer, tmp_path)
+    onnx.write_graphs(model, tokenizer, tmp_path)
     files = [tmp_path / name for name in (onnx.ENCODER, onnx.DECODER)]
-    writer: Any = onnx.writer_of(model, *files)
+    writer: Any = onnx.onnx_generator(model, *files)
     written = []
     for beams in (1, 3):
         batch = tokenizer(SOURCES, padding=True, return_tensors="pt")

@@ -158,7 +158,7 @@ from llmkit.system.partial_file import PartialFile
 
 def append(self, text, key, parts):
     if parts["examples"] == 24:
-        with self._aside.open("a") as file:
+        with self._partial.open("a") as file:
             file.write(text[: len(text) // 2])
             file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -187,7 +187,7 @@ def test_killed_and_gone_on_with_it_is_the_same_bytes(
     again: list[int] = []
     answer = Reader.__call__
     monkeypatch.setattr(Reader, "__call__", lambda *a: (again.append(len(a[1])), answer(*a))[1])
-    assert "going on after the 16 that are done" in predicted(llmkit, *arguments, "p.jsonl")
+    assert "continuing after the 16 questions that are done" in predicted(llmkit, *arguments, "p.jsonl")
     assert again == [8, 6], "what was done is not done again"
     assert (tmp_path / "p.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert left(tmp_path) == []
@@ -216,7 +216,7 @@ def test_stopped_after_the_first_chunk_or_the_last(at: int, material: Path, llmk
     predicted(llmkit, *arguments, "whole.jsonl")
     stopped(llmkit, at, *arguments, "p.jsonl")
     assert not (tmp_path / "p.jsonl").exists()
-    assert f"going on after the {at} that are done" in predicted(llmkit, *arguments, "p.jsonl")
+    assert f"continuing after the {at} questions that are done" in predicted(llmkit, *arguments, "p.jsonl")
     assert (tmp_path / "p.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
@@ -230,7 +230,9 @@ def test_what_was_begun_otherwise_is_begun_again_aloud(
     predicted(llmkit, *arguments, "whole.jsonl")
 
     stopped(llmkit, 16, material / "other", "rows.jsonl", "-o", "model.jsonl")
-    assert "model.jsonl was begun otherwise, starting over: model was " in predicted(llmkit, *arguments, "model.jsonl")
+    assert "model.jsonl was started with other settings or rows, starting over: model was " in predicted(
+        llmkit, *arguments, "model.jsonl"
+    )
 
     write(tmp_path / "rows.jsonl", [{**row, "question": "where?"} if row["id"] == "q3" else row for row in rows()])
     stopped(llmkit, 16, *arguments, "rows-changed.jsonl")
@@ -240,7 +242,7 @@ def test_what_was_begun_otherwise_is_begun_again_aloud(
 
     stopped(llmkit, 16, *arguments, "lost.jsonl")
     (tmp_path / ".lost.jsonl.partial").write_text("")
-    assert "going on" not in predicted(llmkit, *arguments, "lost.jsonl")
+    assert "continuing" not in predicted(llmkit, *arguments, "lost.jsonl")
 
     metrics = material / "run" / "metrics.json"
     before = metrics.read_text()
@@ -263,9 +265,9 @@ def test_a_row_that_cannot_be_read_is_corrected_and_the_rest_kept(
     code, out, err = llmkit("predict", *map(str, arguments))
     assert (code, out) == (1, "")
     assert "example q20: its question takes 90 tokens" in err
-    assert "the same command then goes on after the 16 that are done" in err
+    assert "the same command then continues after the 16 that are done" in err
     write(tmp_path / "rows.jsonl", rows())
-    assert "going on after the 16" in predicted(llmkit, *arguments)
+    assert "continuing after the 16" in predicted(llmkit, *arguments)
     predicted(llmkit, *arguments[:-1], "whole.jsonl")
     assert (tmp_path / "p.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
@@ -331,7 +333,7 @@ def test_a_file_that_another_command_writes(material: Path, llmkit: Command, tmp
     assert llmkit(*arguments)[0] == 0
     code, _, err = llmkit(*arguments)
     assert code == 1
-    assert "p.jsonl is there already" in err
+    assert "p.jsonl already exists" in err
 
 
 @pytest.mark.slow

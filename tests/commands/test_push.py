@@ -32,7 +32,7 @@ def test_a_dry_run_shows_what_would_be_published(finished_run: Path, llmkit: Com
     assert {line.split()[0] for line in shown.splitlines()[2:]} == {*PARTS, "README.md"}
     size = (finished_run / "model" / "model.safetensors").stat().st_size
     assert f"{size:,}" in shown
-    assert err == "warning: not published, being no part of a model: notes.txt, onnx/config.json, training_args.bin\n"
+    assert err == "warning: not uploaded (not part of the model): notes.txt, onnx/config.json, training_args.bin\n"
     assert ModelCard(card).data.pipeline_tag == "question-answering"
     assert f'name = "{NAME}"' in card
     assert "NAMESPACE" not in card
@@ -54,25 +54,30 @@ def test_an_edited_card_is_published_as_it_is(finished_run: Path, llmkit: Comman
 Damage = Callable[[Path], Any]
 DAMAGES: dict[str, tuple[Damage, list[str], str, str]] = {
     "none there": (shutil.rmtree, [NAME], "no such run", "Check the path"),
-    "not ended": (lambda r: (r / "metrics.json").unlink(), [NAME], "has not ended", "--resume -o"),
-    "no recipe": (lambda r: (r / "recipe.yaml").unlink(), [NAME], "is no run", "`hf upload`"),
+    "not ended": (lambda r: (r / "metrics.json").unlink(), [NAME], "is not finished", "--resume -o"),
+    "no recipe": (lambda r: (r / "recipe.yaml").unlink(), [NAME], "is not a run", "`hf upload`"),
     "no weights": (
         lambda r: (r / "model" / "model.safetensors").unlink(),
         [NAME],
         "model has no model.safetensors",
-        "Restore it",
+        "Restore the file",
     ),
-    "no model": (lambda r: shutil.rmtree(r / "model"), [NAME], "has no config.json, model.safetensors", "Restore it"),
+    "no model": (
+        lambda r: shutil.rmtree(r / "model"),
+        [NAME],
+        "has no config.json, model.safetensors",
+        "Restore the file",
+    ),
     "no facts": (
         lambda r: [(r / "model" / "README.md").unlink(), (r / "env.json").write_text("{}")],
         [NAME],
-        "is not as llmkit wrote it: no 'command'",
+        "is damaged: 'command' is missing",
         "Restore the file",
     ),
     "broken facts": (
         lambda r: [(r / "model" / "README.md").unlink(), (r / "log.jsonl").write_text("{")],
         [NAME],
-        "is not as llmkit wrote it",
+        "is damaged",
         "Restore the file",
     ),
     "card in Latin-1": (
@@ -81,9 +86,9 @@ DAMAGES: dict[str, tuple[Damage, list[str], str, str]] = {
         "README.md: not UTF-8",
         "iconv",
     ),
-    "no namespace": (lambda r: None, ["answerer"], "it says not under whose name", "NAMESPACE/NAME"),
+    "no namespace": (lambda r: None, ["answerer"], "it has no namespace", "NAMESPACE/NAME"),
     "bad name": (lambda r: None, ["jane/a--b"], "no -- or ..", "NAMESPACE/NAME"),
-    "too much of a name": (lambda r: None, ["datasets/jane/a"], "is no name for a repository", "NAMESPACE/NAME"),
+    "too much of a name": (lambda r: None, ["datasets/jane/a"], "is not a valid repository name", "NAMESPACE/NAME"),
     "offline": (lambda r: None, [NAME], "HF_HUB_OFFLINE is set", "Unset it"),
 }
 
@@ -103,7 +108,7 @@ def test_what_cannot_be_published(name: str, finished_run: Path, llmkit: Command
 def test_a_bare_checkpoint_is_no_run(finished_run: Path, llmkit: Command, tmp_path: Path) -> None:
     code, _, err = llmkit("push", str(finished_run / "model"), NAME)
     assert code == 1
-    assert f"{finished_run / 'model'} is a checkpoint, which does not say how it was made" in err
+    assert f"{finished_run / 'model'} is a checkpoint, without a record of its training" in err
     assert f"give the run itself: {finished_run}" in err.lower()
     shutil.move(finished_run / "model", tmp_path / "alone")
     _, _, err = llmkit("push", str(tmp_path / "alone"), NAME)

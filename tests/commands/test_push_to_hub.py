@@ -138,8 +138,8 @@ def test_what_is_published(finished_run: Path, hub: StandInHub, jane: Client) ->
     code, out, err = jane("push", str(finished_run), NAME)
     assert (code, out) == (0, f"{hub.endpoint}/{NAME}\n"), err
     assert err.splitlines()[:2] == [
-        "warning: not published, being no part of a model: notes.txt",
-        f"made {NAME}, public",
+        "warning: not uploaded (not part of the model): notes.txt",
+        f"created {NAME} (public)",
     ]
     published = hub.files(NAME)
     assert set(published) == {*PARTS, "README.md", ".gitattributes"}
@@ -154,7 +154,7 @@ def test_what_is_published(finished_run: Path, hub: StandInHub, jane: Client) ->
     hub.requests.clear()
     code, out, err = jane("push", str(finished_run), NAME)
     assert (code, out) == (0, f"{hub.endpoint}/{NAME}\n")
-    assert f"{NAME} held all of it already" in err
+    assert f"{NAME} is already up to date" in err
     assert not [request for request in hub.requests if "PUT" in request or "/commit/" in request]
 
     # Parts of a larger model, which a loader would prefer, and what is somebody's own.
@@ -162,7 +162,7 @@ def test_what_is_published(finished_run: Path, hub: StandInHub, jane: Client) ->
     hub.add_model(NAME, {**published, **others})
     code, _, err = jane("push", str(finished_run), NAME)
     assert code == 0
-    assert "removing from it what belonged to another model: model-00001-of-00002.safetensors, model.saf" in err
+    assert "deleting files of the previous model: model-00001-of-00002.safetensors, model.saf" in err
     assert set(hub.files(NAME)) == {*published, "eval.md"}
 
 
@@ -213,42 +213,46 @@ def test_a_model_of_others_says_nothing_of_its_task(finished_run: Path, hub: Sta
 def test_private_repositories(finished_run: Path, hub: StandInHub, jane: Client) -> None:
     code, _, err = jane("push", str(finished_run), NAME, "--private")
     assert code == 0
-    assert f"made {NAME}, private" in err
+    assert f"created {NAME} (private)" in err
     assert jane("push", str(finished_run), NAME)[0] == 0, "and it stays private"
-    assert "this token may not write" in jane.fails("push", str(finished_run), NAME, token=STRANGER)[0]
+    assert "this token has no write access" in jane.fails("push", str(finished_run), NAME, token=STRANGER)[0]
     hub.add_model("jane/open", {})
     problem, remedy = jane.fails("push", str(finished_run), "jane/open", "--private")
-    assert problem == "error: jane/open is there already, and public"
+    assert problem == "error: jane/open already exists and is public"
     assert f"{hub.endpoint}/jane/open/settings" in remedy
     assert hub.files("jane/open") == {}
 
 
 def test_who_may_not_write(finished_run: Path, hub: StandInHub, jane: Client) -> None:
     problem, remedy = jane.fails("push", str(finished_run), NAME, token=None)
-    assert problem == "error: nobody is logged in to the Hub here"
+    assert problem == "error: not logged in to the Hub"
     assert "`hf auth login`" in remedy
     assert hub.requests == []
     problem, remedy = jane.fails("push", str(finished_run), NAME, token="hf_ofNobodyAtAll")
-    assert problem == "error: the Hub does not accept the token that it was given"
+    assert problem == "error: the Hub does not accept your token"
     assert "HF_TOKEN" in remedy
     for name in ("acme/new", "acme/answerer"):
         problem, remedy = jane.fails("push", str(finished_run), name)
-        assert problem.startswith(f"error: this token may not write to {name}: You don't have the rights")
+        assert problem.startswith(f"error: this token has no write access to {name}: You don't have the rights")
         assert "`hf auth login`" in remedy
     assert hub.files("acme/answerer") == {"config.json": b"{}"}
 
 
 FAULTS: dict[str, tuple[str, HTTPStatus | None, str]] = {
-    "creation fails": ("POST /api/repos", HTTPStatus.BAD_GATEWAY, "does not take jane/answerer now: 502"),
+    "creation fails": ("POST /api/repos", HTTPStatus.BAD_GATEWAY, "cannot accept jane/answerer right now: 502"),
     "creation is refused": (
         "POST /api/repos",
         HTTPStatus.BAD_REQUEST,
-        "refuses jane/answerer: 400, Something is wrong",
+        "refused jane/answerer: 400, Something is wrong",
     ),
     "the storage fails": ("PUT /storage", HTTPStatus.SERVICE_UNAVAILABLE, "broke (HfHubHTTPError)"),
     "the storage refuses": ("PUT /storage", HTTPStatus.FORBIDDEN, "broke (HfHubHTTPError)"),
     "the upload breaks": ("PUT /storage", None, "broke (RemoteProtocolError)"),
-    "the commit fails": ("POST .*/commit/", HTTPStatus.INTERNAL_SERVER_ERROR, "does not take jane/answerer now: 500"),
+    "the commit fails": (
+        "POST .*/commit/",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "cannot accept jane/answerer right now: 500",
+    ),
     "the commit breaks": ("POST .*/commit/", None, "broke (RemoteProtocolError)"),
 }
 
@@ -258,7 +262,7 @@ def test_uploads_that_break_can_be_repeated(finished_run: Path, hub: StandInHub,
         hub.fault = (pattern, status)
         problem, remedy = jane.fails("push", str(finished_run), NAME)
         assert message in problem, name
-        assert status == HTTPStatus.BAD_REQUEST or "Run it again: what has arrived is not sent twice" in remedy, name
+        assert status == HTTPStatus.BAD_REQUEST or "Run it again: files that arrived are not sent twice" in remedy, name
         assert "signature" not in jane.said, "an address of the storage is as good as a key"
         if not pattern.endswith("repos"):
             assert set(hub.files(NAME)) == {".gitattributes"}, "nothing, or all of it"
@@ -276,7 +280,7 @@ def test_a_card_that_the_hub_does_not_accept(finished_run: Path, hub: StandInHub
     )
     problem, remedy = jane.fails("push", str(finished_run), NAME)
     assert problem.startswith(
-        "error: the Hub does not accept the head of the model card: Invalid metadata in README.md."
+        "error: the Hub does not accept the metadata of the model card: Invalid metadata in README.md."
     )
     assert '"model-index.results.dataset.type" is required' in problem
     assert "model/README.md" in remedy
@@ -284,7 +288,7 @@ def test_a_card_that_the_hub_does_not_accept(finished_run: Path, hub: StandInHub
 
 
 @pytest.mark.parametrize(
-    ("unanswering", "message"), [(refusing_endpoint, "cannot be reached"), (silent_endpoint, "does not answer")]
+    ("unanswering", "message"), [(refusing_endpoint, "cannot be reached"), (silent_endpoint, "does not respond")]
 )
 def test_no_hub(
     unanswering: Callable[[], AbstractContextManager[str]], message: str, finished_run: Path, tmp_path: Path

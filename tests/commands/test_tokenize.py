@@ -76,7 +76,7 @@ def test_what_was_begun_with_other_text_is_not_mixed_in(
     command = ("tokenize", "-c", corpus, "-c", "b.jsonl", SMALL)
     code, _, err = llmkit(*command, "-o", "shards")
     assert code == 0, err
-    assert "shards was begun otherwise, starting over" in err
+    assert "shards was started with other inputs, starting over" in err
     assert "tokenizer.train was 110, is 100" in err
     llmkit(*command, "-o", "fresh")
     assert content(tmp_path / "shards") == content(tmp_path / "fresh")
@@ -88,7 +88,7 @@ def test_another_column_is_another_corpus(llmkit: Command, tmp_path: Path) -> No
     assert code == 0, err
     code, _, err = llmkit("tokenize", "-c", "a.jsonl,text_column=body", SMALL)
     assert code == 0, err
-    assert "tokenized already" not in err
+    assert "already tokenized" not in err
 
 
 def test_into_the_folder_one_is_in(

@@ -219,7 +219,7 @@ def test_a_killed_process_ends_the_command_with_a_message(text: Path, tmp_path: 
     _, err = command.communicate(timeout=120)
     assert command.returncode == 128 + 9
     assert b"error: process 1 of 2 (counting from 0) was killed by SIGKILL" in err
-    assert b"go on with the same command" in err
+    assert b"continue with the same command" in err
     assert err.count(b"error:") == 1
     assert b"Traceback" not in err
     assert not (tmp_path / "shards").exists()
@@ -237,6 +237,6 @@ def test_a_bad_line_is_one_message(processes: str, text: Path, tmp_path: Path) -
         [*command, "-o", "shards", "-n", processes], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "bad.jsonl:151: expected a text in field 'text'" in done.stderr
+    assert "bad.jsonl:151: expected a string in field 'text'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "shards").exists()

@@ -75,7 +75,7 @@ def test_another_checkpoint_after_a_resume(run: Run, tiny: list[str], llmkit: Co
     run(change='files["optimizer.pt"] += " resumed" * resumed')
     code, out, err = llmkit("verify", "resume", *tiny)
     assert (code, out.startswith("NO: ")) == (1, True), err
-    assert out.endswith("came to different weights and optimizer at step 6 (optimizer.pt)\n")
+    assert out.endswith("have different weights and optimizer state at step 6 (optimizer.pt)\n")
     assert err.count(" same\n") == 2
     assert err.count(" differs\n") == 1
 
@@ -85,7 +85,7 @@ def test_a_run_that_ends_too_soon(run: Run, tiny: list[str], llmkit: Command) ->
     code, _, err = llmkit("verify", "resume", *tiny)
     assert code == 1
     assert "the run ended before step 6: error: no such corpus: none.txt" in err
-    assert "See that the recipe runs: llmkit pretrain" in err
+    assert "Check that the recipe runs: llmkit pretrain" in err
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_a_run_that_ends_too_soon(run: Run, tiny: list[str], llmkit: Command) ->
 def test_a_run_is_what_it_says(what: str, tiny: list[str], llmkit: Command, tmp_path: Path) -> None:
     code, out, err = llmkit("verify", what, *tiny)
     assert (code, out.startswith("yes: ")) == (0, True), err
-    assert out.endswith("came to the same weights and optimizer at step 6, bit for bit\n")
+    assert out.endswith("have the same weights and optimizer state at step 6, bit for bit\n")
     assert err.count(" same\n") == 3
     assert list(tmp_path.iterdir()) == []
 
@@ -132,7 +132,7 @@ def test_packing(tiny: list[str], llmkit: Command, monkeypatch: pytest.MonkeyPat
 def test_what_cannot_be_verified(llmkit: Command) -> None:
     code, _, err = llmkit("verify", "packing", "-r", "tiny/squad")
     assert code == 1
-    assert "packing is a matter of pretraining" in err
+    assert "only pretraining packs documents" in err
 
 
 @pytest.mark.parametrize("length", ["train.max_steps=3", "train.num_train_epochs=2", "train.time_budget=1h"])

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import Command
 from tokenizers import ByteLevelBPETokenizer
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
@@ -23,8 +24,6 @@ from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abstheé.,[]😀漢שלום", "the", "##th", "##s", "mask", "sep"]
 # What a normalizer looks at around a cut: spaces of all kinds, marks that combine with what is before them,

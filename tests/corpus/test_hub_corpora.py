@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.hub import StandInHub, hub_environ, refusing_endpoint, silent_endpoint
+from support.hub import StandInHub, hub_environ, silent_endpoint
+from support.hub_process import Ran, command, in_one_process
 from support.hub_repos import (
     ENGLISH_ARTICLES,
     SENTENCES,
@@ -30,54 +26,7 @@ from llmkit.corpus.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.oldest
 
-# The Hub's address is read once a process, and a process takes seconds to start: it runs all commands.
-DRIVER = """
-import io, json, sys, time, traceback
-from contextlib import redirect_stderr, redirect_stdout
-import datasets
-from transformers import AutoTokenizer
-import llmkit.system.hub
-from llmkit.cli.main import main
-
-llmkit.system.hub.TIMEOUT = 1.0
-for name, arguments in json.load(sys.stdin).items():
-    sys.argv = ["llmkit", *arguments]
-    out, err, code, began = io.StringIO(), io.StringIO(), 0, time.monotonic()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        except BaseException:
-            code = -1
-            traceback.print_exc()
-    print(json.dumps([name, code, out.getvalue(), err.getvalue(), time.monotonic() - began]), flush=True)
-"""
 BERT = "tokenizer.path=google-bert/bert-base-uncased"
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command answered; `seconds` leaves out the start of the process and of the libraries."""
-
-    code: int
-    out: str
-    err: str
-    seconds: float
-
-
-def run(environment: dict[str, str], folder: Path, commands: dict[str, list[str]]) -> dict[str, Ran]:
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        cwd=folder,
-        env={**environment, "LLMKIT_CACHE": str(folder / "cache")},
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return {name: Ran(*answer) for name, *answer in map(json.loads, done.stdout.splitlines())}
 
 
 def add_others(hub: StandInHub) -> None:
@@ -114,38 +63,49 @@ BAD = {
     "no config": (["-c", "wikimedia/wikipedia"], "Please pick one among the available configs: ['20231101.en'"),
     "no such split": (["-c", "wikipedia,split=test"], "Bad split: test. Available splits: ['train']"),
     "no such revision": (["-c", "wikipedia,revision=v9"], "wikimedia/wikipedia has no such revision"),
-    "no such repository": (["-c", "me/none"], "me/none is not there"),
+    "no such repository": (["-c", "me/none"], "me/none does not exist"),
     "no such column": (["-c", "me/aggregated"], "me/aggregated has no column 'text'; columns are body"),
     "no text": (["-c", "me/numbers"], "me/numbers: column 'text' does not hold text"),
     "gated": (["-c", "me/gated"], "me/gated is gated"),
     "script": (["-c", "bookcorpus/bookcorpus"], "revision=refs/convert/parquet"),
     "nothing to read": (["-c", "me/pictures"], "me/pictures: "),
     "damaged": (["-c", "me/notes"], "me/notes"),
-    "no such tokenizer": (["-c", "a.txt", "tokenizer.path=me/none"], "me/none is not there"),
+    "no such tokenizer": (["-c", "a.txt", "tokenizer.path=me/none"], "me/none does not exist"),
 }
 
 
+@dataclass(frozen=True)
+class Answers:
+    """The folder and the environment in which all commands ran, and how they ended."""
+
+    folder: Path
+    environment: dict[str, str]
+    ran: dict[str, Ran]
+
+
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ran]]:
-    """The folder in which all commands ran, and what they answered."""
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     folder = tmp_path_factory.mktemp("hub")
     (folder / "a.txt").write_text("a ship")
-    commands = {name: ["tokenize", *arguments, BERT, "-o", name] for name, arguments in GOOD.items()}
+    steps = {name: command("tokenize", *arguments, BERT, "-o", name) for name, arguments in GOOD.items()}
     for name, (arguments, _) in BAD.items():
         own = any(argument.startswith("tokenizer.path") for argument in arguments)
-        commands[name] = ["tokenize", *arguments, *([] if own else [BERT]), "-o", name]
-    commands["again"] = ["tokenize", *GOOD["wikipedia"], BERT, "-o", "wikipedia"]
+        steps[name] = command("tokenize", *arguments, *([] if own else [BERT]), "-o", name)
+    steps["again"] = command("tokenize", *GOOD["wikipedia"], BERT, "-o", "wikipedia")
+    steps["cached"] = command("tokenize", *GOOD["wikipedia"], BERT)
+    steps["own vocabulary"] = command("tokenize", *GOOD["several"], "tokenizer.vocab_size=300", "-o", "own")
     with StandInHub() as hub:
         add_wikipedia(hub)
         add_bookcorpus(hub)
         add_bert(hub)
         add_others(hub)
-        return folder, run(hub.environ(folder / "hf"), folder, commands)
+        environment = hub.environ(folder / "hf")
+        return Answers(folder, environment, in_one_process(environment, folder, steps))
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_documents_are_those_on_the_hub(name: str, answers: tuple[Path, dict[str, Ran]]) -> None:
-    folder, ran = answers
+def test_documents_are_those_on_the_hub(name: str, answers: Answers) -> None:
+    folder, ran = answers.folder, answers.ran
     assert ran[name].code == 0, ran[name].err
     tokenizer = load_tokenizer(str(folder / name / "tokenizer"))
     found = []
@@ -155,54 +115,70 @@ def test_documents_are_those_on_the_hub(name: str, answers: tuple[Path, dict[str
     assert found == [tokenizer(text)["input_ids"] for text in EXPECTED[name]]
 
 
-def test_several_sources_and_what_is_there_already(answers: tuple[Path, dict[str, Ran]]) -> None:
-    folder, ran = answers
-    manifest = read_manifest(folder / "several")
+def test_several_sources_and_what_is_there_already(answers: Answers) -> None:
+    manifest = read_manifest(answers.folder / "several")
     assert [(source["path"], source["weight"]) for source in manifest["sources"]] == [
         ("wikipedia", 1.0),
         ("bookcorpus", 2.0),
     ]
     assert all(len(source["commit"]) == 40 for source in manifest["key"]["sources"])
-    assert "tokenized already: wikipedia" in ran["again"].err
+    assert "already tokenized: wikipedia" in answers.ran["again"].err
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_one_message(name: str, answers: tuple[Path, dict[str, Ran]]) -> None:
-    folder, ran = answers
-    answer = ran[name]
+def test_one_message(name: str, answers: Answers) -> None:
+    answer = answers.ran[name]
     assert BAD[name][1] in answer.err
     assert "Traceback" not in answer.err
     assert answer.err.count("error:") == 1
     assert (answer.code, answer.out) == (1, "")
-    assert not (folder / name).exists()
+    assert not (answers.folder / name).exists()
 
 
-@pytest.mark.parametrize("endpoint", [refusing_endpoint, silent_endpoint])
-def test_no_hub(endpoint: Callable[[], AbstractContextManager[str]], tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a ship")
-    commands = {
-        "wikimedia/wikipedia": ["tokenize", "-c", "wikipedia"],
-        "google-bert/bert-base-uncased": ["tokenize", "-c", "a.txt", BERT],
+def test_a_vocabulary_is_trained_on_corpora_of_the_hub(answers: Answers) -> None:
+    assert answers.ran["own vocabulary"].code == 0, answers.ran["own vocabulary"].err
+    manifest = read_manifest(answers.folder / "own")
+    wikipedia, bookcorpus = manifest["sources"]
+    assert wikipedia["content"]["name"] == "20231101.en"
+    assert bookcorpus["content"]["revision"] == "refs/convert/parquet"
+    # Every article, and a document for each of the two files of BookCorpus.
+    assert sum(part["documents"] for part in manifest["totals"].values()) == len(ENGLISH_ARTICLES) + 2
+    assert len(load_tokenizer(str(answers.folder / "own" / "tokenizer"))) <= 300
+
+
+def check_that_nothing_answers(ran: Ran, url: str, name: str) -> None:
+    assert f"the Hub at {url} cannot be reached, and {name} was not downloaded before" in ran.err
+    assert ran.code == 1
+    assert ran.err.count("error:") == 1
+    # Of the libraries' own ways to find out, one takes half a minute and one never ends.
+    assert ran.seconds < 20
+
+
+def test_a_hub_that_is_gone(answers: Answers) -> None:
+    """What was tokenized is found without it; what was never downloaded is named."""
+    steps = {
+        "cached": command("tokenize", *GOOD["wikipedia"], BERT),
+        "me/never": command("tokenize", "-c", "me/never"),
+        "me/tokenizer": command("tokenize", "-c", "a.txt", "tokenizer.path=me/tokenizer"),
     }
-    with endpoint() as url:
-        ran = run(hub_environ(url, tmp_path / "hf"), tmp_path, commands)
-    for name, answer in ran.items():
-        assert f"the Hub at {url} cannot be reached, and {name} was not downloaded before" in answer.err
-        assert answer.code == 1
-        assert answer.err.count("error:") == 1
-        # Of the libraries' own ways to find out, one takes half a minute and one never ends.
-        assert answer.seconds < 20
+    ran = in_one_process(answers.environment, answers.folder, steps)
+    cached = ran.pop("cached")
+    assert cached.code == 0, cached.err
+    assert cached.out == answers.ran["cached"].out
+    assert "cannot be reached" in cached.err
+    assert "already tokenized" in cached.err
+    for name, refused in ran.items():
+        check_that_nothing_answers(refused, answers.environment["HF_ENDPOINT"], name)
 
 
-def test_what_was_tokenized_is_found_without_the_hub(tmp_path: Path) -> None:
-    tokenize = {"wikipedia": ["tokenize", "-c", "wikipedia", BERT]}
-    with StandInHub() as hub:
-        add_wikipedia(hub)
-        add_bert(hub)
-        environment = hub.environ(tmp_path / "hf")
-        before = run(environment, tmp_path, tokenize)["wikipedia"]
-    after = run(environment, tmp_path, tokenize)["wikipedia"]
-    assert (before.code, after.code) == (0, 0), after.err
-    assert after.out == before.out
-    assert "cannot be reached" in after.err
-    assert "tokenized already" in after.err
+@pytest.mark.slow
+def test_a_hub_that_is_silent(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a ship")
+    steps = {
+        "wikimedia/wikipedia": command("tokenize", "-c", "wikipedia"),
+        "google-bert/bert-base-uncased": command("tokenize", "-c", "a.txt", BERT),
+    }
+    with silent_endpoint() as url:
+        ran = in_one_process(hub_environ(url, tmp_path / "hf"), tmp_path, steps)
+    for name, refused in ran.items():
+        check_that_nothing_answers(refused, url, name)

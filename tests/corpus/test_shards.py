@@ -201,9 +201,9 @@ def test_shards_of_another_format_are_not_read(tokenizer: Any, tmp_path: Path) -
     folder = make(tmp_path / "corpus", tokenizer, Texts(["ship"]))
     manifest = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(manifest.replace('"format": 1', '"format": 99'))
-    with pytest.raises(UserError, match="is of format 99; this llmkit reads 1"):
+    with pytest.raises(UserError, match="has format 99; this version of llmkit reads format 1"):
         TokenShards(folder, "train")
-    with pytest.raises(UserError, match="is not there"):
+    with pytest.raises(UserError, match="does not exist"):
         TokenShards(tmp_path / "none", "train")
 
 

@@ -107,10 +107,10 @@ def test_broken_files_are_named_with_the_place(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "a.jsonl:3: \\ud83d alone is half a character" in message(
+    assert "a.jsonl:3: \\ud83d is an unpaired surrogate, half a character" in message(
         "a.jsonl", b'{"text": "fine"}\n\n{"text": "an emoji cut in two: \\ud83d"}\n'
     )
-    assert "b.jsonl:2: expected a text in field 'text'" in message("b.jsonl", b'{"text": ""}\n{"text": 7}\n')
+    assert "b.jsonl:2: expected a string in field 'text'" in message("b.jsonl", b'{"text": ""}\n{"text": 7}\n')
     assert "c.jsonl:1: broken JSON" in message("c.jsonl", b"\xef\xbb\xbftext\n")
     assert "a.txt:1: not UTF-8 text (byte 1 of the line)" in message("a.txt", "saved as UTF-16".encode("utf-16"))
     torn_parquet(tmp_path / "a.parquet")
@@ -125,8 +125,8 @@ def test_broken_files_are_named_with_the_place(tmp_path: Path) -> None:
         ("none.txt", "no such corpus: none.txt"),
         ("some/deep/folder", "no such corpus: some/deep/folder"),
         ("*.md", r"no such corpus: \*\.md"),
-        ("empty", r"empty holds no file that is read here"),
-        ("notes.md", r"notes\.md: not a format that is read here"),
+        ("empty", r"empty contains no file in a supported format"),
+        ("notes.md", r"notes\.md: unsupported format"),
     ],
 )
 def test_what_is_not_there(path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -17,8 +16,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.hub import StandInHub, hub_environ, refusing_endpoint
-from support.hub_repos import ENGLISH_ARTICLES, add_bookcorpus, add_wikipedia, parquet
+from support import Command
 from transformers import AutoTokenizer, BertTokenizer
 
 from llmkit.corpus.chunks import write_chunks
@@ -28,8 +26,6 @@ from llmkit.corpus.sources import BOOKCORPUS_SENTENCES, OpenSource, _joined, ope
 from llmkit.corpus.tokenizer import load_tokenizer, tokenizer_fingerprint, train_tokenizer
 from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
-
-Command = Callable[..., tuple[int, str, str]]
 
 TEXTS = [
     "The red ship sails north.",
@@ -109,23 +105,22 @@ def test_shards_are_what_datasets_opens(tokenizer: Any, tmp_path: Path) -> None:
     )
 
 
-def test_vocabulary_is_the_same_in_every_process(tmp_path: Path) -> None:
+def test_vocabulary_is_the_same_in_every_process() -> None:
     code = (
-        "import sys; from llmkit.corpus.tokenizer import *;"
-        "texts = [f'w{n % 17}x y{n % 5} é{n % 11}z [!]' for n in range(400)];"
-        "print(tokenizer_fingerprint(train_tokenizer(lambda: iter(texts), 90, lowercase=False)))"
+        "from llmkit.corpus.tokenizer import tokenizer_fingerprint, train_tokenizer\n"
+        "texts = [f'w{n % 17}x y{n % 5} é{n % 11}z [!]' for n in range(400)]\n"
+        "found = tokenizer_fingerprint(train_tokenizer(lambda: iter(texts), 90, lowercase=False))\n"
     )
-    prints = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(prints) == 1
+    here: dict[str, Any] = {}
+    exec(code, here)
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", f"{code}print(found)"],
+        env={**os.environ, "PYTHONHASHSEED": "17"},  # here it is a random one
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert elsewhere.stdout.strip() == here["found"]
 
 
 def test_vocabulary_size_case_and_saving(tokenizer: Any, tmp_path: Path) -> None:
@@ -166,10 +161,10 @@ def test_rows_of_text(tmp_path: Path) -> None:
 BAD_TEXT = {
     "utf-8": ("a.txt", b"fine\nna\xefve\n", {}, "a.txt:2: not UTF-8 text"),
     "json": ("a.jsonl", b'{"text": "x"}\n{"text": \n', {}, "a.jsonl:2: broken JSON"),
-    "field": ("a.jsonl", b'{"txt": "x"}\n', {}, "a.jsonl:1: expected a text in field 'text'"),
+    "field": ("a.jsonl", b'{"txt": "x"}\n', {}, "a.jsonl:1: expected a string in field 'text'"),
     "object": ("a.jsonl", b"[1]\n", {}, "a.jsonl:1: expected a JSON object"),
     "parquet": ("a.parquet", b"nothing of the kind", {}, "a.parquet: not readable as parquet"),
-    "format": ("a.docx", b"x", {}, "a.docx: not a format that is read here"),
+    "format": ("a.docx", b"x", {}, "a.docx: unsupported format"),
 }
 
 
@@ -207,7 +202,7 @@ def test_the_command(llmkit: Command, tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "shards").iterdir()}
     code, _, err = llmkit("tokenize", *source, "-o", "shards")
     assert code == 0
-    assert "tokenized already" in err
+    assert "already tokenized" in err
     code, _, err = llmkit("tokenize", "-c", "a.txt,documents=blank_line", "tokenizer.vocab_size=120", "-o", "shards")
     assert code == 1
     assert "tokenizer.train was 110, is 120" in err
@@ -230,51 +225,3 @@ def test_the_command(llmkit: Command, tmp_path: Path) -> None:
     assert code == 1
     assert "no text" in err
     assert not (tmp_path / "nothing").exists()
-
-
-def hub_command(hub: StandInHub | str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = hub_environ(hub, folder / "hf") if isinstance(hub, str) else hub.environ(folder / "hf")
-    return subprocess.run(
-        [sys.executable, "-m", "llmkit", *arguments],
-        cwd=folder,
-        env={**environ, "LLMKIT_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_corpora_on_the_hub(tmp_path: Path) -> None:
-    with StandInHub() as hub:
-        add_wikipedia(hub)
-        add_bookcorpus(hub)
-        hub.add_dataset(
-            "me/news",
-            {
-                "train-00000.parquet": parquet(
-                    [{"body": t} for t in ("a ship", "a town", "a mill")], pa.schema({"body": pa.string()})
-                )
-            },
-        )
-        sources = ["-c", "wikipedia", "-c", "bookcorpus,weight=2", "-c", "me/news,text_column=body"]
-        done = hub_command(hub, tmp_path, "tokenize", *sources, "-o", "shards", "tokenizer.vocab_size=300")
-        assert done.returncode == 0, done.stderr
-        manifest = json.loads((tmp_path / "shards" / "manifest.json").read_text())
-        assert [source["path"] for source in manifest["sources"]] == ["wikipedia", "bookcorpus", "me/news"]
-        assert manifest["sources"][0]["content"]["name"] == "20231101.en"
-        assert manifest["sources"][1]["content"]["revision"] == "refs/convert/parquet"
-        # Every article, the sentences of BookCorpus's two files as two documents, and three news.
-        total = sum(part["documents"] for part in manifest["totals"].values())
-        assert total == len(ENGLISH_ARTICLES) + 2 + 3
-        missing = hub_command(hub, tmp_path, "tokenize", "-c", "me/news", "-o", "other", "tokenizer.vocab_size=300")
-        assert missing.returncode == 1
-        assert "no column 'text'; columns are body" in missing.stderr
-        nowhere = hub_command(hub, tmp_path, "tokenize", "-c", "me/olds", "-o", "other")
-        assert nowhere.returncode == 1
-        assert "me/olds is not there" in nowhere.stderr
-        assert not (tmp_path / "other").exists()
-    with refusing_endpoint() as url:
-        gone = hub_command(url, tmp_path, "tokenize", "-c", "wikipedia", "-o", "other")
-    assert gone.returncode == 1
-    assert "cannot be reached" in gone.stderr
-    assert "Traceback" not in gone.stderr

@@ -156,7 +156,7 @@ def test_a_process_that_fails_ends_the_run(
     check_told(what, err)
     assert seconds < 60
     if what.startswith("SIG"):
-        assert "go on with the same command and --resume" in err
+        assert "continue with the same command and --resume" in err
 
 
 @slow

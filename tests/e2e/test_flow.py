@@ -127,7 +127,7 @@ def test_demo_command(llmkit: Command, monkeypatch: pytest.MonkeyPatch, tmp_path
     code, out, err = llmkit("demo", "-o", "runs")
     assert code == 0, err
     assert "two candidates" in out
-    assert "Go on with" in out
+    assert "Try next" in out
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["pretrain", "squad", "squad-from-scratch"]
     code, _, err = llmkit("demo", "-o", "runs")
     assert code == 1

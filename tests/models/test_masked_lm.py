@@ -11,12 +11,14 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
 
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.models.masked_lm import BertForMaskedLM, model_for_pretraining
 from llmkit.models.packed_attention import VARLEN, choose_attention, isolation
-from llmkit.recipes.finetuning import FinetuneModelSection, SpanData, SpanRecipe
+from llmkit.recipes.finetuning import FinetuneModelSection
 from llmkit.recipes.pretraining import BertShape, ModelSection, TrainSection
 from llmkit.system.errors import UserError
-from llmkit.tasks.encoder_models import model_for_task, trained_model
+from llmkit.tasks import TASKS
+from llmkit.tasks.span.sections import SpanData, SpanRecipe
 from llmkit.tasks.values import Codec
 
 pytestmark = pytest.mark.oldest
@@ -165,9 +167,12 @@ def test_a_checkpoint_is_a_plain_one(tmp_path: Path) -> None:
     assert torch.allclose(hidden(model, batch)[1:], logits, atol=1e-5)
 
 
-def recipe(model: FinetuneModelSection, max_length: int) -> SpanRecipe:
+def answering(section: FinetuneModelSection, max_length: int) -> Any:
+    """The model that fine-tuning the checkpoint on SQuAD starts from."""
     data = SpanData(path="demo", max_length=max_length, doc_stride=16)
-    return SpanRecipe(name="x", task="squad", model=model, data=data, train=TrainSection(max_steps=1))
+    recipe = SpanRecipe(name="x", task="squad", model=section, data=data, train=TrainSection(max_steps=1))
+    checkpoint = Checkpoint.named(str(section.pretrained))
+    return TASKS["squad"].model_to_train(recipe, checkpoint, Codec(tokenizer()))
 
 
 def test_models_come_from_a_shape_or_a_checkpoint(tmp_path: Path) -> None:
@@ -176,29 +181,28 @@ def test_models_come_from_a_shape_or_a_checkpoint(tmp_path: Path) -> None:
     fresh.save_pretrained(tmp_path)
     again = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer(), 32)
     assert torch.equal(again.bert.embeddings.word_embeddings.weight, fresh.bert.embeddings.word_embeddings.weight)
-    answerer = model_for_task(recipe(FinetuneModelSection(pretrained=str(tmp_path)), 64), "span", Codec(tokenizer()))
+    answerer = answering(FinetuneModelSection(pretrained=str(tmp_path)), 64)
     assert type(answerer).__name__ == "BertForQuestionAnswering"
     assert fresh.config.attention_probs_dropout_prob == 0.1
     assert answerer.bert.encoder.layer[0].attention.self.dropout.p == 0.0, "it keeps attention off its fast kernels"
     section = FinetuneModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.2)
-    assert (
-        model_for_task(recipe(section, 64), "span", Codec(tokenizer())).bert.encoder.layer[0].attention.self.dropout.p
-        == 0.2
-    )
+    assert answering(section, 64).bert.encoder.layer[0].attention.self.dropout.p == 0.2
     answerer.save_pretrained(tmp_path / "answerer")
-    trained_model(str(tmp_path / "answerer"), "span")
+    tokenizer().save_pretrained(tmp_path / "answerer")
+    TASKS["squad"].load_trained(Checkpoint.named(str(tmp_path / "answerer")), SpanData(path="x"))
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     small = BertForMaskedLM(config())
     small.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
     pretrained = ModelSection(pretrained=str(tmp_path))
     with pytest.raises(UserError, match="exceeds the 64 positions"):
         model_for_pretraining(pretrained, tokenizer(), 128)
     with pytest.raises(UserError, match="exceeds the 64 positions"):
-        model_for_task(recipe(FinetuneModelSection(pretrained=str(tmp_path)), 128), "span", Codec(tokenizer()))
+        answering(FinetuneModelSection(pretrained=str(tmp_path)), 128)
     with pytest.raises(UserError, match="no question-answering head"):
-        trained_model(str(tmp_path), "span")
+        TASKS["squad"].load_trained(Checkpoint.named(str(tmp_path)), SpanData(path="x"))
     bigger = BertTokenizer(vocab={f"t{n}" if n > 4 else VOCABULARY[n]: n for n in range(60)})
     with pytest.raises(UserError, match="the tokenizer has 60 tokens"):
         model_for_pretraining(pretrained, bigger, 32)

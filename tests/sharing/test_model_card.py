@@ -13,18 +13,17 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from support import Command
 from support.hub_writes import validate_card
 from support.runs import finetuned, pretrained, questions
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, BertTokenizer
 
 from llmkit.sharing.card_facts import Facts, facts_of
 from llmkit.sharing.model_card import card_of
-from llmkit.sharing.usage_examples import HEADS, NAME, OUTPUT, commands, pipeline_tag
+from llmkit.sharing.usage_examples import NAME, OUTPUT, pipeline_tag, with_llmkit, with_transformers
 from llmkit.system.run_folder import RunDir
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +86,15 @@ def test_it_says_what_the_run_wrote_down(name: str, folder: Path) -> None:
     if name != "bert":
         for split in ("train", "validation"):
             assert f"\n| {split} | 24 | `{environment['data'][split]}` |\n" in text
-        assert "trained on the very examples that its scores are of" in text
-        assert "from bert, of which below" in text
+        assert "training and validation examples are the same" in text
+        assert "from bert (described below)" in text
     assert "| train | 955 | " in text  # documents of the corpus, that of the checkpoint before too
     assert f"transformers {environment['versions']['transformers']}" in text
     assert "3 steps of 16 " in text
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     stated = yaml.safe_load(code(text, "yaml"))
     assert stated["train"] == recipe["train"]
-    assert "language of all of its data" in text
+    assert "The language of some of the data is unknown." in text
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -105,7 +104,7 @@ def test_it_tells_nothing_of_the_authors_machine(name: str, folder: Path) -> Non
     assert str(Path.home()) + "/" not in text
     if name != "bert":
         assert "…/" in code(text.partition("## Training")[2], "sh")
-        assert "are cut to `…/` and their last part" in text
+        assert "are shortened to `…/` and their last part" in text
 
 
 def test_the_answers_of_the_pasted_code_are_llmkits(
@@ -131,7 +130,7 @@ def test_pasted_code_abstains_where_llmkit_does(folder: Path, capsys: pytest.Cap
     for threshold in (-1e9, 1e9):
         facts = facts_of(RunDir(folder / "runs" / "squad_v2"))
         facts = Facts(**{**vars(facts), "null_threshold": threshold})
-        names, _ = pasted(HEADS["span"][1](facts), facts.model, capsys)
+        names, _ = pasted(with_transformers(facts), facts.model, capsys)
         answers.add(names["answer"](row["question"], row["context"])[0] == "")
     assert answers == {True, False}
 
@@ -188,7 +187,7 @@ def test_commands_name_what_does_not_go_with_the_model(tmp_path: Path) -> None:
     facts = stub("spider", {}, tmp_path)
     facts.data.update(source_prefix="to SQL: ", path="jane/queries", name="en", database="spider/database")
     facts.environment["hub"] = {"dataset": {"jane/queries": None}}
-    scored, predicted = (shlex.split(line) for line in commands(facts).splitlines())
+    scored, predicted = (shlex.split(line) for line in with_llmkit(facts).splitlines())
     place = ["--data", "jane/queries", "data.name=en", "data.database=spider/database"]
     assert scored == ["llmkit", "eval", NAME, *place]
     assert predicted == ["llmkit", "predict", NAME, "FILE", "-o", OUTPUT]
@@ -210,7 +209,7 @@ def test_labels_are_named(folder: Path, tmp_path: Path) -> None:
         assert (told in text) if told else ("Labels:" not in text)
     half = {"num_hidden_layers": 1, "hidden_size": 32}
     config.write_text(json.dumps({"architectures": ["EncoderDecoderModel"], "encoder": half, "decoder": half}))
-    assert "`EncoderDecoderModel`, 1 layer of 32 that read, 1 layer of 32 that write, " in card_of(run)
+    assert "`EncoderDecoderModel`, 1 encoder layer of size 32, 1 decoder layer of size 32, " in card_of(run)
 
 
 SHAPE: dict[str, Any] = {
@@ -222,14 +221,17 @@ SHAPE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("head", "labels"), [("label", 3), ("label", 1), ("tags", 3), ("text", 0), ("text", 1)])
-def test_code_for_the_other_heads(head: str, labels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [("classification", 3), ("classification", 1), ("ner", 3), ("translation", 0), ("translation", 1)],
+)
+def test_code_for_the_other_kinds(task: str, labels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from transformers import EncoderDecoderConfig, EncoderDecoderModel
 
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz."]
     tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
     config = BertConfig(vocab_size=len(pieces), **SHAPE)
-    if head == "text":
+    if task == "translation":
         both = EncoderDecoderConfig.from_encoder_decoder_configs(
             config, BertConfig(vocab_size=len(pieces), is_decoder=True, add_cross_attention=True, **SHAPE)
         )
@@ -238,15 +240,15 @@ def test_code_for_the_other_heads(head: str, labels: int, tmp_path: Path, capsys
         if labels:
             tokenizer.save_pretrained(tmp_path / "decoder_tokenizer")
     else:
-        kind = BertForSequenceClassification if head == "label" else BertForTokenClassification
+        kind = BertForSequenceClassification if task == "classification" else BertForTokenClassification
         model = kind(BertConfig(vocab_size=len(pieces), num_labels=labels, **SHAPE))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    python = HEADS[head][1](stub("x", json.loads((tmp_path / "config.json").read_text()), tmp_path))
-    assert ("decoder_tokenizer" in python) == (head == "text" and labels == 1)
+    python = with_transformers(stub(task, json.loads((tmp_path / "config.json").read_text()), tmp_path))
+    assert ('subfolder="decoder_tokenizer"' in python) == (task == "translation" and labels == 1)
     names, printed = pasted(python, tmp_path, capsys)
     assert printed
-    if head == "label" and labels == 1:  # a number, no probability
+    if task == "classification" and labels == 1:  # a number, no probability
         inputs = names["classify"].tokenizer("A text.", return_tensors="pt")
         assert names["classify"]("A text.", function_to_apply="none")[0]["score"] == pytest.approx(
             names["classify"].model(**inputs).logits[0, 0].item(), abs=1e-5
@@ -306,7 +308,7 @@ def test_a_corpus_from_the_hub_is_named(folder: Path, tmp_path: Path) -> None:
     data = ModelCard(text).data
     assert (data.language, data.datasets) == ("de", ["wikimedia/wikipedia"])
     assert "configuration `20231101.de`, split `train`, commit `bbbbbbbbbb`, weight 2" in text
-    assert "language of all of its data" not in text
+    assert "The language of some of the data is unknown." not in text
 
 
 def test_limits_follow_from_the_run(folder: Path, tmp_path: Path) -> None:
@@ -326,11 +328,11 @@ def test_limits_follow_from_the_run(folder: Path, tmp_path: Path) -> None:
     assert ModelCard(text).data.language == "en"
     assert "synthetic" in limits
     assert "random weights" in limits
-    assert "has no interval where all examples are of one group" in limits
-    assert "very examples" not in limits
+    assert "has no interval if all examples belong to one group" in limits
+    assert "examples are the same" not in limits
     assert "best `f1` of 3 evaluations" in limits
-    assert "takes 128 at most" in limits
-    assert "Before that" not in text
+    assert "accepts at most 128" in limits
+    assert "Earlier run" not in text
 
 
 def test_a_start_that_is_gone_is_named_as_unknown(folder: Path, tmp_path: Path) -> None:
@@ -338,5 +340,5 @@ def test_a_start_that_is_gone_is_named_as_unknown(folder: Path, tmp_path: Path) 
         value["model"]["pretrained"] = "/home/jane/gone"
 
     text = card_of(with_facts(folder / "runs" / "squad", tmp_path / "run", recipe=recipe))
-    assert "from a checkpoint on the author's disk, `…/gone`" in text
-    assert "was trained on is not recorded here" in text
+    assert "from a local checkpoint, `…/gone`" in text
+    assert "The training data of the checkpoint that it started from is unknown." in text

@@ -191,7 +191,7 @@ def test_a_miss_says_what_one_thing_changed(
     assert capsys.readouterr().err == ""
     other = {"options": {"max_length": 384, "doc_stride": 64}, "examples": "abc"}
     cached("features", other, keep(other))
-    assert capsys.readouterr().err == "features made before do not fit: options.doc_stride was 128, is 64\n"
+    assert capsys.readouterr().err == "cached features do not match: options.doc_stride was 128, is 64\n"
     cached("features", other, keep(other))
     another = {"options": {"max_length": 128, "doc_stride": 32}, "examples": "def"}
     cached("features", another, keep(another))

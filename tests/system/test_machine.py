@@ -30,7 +30,7 @@ def test_bf16_is_chosen_where_the_processor_computes_in_it(
     assert choice.bf16 is (avx512 or amx)
     assert choice.threads == torch.get_num_threads()
     assert choice.why.endswith(
-        "bf16 (the hardware computes in it)" if choice.bf16 else "fp32 (no bf16 instructions here)"
+        "bf16 (supported by the hardware)" if choice.bf16 else "fp32 (no bf16 instructions here)"
     )
     for told in (True, False):
         assert choose(told).bf16 is told, "the recipe has the last word"

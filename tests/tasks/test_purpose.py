@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import Command
 from support.runs import finetuned, pretrained, questions, write_questions
 
-from llmkit.recipes.finetuning import TextData
+from llmkit.tasks import TASKS
 from llmkit.tasks.purpose import FILE, Purpose, purpose_of, write_purpose
-
-Command = Callable[..., tuple[int, str, str]]
+from llmkit.tasks.text.sections import TextData
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def test_what_a_run_says_goes_with_its_model(run: Path, model: Path) -> None:
     of_run, of_model = purpose_of(str(run)), purpose_of(str(model))
     assert of_run is not None
     assert of_model is not None
-    assert (of_run.task, of_run.null_threshold) == ("squad_v2", of_model.null_threshold)
+    assert (of_run.task.name, of_run.null_threshold) == ("squad_v2", of_model.null_threshold)
     assert isinstance(of_model.null_threshold, float)
     assert of_run.data == {**of_model.data, "train": "squad_v2.jsonl", "validation": "squad_v2.jsonl"}
     assert (of_model.data["max_length"], of_model.data["doc_stride"]) == (40, 8)
@@ -77,7 +76,7 @@ def test_another_task_is_named(model: Path, llmkit: Command) -> None:
         assert (set(texts) == {""}) == abstains, "a threshold is of no use to another task"
     code, _, err = llmkit("eval", str(model), "--task", "ner", "--data", "demo")
     assert code == 1
-    assert "was fine-tuned for squad_v2, whose answers are of another kind than those of ner" in err
+    assert "was fine-tuned for squad_v2, which does not predict the same kind of answers as ner" in err
 
 
 def test_what_has_no_purpose(run: Path, model: Path) -> None:
@@ -98,14 +97,14 @@ def test_what_has_no_purpose(run: Path, model: Path) -> None:
         ('{"format": 1, "task": "squab", "data": {}, "null_threshold": null}', "unknown task 'squab'"),
         (
             '{"format": 1, "task": "squad", "data": {"path": "/etc"}, "null_threshold": null}',
-            f"{FILE}: data names places: path",
+            f"{FILE}: data must not name files or datasets: path",
         ),
         (
             '{"format": 1, "task": "squad", "data": {"max_length": 4}, "null_threshold": null}',
             f"{FILE}: max_length: Input should be greater than or equal to 16",
         ),
         ('{"format": 1, "task": "squad", "data": {"new": 4}, "null_threshold": null}', f"{FILE}: new: Extra inputs"),
-        ("[" * 100_000, f"{FILE}:1: not JSON that can be read"),
+        ("[" * 100_000, f"{FILE}:1: cannot parse this JSON"),
         (
             '{"format": 1, "task": "squad", "data": {"max_length": 900}, "null_threshold": null}',
             "data.max_length 900 exceeds the 128 positions of ",
@@ -125,14 +124,14 @@ def test_what_is_not_as_llmkit_wrote_it(text: str, problem: str, model: Path, ll
         code, _, err = llmkit("eval", str(model), "--task", "squad", "--data", "squad.jsonl")
         assert code == 0, "who names the task needs no file"
         assert problem in err.splitlines()[0]
-        assert err.splitlines()[0].endswith("; it is passed over")
+        assert err.splitlines()[0].endswith("; it is ignored")
 
 
 def test_places_stay_behind(tmp_path: Path) -> None:
     data = TextData(train="a.jsonl", validation="b.jsonl", database="/home/jane/secret", source_prefix="to SQL: ")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    write_purpose(tmp_path / "model", "spider", data, None)
+    write_purpose(tmp_path / "model", TASKS["spider"], data, None)
     assert "secret" not in (tmp_path / "model" / FILE).read_text()
     reading = {"max_length": 128, "max_target_length": 128, "source_prefix": "to SQL: "}
-    assert purpose_of(str(tmp_path / "model")) == Purpose("spider", reading, None)
+    assert purpose_of(str(tmp_path / "model")) == Purpose(TASKS["spider"], reading, None)

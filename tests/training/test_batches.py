@@ -171,7 +171,7 @@ def test_targets_are_the_tokens_behind_the_masks() -> None:
     assert batch["labels"].tolist() == original[batch["masked_positions"].numpy()].tolist()
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(st.integers(1, 300), st.integers(1, 16), st.integers(0, 3), st.booleans(), st.integers(1, 4))
 def test_an_epoch_holds_every_item_once(count: int, size: int, epoch: int, bucketed: bool, group: int) -> None:
     lengths = np.random.default_rng(count).integers(1, 100, count) if bucketed else None

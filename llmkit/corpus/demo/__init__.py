@@ -1,1 +1,1 @@
-"""The embedded corpus and questions, and the command that runs the whole flow on them."""
+"""The demo's generated corpus and questions."""

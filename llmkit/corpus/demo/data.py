@@ -1,11 +1,10 @@
-"""The demo's world: articles and reading questions about towns, companies and ships that never existed.
+"""The demo's data: articles and reading questions about invented towns, companies and ships.
 
-Each passage is a world of its own: a name may return elsewhere with other facts, so that nothing can be
-answered from memory and everything has to be read. More than half of the questions meet a second candidate in
-their passage (a mayor where the founder is asked for, two years, two goods, two places), told in any order and
-in one of several wordings: neither the position nor the type of a phrase gives the answer away. The entities,
-surnames and places of the validation questions occur in no training question and in no document; given names,
-years and goods are ordinary words and do.
+Each passage stands alone: a name may recur elsewhere with other facts, so that answers have to be read, not memorized.
+For more than half of the questions, the passage contains a second candidate of the same type (a mayor besides the
+founder, a second year, product or place). Facts appear in random order and in one of several wordings, so that neither
+the position nor the type of a phrase gives the answer away. The entities, surnames and places of the validation
+questions occur in no training question and in no document. Given names, years and goods are shared.
 """
 
 import random
@@ -25,7 +24,7 @@ SECOND_CANDIDATE_SHARE = 0.6
 
 @dataclass(frozen=True)
 class Fact:
-    """A relation together with its value for one entity."""
+    """A relation and its value for one entity."""
 
     relation: Relation
     value: str
@@ -33,21 +32,22 @@ class Fact:
 
 @dataclass(frozen=True)
 class Entity:
-    """A thing to write about; ships carry an article in running text."""
+    """The subject of an article."""
 
     kind: Kind
     name: str
 
     @property
     def full_name(self) -> str:
+        """The name in running text, where ships take an article."""
         return f"the {self.name}" if self.kind.noun == "ship" else self.name
 
 
 def documents(seed: int = 0) -> Iterator[str]:
-    """The pretraining documents: articles that say or answer everything twice.
+    """Yield the pretraining documents: articles that state or answer everything twice.
 
-    A masked word can then be found elsewhere in the document, by whoever sees which sentences speak of the
-    same thing. Half of the documents are reading exercises: a question, an article, the answer.
+    So a masked word also occurs elsewhere in the document, and a model that matches sentences about the same fact can
+    predict it. Half of the documents are reading exercises: a question, an article, the answer.
     """
     rng = random.Random(f"documents-{seed}")
     for _ in range(NUM_DOCUMENTS):
@@ -60,26 +60,26 @@ def documents(seed: int = 0) -> Iterator[str]:
         if rng.random() < 0.2:
             article.append(rng.choice(entity.kind.asides))
         rng.shuffle(article)
-        told = " ".join([_opening(rng, entity), *article])
+        text = " ".join([_opening(rng, entity), *article])
         form = rng.random()
         if form < 0.5:
             asked = rng.choice(facts[:2])
-            yield f"{_ask(rng, entity, asked.relation)} {told} The answer is {asked.value}."
+            yield f"{_ask(rng, entity, asked.relation)} {text} The answer is {asked.value}."
             continue
         if form < 0.65:
-            again = [f"{_ask(rng, entity, fact.relation)} {_upper(fact.value)}." for fact in facts]
+            repeated = [f"{_ask(rng, entity, fact.relation)} {_upper(fact.value)}." for fact in facts]
         else:
-            again = [_state(rng, entity, fact, other)[0] for fact, (_, other) in zip(facts, wordings, strict=True)]
-        rng.shuffle(again)
-        parts = [told, " ".join(again)]
+            repeated = [_state(rng, entity, fact, other)[0] for fact, (_, other) in zip(facts, wordings, strict=True)]
+        rng.shuffle(repeated)
+        parts = [text, " ".join(repeated)]
         rng.shuffle(parts)
         yield " ".join(parts)
 
 
 def questions(split: Split, seed: int = 0) -> list[dict[str, Any]]:
-    """The reading questions of a split: SQuAD rows with the additional column `second_candidate`.
+    """The reading questions of a split: SQuAD rows with an additional column, `second_candidate`.
 
-    It tells whether the passage also names another value of the answer's type.
+    It is true if the passage contains another value of the answer's type.
     """
     rng = random.Random(f"questions-{split}-{seed}")
     held_out = split == "validation"
@@ -119,7 +119,7 @@ def _entity(rng: random.Random, *, held_out: bool) -> Entity:
 
 
 def _facts(rng: random.Random, entity: Entity, relations: list[Relation], *, held_out: bool) -> list[Fact]:
-    """A fact for each relation; no value is told twice, and no town is its own neighbour."""
+    """A fact for each relation. Values are unique, and no town is its own neighbour."""
     facts: list[Fact] = []
     for relation in relations:
         taken = {entity.name, *(fact.value for fact in facts)}
@@ -145,7 +145,7 @@ def _opening(rng: random.Random, entity: Entity) -> str:
 
 
 def _state(rng: random.Random, entity: Entity, fact: Fact, wording: str) -> tuple[str, int]:
-    """A sentence that tells the fact, and where in it the value starts."""
+    """A sentence that states the fact, and the index of the value in it."""
     subject = rng.choice((entity.full_name, f"the {entity.kind.noun}"))
     before, after = (part.format(e=subject, **entity.kind.words) for part in wording.split("{v}"))
     return _upper(before + fact.value + after), len(before)

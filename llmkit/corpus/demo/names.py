@@ -1,4 +1,4 @@
-"""Names for the demo's invented world: joined from syllables, split between training and validation."""
+"""Invented names for the demo, composed of syllables and split between training and validation."""
 
 import random
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NameMaker:
-    """Joins a beginning and an ending. One joint in four is kept for validation: no name is in both splits.
+    """Joins a beginning and an ending. One combination in four is reserved for validation.
 
-    Every syllable occurs in both, as the pieces of unseen names do in real text.
+    So no name is in both splits, but every syllable is, just as the subwords of unseen names are in real text.
     """
 
     beginnings: tuple[str, ...]
     endings: tuple[str, ...]
 
     def draw(self, rng: random.Random, *, held_out: bool) -> str:
-        """A name from the asked-for side of the split."""
+        """Draw a name: one reserved for validation if `held_out`, any other if not."""
         while True:
             i, j = rng.randrange(len(self.beginnings)), rng.randrange(len(self.endings))
             if ((i + j) % 4 == 0) == held_out:
@@ -61,7 +61,7 @@ GIVEN_NAMES = (
     "Grace", "Helen", "Henry", "Hugo", "Ida", "Jacob", "Jane", "John", "Julia", "Laura", "Louis",
     "Lucy", "Martha", "Mary", "Oscar", "Paul", "Peter", "Ruth", "Sarah", "Thomas", "Victor",
 )  # fmt: skip
-# Uncountable words only, so that every sentence can speak of them in the singular.
+# Uncountable nouns only, so that the singular fits in every sentence.
 GOODS = (
     "amber", "bread", "butter", "cheese", "cider", "clay", "cloth", "coal", "coffee", "copper",
     "cotton", "fish", "flour", "furniture", "glass", "gold", "grain", "hay", "honey", "iron", "leather",

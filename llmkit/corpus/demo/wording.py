@@ -1,7 +1,7 @@
-"""What the demo's articles say and how they say it: three kinds of things, eight facts about each of them.
+"""The sentences of the demo's articles: three kinds of entities, with eight facts each.
 
-The facts come in pairs whose values look alike (two people, two years, two goods, two places). Only the words
-around a value tell which of the pair it is.
+Facts come in pairs with values of the same type (two people, two years, two goods, two places). Only the words around a
+value tell which of the two facts it belongs to.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of entity, and the words with which the relations below speak of it."""
+    """A kind of entity, and the words that the relations below use for it."""
 
     noun: str
     adjectives: tuple[str, ...]
@@ -19,7 +19,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Relation:
-    """One fact about an entity `{e}`: the type of its value `{v}`, ways to state it and to ask for it."""
+    """A kind of fact about an entity `{e}`: the type of its value `{v}`, and ways to state it and to ask for it."""
 
     value_type: str
     statements: tuple[str, ...]
@@ -36,7 +36,7 @@ KINDS = (
             "Most of its houses are built of grey stone.",
         ),
         {
-            "made": "founded", "maker": "founder", "leader": "mayor", "harm": "flood",
+            "made": "founded", "maker": "founder", "leader": "mayor", "disaster": "flood",
             "sells": "sells", "sell": "sell", "selling": "selling",
             "buys": "buys", "buy": "buy", "buying": "buying",
             "is_at": "lies close to", "home": "nearest neighbour",
@@ -53,7 +53,7 @@ KINDS = (
             "Three generations have worked there.",
         ),
         {
-            "made": "founded", "maker": "founder", "leader": "director", "harm": "fire",
+            "made": "founded", "maker": "founder", "leader": "director", "disaster": "fire",
             "sells": "sells", "sell": "sell", "selling": "selling",
             "buys": "buys", "buy": "buy", "buying": "buying",
             "is_at": "is based in", "home": "main office",
@@ -70,7 +70,7 @@ KINDS = (
             "It has three masts and a green hull.",
         ),
         {
-            "made": "built", "maker": "builder", "leader": "captain", "harm": "storm",
+            "made": "built", "maker": "builder", "leader": "captain", "disaster": "storm",
             "sells": "delivers", "sell": "deliver", "selling": "delivering",
             "buys": "collects", "buy": "collect", "buying": "collecting",
             "is_at": "is at home in", "home": "home port",
@@ -100,7 +100,7 @@ LEADER = Relation(
     ),
     ("Who is the {leader} of {e}?", "What is the {leader} of {e} called?", "Who serves as {leader} of {e}?"),
 )
-START = Relation(
+ORIGIN = Relation(
     "year",
     (
         "{e} was {made} in {v}.",
@@ -110,18 +110,18 @@ START = Relation(
     ),
     ("When was {e} {made}?", "In which year was {e} {made}?", "From which year does {e} date?"),
 )
-HARM = Relation(
+DISASTER = Relation(
     "year",
     (
-        "A {harm} damaged {e} in {v}.",
-        "In {v}, {e} was badly damaged by a {harm}.",
-        "The {harm} of {v} nearly destroyed {e}.",
-        "{e} suffered from a great {harm} in {v}.",
+        "A {disaster} damaged {e} in {v}.",
+        "In {v}, {e} was badly damaged by a {disaster}.",
+        "The {disaster} of {v} nearly destroyed {e}.",
+        "{e} suffered from a great {disaster} in {v}.",
     ),
     (
-        "When did a {harm} damage {e}?",
-        "In which year did {e} suffer from a {harm}?",
-        "In which year was {e} damaged by a {harm}?",
+        "When did a {disaster} damage {e}?",
+        "In which year did {e} suffer from a {disaster}?",
+        "In which year was {e} damaged by a {disaster}?",
     ),
 )
 SELLS = Relation(
@@ -162,4 +162,4 @@ LINK = Relation(
     ),
     ("Which town {lead} the {link} of {e} {to}?", "Which place {lead} the {link} of {e} {to}?"),
 )
-PAIRS = ((MAKER, LEADER), (START, HARM), (SELLS, BUYS), (HOME, LINK))
+PAIRS = ((MAKER, LEADER), (ORIGIN, DISASTER), (SELLS, BUYS), (HOME, LINK))

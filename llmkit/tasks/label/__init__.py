@@ -1,1 +1,1 @@
-"""A label of a text, or a number."""
+"""Classification and regression of texts."""

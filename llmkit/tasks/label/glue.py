@@ -1,7 +1,7 @@
-"""GLUE (Wang et al. 2019): nine tasks on sentences and pairs of them, as nyu-mll/glue holds them.
+"""GLUE (Wang et al. 2019): nine tasks on sentences and sentence pairs, as nyu-mll/glue has them.
 
-Columns, labels by number, and scores are the benchmark's own. Where it has two scores for a task, their mean picks
-the best checkpoint, as it enters GLUE's average: `combined_score`, as transformers' run_glue names it.
+Columns, label order and scores follow the benchmark. If a task has two scores, their mean selects the best checkpoint,
+since GLUE averages them too: `combined_score`, named as in transformers' run_glue.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GLUE = (
     _of(
         Classification,
         "mrpc",
-        "do two sentences of the news mean the same?",
+        "do two sentences from the news mean the same?",
         _SENTENCES,
         ("not_equivalent", "equivalent"),
         **_F1,
@@ -53,7 +53,7 @@ GLUE = (
     _of(
         Classification,
         "qqp",
-        "do two questions of Quora ask the same?",
+        "do two questions on Quora ask the same?",
         ("question1", "question2"),
         ("not_duplicate", "duplicate"),
         **_F1,
@@ -61,7 +61,7 @@ GLUE = (
     _of(
         Regression,
         "stsb",
-        "how alike are two sentences, from 0 to 5?",
+        "how similar are two sentences, from 0 to 5?",
         _SENTENCES,
         ("score",),
         metric="combined_score",
@@ -78,7 +78,7 @@ GLUE = (
     _of(
         Classification,
         "qnli",
-        "does a sentence of Wikipedia hold the answer to a question?",
+        "does a sentence from Wikipedia answer a question?",
         ("question", "sentence"),
         ("entailment", "not_entailment"),
     ),

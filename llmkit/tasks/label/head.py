@@ -1,4 +1,4 @@
-"""The head of classification and regression: a logit a label, or one number."""
+"""The head for classification, with one logit per label, and for regression, with one number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, PreTrainedModel
 
 from llmkit.models.collator import Batch
-from llmkit.tasks.head import Head, Rows, divided
+from llmkit.tasks.head import Head, Rows, mean_per_target
 from llmkit.tasks.values import Codec, Outputs
 
 
@@ -24,11 +24,11 @@ def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> li
 
 
 def _loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Cross-entropy over labels; the squared error where the labels are numbers."""
+    """Cross-entropy for labels, squared error for numbers."""
     logits = outputs["logits"].float()
     if labels.is_floating_point():
-        return divided(mse_loss(logits.squeeze(-1), labels, reduction="sum"), labels, num_items_in_batch)
-    return divided(cross_entropy(logits, labels, reduction="sum"), labels, num_items_in_batch)
+        return mean_per_target(mse_loss(logits.squeeze(-1), labels, reduction="sum"), labels, num_items_in_batch)
+    return mean_per_target(cross_entropy(logits, labels, reduction="sum"), labels, num_items_in_batch)
 
 
 HEAD = Head(

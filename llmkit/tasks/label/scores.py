@@ -1,4 +1,4 @@
-"""Scores of classification and regression in percent, with 95 % intervals over examples."""
+"""Scores of classification and regression in percent, with 95 % bootstrap intervals over examples."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.label import confusion, correlation
-from llmkit.tasks.values import Prediction, by_id
+from llmkit.tasks.label import metrics
+from llmkit.tasks.values import Array, Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def label_scores(
     predictions: Sequence[Prediction], examples: Dataset, wanted: Sequence[str], names: Sequence[str]
 ) -> dict[str, Any]:
-    """The scores that are wanted, each with its interval [low, high], and `total`; `names` are labels that are fixed.
+    """The `wanted` scores in percent, each with its interval [low, high], and `total`. `names` are the fixed labels.
 
-    Where examples are of several parts, these are the scores of the first part; those of another have its name behind
-    theirs: `accuracy_mismatched`. Raises UserError where no prediction is one of the fixed labels.
+    If examples have several parts, these are the scores of the first part; scores of other parts end in the part's
+    name: `accuracy_mismatched`. Raises UserError if there are fixed labels and no prediction is one of them.
     """
     found = [_label(prediction, names) for prediction in by_id(predictions, examples)]
     if names and not set(found) & set(names):
@@ -33,10 +33,10 @@ def label_scores(
     part_of = examples["part"][:] if "part" in examples.column_names else [""] * len(gold)
     scores: dict[str, Any] = {}
     for part in dict.fromkeys(part_of):
-        ending = f"_{part.partition('_')[2]}" if scores else ""
+        suffix = f"_{part.partition('_')[2]}" if scores else ""
         rows = [row for row, its in enumerate(part_of) if its == part]
-        counts = _counts([gold[row] for row in rows], [found[row] for row in rows], names)
-        scores |= {name.format(ending): value for name, value in _with_intervals(counts, wanted).items()}
+        matrix = _matrix([gold[row] for row in rows], [found[row] for row in rows], names)
+        scores |= _with_intervals(matrix, wanted, suffix)
     return {**scores, "total": len(gold)}
 
 
@@ -48,35 +48,34 @@ def _label(prediction: Prediction | None, names: Sequence[str]) -> str | None:
     return names[int(text)] if numbered else text
 
 
-def _counts(gold: list[str], found: list[str | None], names: Sequence[str]) -> confusion.Array:
+def _matrix(gold: list[str], found: list[str | None], names: Sequence[str]) -> Array:
     labels = dict.fromkeys([*names, *gold, *(label for label in found if label is not None)])
-    return confusion.counts_of(gold, found, list(labels))
+    return metrics.confusion_matrix(gold, found, list(labels))
 
 
-def _with_intervals(counts: confusion.Array, wanted: Sequence[str]) -> dict[str, Any]:
-    """Scores by their names, with `{}` for what is added to the name of each."""
-    drawn = confusion.drawn_anew(counts)
+def _with_intervals(matrix: Array, wanted: Sequence[str], suffix: str) -> dict[str, Any]:
+    resampled = metrics.resampled_matrices(matrix)
     scores: dict[str, Any] = {}
     for name in wanted:
-        score = confusion.SCORES[name]
-        scores[f"{name}{{}}"] = float(100 * score(counts))
-        if drawn is not None:
-            scores[f"{name}{{}}_interval"] = _interval(score(drawn))
+        metric = metrics.METRICS[name]
+        scores[f"{name}{suffix}"] = float(100 * metric(matrix))
+        if resampled is not None:
+            scores[f"{name}{suffix}_interval"] = _interval(metric(resampled))
     return scores
 
 
 def number_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-    """The correlations of predicted numbers, each with its interval, and `total`.
+    """The correlations of predicted with gold numbers in percent, each with its interval [low, high], and `total`.
 
-    An example without a prediction counts as predicted 0. Raises UserError where a prediction is no number.
+    A missing prediction counts as 0. Raises UserError if a prediction is not a number.
     """
     gold = np.array([float(label) for label in examples["label"][:]])
     found = np.array([_number(prediction) for prediction in by_id(predictions, examples)])
-    drawn = correlation.drawn_anew(gold, found)
+    resampled = metrics.resampled_correlations(gold, found)
     scores: dict[str, Any] = {}
-    for name, value in correlation.correlations(gold, found).items():
+    for name, value in metrics.correlations(gold, found).items():
         scores[name] = 100 * value
-        scores[f"{name}_interval"] = _interval(drawn[name])
+        scores[f"{name}_interval"] = _interval(resampled[name])
     return {**scores, "total": len(gold)}
 
 
@@ -89,11 +88,11 @@ def _number(prediction: Prediction | None) -> float:
         number = float("nan")
     if not np.isfinite(number):
         raise UserError(
-            f"the prediction for {prediction.id} is {prediction.text!r}, which is no number",
+            f"the prediction for {prediction.id} is {prediction.text!r}, which is not a number",
             remedy="this task predicts numbers",
         )
     return number
 
 
-def _interval(values: np.ndarray[Any, np.dtype[Any]]) -> list[float]:
+def _interval(values: Array) -> list[float]:
     return [float(100 * end) for end in np.quantile(values, (0.025, 0.975))]

@@ -1,4 +1,4 @@
-"""What the recipe of a classification run may say."""
+"""The recipe sections of classification and regression."""
 
 from pydantic import Field
 
@@ -6,14 +6,14 @@ from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
 
 
 class LabelData(DataSection):
-    """Texts, or pairs of texts, with a label."""
+    """Texts or pairs of texts, each with a label."""
 
-    text_column: str | None = Field(None, description="Column of the text: the task's own, or `text`.")
-    pair_column: str | None = Field(None, description="Column of a second text, where there is one.")
-    label_column: str | None = Field(None, description="Column of the label: `label`.")
+    text_column: str | None = Field(None, description="Column of the text; by default the task's own, or `text`.")
+    pair_column: str | None = Field(None, description="Column of the second text, if any; by default the task's own.")
+    label_column: str | None = Field(None, description="Column of the label; `label` by default.")
 
 
 class LabelRecipe(FinetuneRecipe):
-    """A run on texts with labels."""
+    """A classification or regression run."""
 
     data: LabelData

@@ -1,6 +1,6 @@
-"""Classification: a label for a text, or for a pair of texts. Regression is the same with a number.
+"""Classification of texts or pairs of texts; regression predicts a number instead of a label.
 
-An example, in its canonical columns; labels are text there, and numbers in features and models only:
+An example in canonical columns. Labels are text; only features and models use label numbers:
 
     {"id": "3", "text": "the ship sails.", "pair": None, "label": "acceptable"}
 """
@@ -9,35 +9,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
-from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
-from llmkit.tasks.examples import checked_text
+from llmkit.tasks.examples import checked_text, missing_column
 from llmkit.tasks.label import labels as label_forms
 from llmkit.tasks.label.sections import LabelData, LabelRecipe
-from llmkit.tasks.values import Array, BadRow, Candidate, Codec, NoColumn, NoLabel, Outputs, Prediction, Published
+from llmkit.tasks.tokenizing import backend_copy
+from llmkit.tasks.values import (
+    Array,
+    BadRow,
+    Candidate,
+    Codec,
+    MissingColumn,
+    MissingLabel,
+    Outputs,
+    Prediction,
+    Published,
+    softmax,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.head import Head
 
-N_BEST = 20  # candidates kept for an example
+N_BEST = 20  # candidates kept per example
 ENCODED_AT_ONCE = 1000  # examples
 
 
 @dataclass(frozen=True)
 class Classification(Task[LabelData]):
-    """Texts, or pairs of texts, with one of several labels.
+    """Texts or pairs of texts, each with one of several labels.
 
-    `names` are the labels by number where they are fixed; else those that training examples show. F1 is that of the
-    last of two labels. `parts` are what a split to evaluate on is made of, the one that the headline is of first.
+    `names` are the fixed labels in index order; if empty, labels are taken from the training examples. F1 is that of
+    the second label. `parts` are the parts of the validation and test splits: headline scores are of the first.
     """
 
     metric: str = "accuracy"
@@ -68,7 +78,7 @@ class Classification(Task[LabelData]):
         return tuple(f"{split}_{part}" for part in self.parts if split in ("validation", "test")) or (split,)
 
     def example(self, row: Mapping[str, Any], data: LabelData, *, labelled: bool) -> dict[str, Any]:
-        """See Task. One of the two texts of a pair may be empty: QQP has such questions."""
+        """See Task. One text of a pair may be empty, as in QQP."""
         text_column, pair_column = data.text_column or self.text_column, data.pair_column or self.pair_column
         label_column = data.label_column or "label"
         known = (text_column, pair_column, label_column)
@@ -93,27 +103,19 @@ class Classification(Task[LabelData]):
         return Features({name: Value("string") for name in ("id", "text", "pair", "label")})
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """See Task. Raises UserError where training examples show one label only."""
+        """See Task. Raises UserError if all training examples have the same label."""
         if examples is not None:
             label_forms.check_several(examples)
-        return self.names or (label_forms.numbered(examples["label"][:]) if examples is not None else ())
+        return self.names or (label_forms.in_order(examples["label"][:]) if examples is not None else ())
 
     def encode(self, examples: Dataset, codec: Codec, data: LabelData, *, training: bool) -> Dataset:
-        """One feature an example; `cut` says whether it was longer than max_length. Of a pair the longer text is cut.
+        """One feature per example. `cut` says whether it was longer than max_length; of a pair, the longer text is cut.
 
-        In training each has its `label`: a number that stands for it, or the number to learn.
+        For training, `label` is the label's index, or the gold number in regression.
         """
         from datasets import Dataset
 
-        tokenizer = codec.tokenizer
-        if tokenizer.cls_token_id is None or tokenizer.padding_side != "right":
-            raise UserError(
-                f"a {type(tokenizer).__name__} does not suit {self.name}: no [CLS] token, or padding on the left",
-                remedy="use a BERT-like encoder",
-            )
-        # A copy, since truncation is a setting of the backend: the caller's tokenizer stays as it is.
-        backend = deepcopy(tokenizer.backend_tokenizer)
-        backend.no_padding()
+        backend = backend_copy(codec.tokenizer, "cls_token_id", self.name)
         columns: dict[str, list[Any]] = {name: [] for name in ("input_ids", "token_type_ids", "length", "cut")}
         for start in range(0, len(examples), ENCODED_AT_ONCE):
             rows = examples[start : start + ENCODED_AT_ONCE]
@@ -149,7 +151,7 @@ class Classification(Task[LabelData]):
         *,
         threshold: float | None = None,
     ) -> list[Prediction]:
-        """See Task; outputs are `logits`, one a label."""
+        """See Task. Outputs are `logits`, [labels]."""
         ids = examples["id"][:]
         return [
             self._prediction(ids[owner], output["logits"], codec)
@@ -157,30 +159,30 @@ class Classification(Task[LabelData]):
         ]
 
     def _prediction(self, example_id: str, logits: Array, codec: Codec) -> Prediction:
-        shares = np.exp(logits.astype(np.float64) - logits.max())
-        shares /= shares.sum()
+        probabilities = softmax(logits)
         candidates = tuple(
-            Candidate(codec.labels[n], None, None, float(logits[n]), float(shares[n]))
+            Candidate(codec.labels[n], None, None, float(logits[n]), float(probabilities[n]))
             for n in np.argsort(-logits, kind="stable")[:N_BEST]
         )
         return Prediction(example_id, candidates[0].text, candidates[0].probability, candidates=candidates)
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
-        """See Task. Raises UserError where no prediction is a label of the examples."""
+        """See Task. Raises UserError if labels are fixed and no prediction is one of them."""
         from llmkit.tasks.label.scores import label_scores
 
         return label_scores(predictions, examples, self.headline, self.names)
 
-    def check_known(self, name: str, codec: Codec, examples: Dataset) -> None:
+    def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""
         if len(codec.labels) > 1:
-            label_forms.check_known(name, codec.labels, examples)
+            label_forms.check_labels(name, codec.labels, examples)
 
     def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
-        """See Task: the shares of the labels, and labels of validation examples that training never shows."""
+        """See Task: the share of each label, and validation labels that do not occur in the training examples."""
         train, validation = examples["train"], examples["validation"]
-        yield False, label_forms.shares(train)
-        if unknown := label_forms.strangers(validation, train["label"][:], "the training examples never show"):
+        yield False, label_forms.label_counts(train)
+        clause = "does not occur in the training examples"
+        if unknown := label_forms.unknown_labels(validation, train["label"][:], clause):
             yield True, f"validation: {unknown}"
 
     def usage_example(self, model: Published) -> str:
@@ -192,13 +194,13 @@ class Classification(Task[LabelData]):
 
 @dataclass(frozen=True)
 class Regression(Classification):
-    """Texts, or pairs of texts, with a number; it is text in canonical columns and predictions."""
+    """Texts or pairs of texts, each with a number, which is text in canonical columns and predictions."""
 
-    names: tuple[str, ...] = ("score",)  # of the only output
+    names: tuple[str, ...] = ("score",)  # the name of the only output
 
     def _label(self, value: Any, column: str) -> str:
         if value is None or value == "":
-            raise NoLabel(f"{column!r} is empty")
+            raise MissingLabel(f"{column!r} is empty")
         try:
             number = float("nan" if isinstance(value, bool) else value)
         except (TypeError, ValueError):
@@ -206,15 +208,15 @@ class Regression(Classification):
         if not math.isfinite(number):
             raise BadRow(f"{column!r} is not a number: {value!r}")
         if number == -1:
-            raise NoLabel(f"{column!r} is -1, which stands for one that is kept secret")
+            raise MissingLabel(f"{column!r} is -1, which marks a withheld number")
         return as_text(number)
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """See Task: the name of its only output."""
+        """See Task: the name of the only output."""
         return self.names
 
     def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
-        """See Task: there are no labels to count."""
+        """See Task: nothing, since there are no labels to count."""
         return iter(())
 
     def _number_of(self, codec: Codec) -> Callable[[str], float]:
@@ -224,14 +226,14 @@ class Regression(Classification):
         return Prediction(example_id, as_text(logits[0]), 1.0)
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
-        """See Task. Raises UserError where a prediction is no number."""
+        """See Task. Raises UserError if a prediction is not a number."""
         from llmkit.tasks.label.scores import number_scores
 
         return number_scores(predictions, examples)
 
 
 def as_text(number: float) -> str:
-    """A number in single precision, in the shortest form that reads back as itself."""
+    """The shortest text that reads back as the same float32 number."""
     return str(np.float32(number))
 
 
@@ -239,10 +241,9 @@ def _text(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | 
     if row.get(name) is None:
         raise _no_column(row, name, option, known)
     if not isinstance(row[name], str):
-        raise BadRow(f"{name!r} is not text; data.{option} names another column")
+        raise BadRow(f"{name!r} is not text; choose another column with data.{option}")
     return checked_text(row[name], name)
 
 
-def _no_column(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | None]) -> NoColumn:
-    near = did_you_mean(name, [key for key in row if key not in known])
-    return NoColumn(f"no {name!r}{near}; data.{option} names another column: there are {', '.join(map(str, row))}")
+def _no_column(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | None]) -> MissingColumn:
+    return MissingColumn(missing_column(row, name, option, [key for key in row if key not in known]))

@@ -1,4 +1,4 @@
-"""Classification with a published model, by transformers alone."""
+"""The model card's Python example for classification."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from llmkit.tasks.values import Published
 
 def usage_example(model: Published) -> str:
     """See Task."""
-    number = len(model.config.get("id2label", ())) == 1  # which is no probability
+    number = len(model.config.get("id2label", ())) == 1  # a regression model
     raw = ', function_to_apply="none"' if number else ""
     return f'''from transformers import pipeline
 
-classify = pipeline("text-classification", model="{model.name}")  # or a folder that holds its files
-text = "A text."  # of a pair of texts: {{"text": "The first.", "text_pair": "The second."}}
+classify = pipeline("text-classification", model="{model.name}")  # or a folder with its files
+text = "A text."  # for a pair of texts: {{"text": "The first.", "text_pair": "The second."}}
 print(classify(text, truncation=True, max_length={model.data["max_length"]}{raw}))'''

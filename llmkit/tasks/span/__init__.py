@@ -1,1 +1,1 @@
-"""A span of a passage: extractive question answering."""
+"""Extractive question answering: the answer is a span of a passage."""

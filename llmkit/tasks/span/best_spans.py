@@ -1,4 +1,4 @@
-"""The best spans of one window, over all legal ones."""
+"""The best spans of a window, by exhaustive search."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def best_spans(
 ) -> list[tuple[int, int, float]]:
     """(first token, last token, score) of the `count` best spans, best first.
 
-    A span's score is its start logit plus its end logit. Both ends lie on tokens that `allowed` marks, and a
-    span holds at most `max_length` tokens. Arrays have one entry a token.
+    A span's score is its start logit plus its end logit. Spans start and end on `allowed` tokens and have at most
+    `max_length` tokens. All arrays are [tokens].
     """
     tokens = np.flatnonzero(allowed)
     if not len(tokens):
@@ -25,10 +25,10 @@ def best_spans(
     end = np.where(allowed, end_logits, -np.inf)[low:high].astype(np.float64)
     width = min(max_length, len(start))
     padded = np.concatenate([end, np.full(width - 1, -np.inf)])
-    # scores[i, k] belongs to the span of tokens i … i+k.
+    # scores[i, k] is the score of tokens i … i+k.
     scores = (start[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width)).ravel()
     count = min(count, len(scores))
-    # Of spans with the same score the earlier one, then the shorter one, goes first: also into the list itself.
+    # Break ties by the earlier start, then the shorter span; also between spans at the end of the list.
     top = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
     top = top[np.argsort(-scores[top], kind="stable")][:count]
     firsts, lengths = np.divmod(top, width)

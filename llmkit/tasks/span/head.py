@@ -1,4 +1,4 @@
-"""The head of extractive question answering: start and end logits over the tokens of a window."""
+"""The head for extractive question answering: start and end logits for each token of a window."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """Natural Questions (Kwiatkowski et al. 2019): short answers in whole Wikipedia articles.
 
-A row is one of the Hub's, of the original release, or of its simplified form, which has no HTML; each has the tokens
-of a page, and spans of tokens that people marked:
+A row comes from the Hub, the original release, or its simplified form. Each has the tokens of a page, and annotated
+spans of tokens:
 
     {"example_id": 3902, "question_text": "what is a string", "document_url": "http://wikipedia.org/en/strings",
      "document_text": "<P> A string is a list of characters in order . </P>",
      "annotations": [{"short_answers": [{"start_token": 5, "end_token": 8}], "yes_no_answer": "NONE", …}], …}
 
-Its passage is made of the tokens that are no HTML, with a space between them. Or rows have SQuAD's form, with each
-answer by a person of its own.
+The passage consists of the tokens that are not HTML, joined by spaces. Rows may also have SQuAD's form; each answer
+then counts as one annotator's.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from llmkit.tasks.examples import checked_text, text_of
-from llmkit.tasks.span.natural_questions_scores import natural_questions_scores, people_needed
+from llmkit.tasks.span.natural_questions_scores import annotators_needed, natural_questions_scores
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.task import ExtractiveQA
-from llmkit.tasks.values import BadRow, Placed, Prediction
+from llmkit.tasks.values import BadRow, LocatedRow, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -37,10 +37,10 @@ _KNOWN = ("document_text", "document_tokens", "document", "question_text", "ques
 
 @dataclass(frozen=True)
 class NaturalQuestions(ExtractiveQA):
-    """Questions that search engines were asked. `annotations` say who answered with which spans, or with yes or no.
+    """Questions to a search engine. `annotations` are each annotator's answer: spans, or yes or no.
 
-    In evaluation an answer counts where at least two of five people gave one, and is right where it is all that one of
-    them marked.
+    In evaluation a question has an answer if at least two of five annotators gave one. A prediction is correct if it is
+    one annotator's complete answer.
     """
 
     null_answers: bool = True
@@ -48,8 +48,8 @@ class NaturalQuestions(ExtractiveQA):
     metric: str = "short_f1"
     headline: tuple[str, ...] = ("short_f1", "f1")
 
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
-        """See Task: SQuAD's own files hold articles; the release names its ids otherwise."""
+    def expand(self, place: str, row: Any) -> Iterator[LocatedRow]:
+        """See Task: the original release calls the id `example_id`; SQuAD's own files contain articles."""
         if isinstance(row, dict) and "example_id" in row:
             yield place, {"id": row["example_id"], **row}
         else:
@@ -69,9 +69,9 @@ class NaturalQuestions(ExtractiveQA):
         if labelled and not annotations:
             raise BadRow("no 'annotations', which say what the answer is")
         given = sum(bool(found["start"]) or found["yes_no"] != "NONE" for found in annotations)
-        # What is trained on is the smallest span that holds all that a person marked, as in Alberti et al. 2019.
+        # Train on the smallest span that covers all of an annotator's spans, as in Alberti et al. 2019.
         whole = [(min(found["start"]), max(found["end"])) for found in annotations if found["start"]]
-        whole = whole if given >= people_needed(len(annotations)) else []
+        whole = whole if given >= annotators_needed(len(annotations)) else []
         answers = {
             "text": [page.text[start:end] for start, end in whole],
             "answer_start": [start for start, _ in whole],
@@ -97,7 +97,7 @@ class NaturalQuestions(ExtractiveQA):
 
 
 class _Page:
-    """A page of any of the three forms: its text, and which characters of it a span of tokens is."""
+    """A page of any of the three forms: its text, and the mapping from tokens to characters."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         document, question = row.get("document"), row.get("question")
@@ -106,7 +106,7 @@ class _Page:
         name = "text" if isinstance(question, Mapping) else "question_text"
         self.question = text_of(question if isinstance(question, Mapping) else row, name, _KNOWN)
         words = list(_words(row))
-        # The space behind each word is part of the way to the next one.
+        # Each word is followed by a space.
         ends = list(accumulate(0 if html else len(word) + 1 for word, html in words))
         self._words = [
             (end - len(word) - 1, end - 1) if not html else None for end, (word, html) in zip(ends, words, strict=True)
@@ -116,7 +116,7 @@ class _Page:
             raise BadRow("the document has no words")
 
     def annotation(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """What one person marked, in characters."""
+        """One annotator's answer, with spans in characters."""
         yes_no = found.get("yes_no_answer", "NONE")
         yes_no = _YES_NO.get(yes_no) if isinstance(yes_no, int) else yes_no
         if not isinstance(yes_no, str) or yes_no not in _YES_NO.values():
@@ -128,7 +128,7 @@ class _Page:
 
     def _span(self, start: Any, end: Any) -> Span:
         if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= len(self._words):
-            raise BadRow(f"a short answer of tokens {start!r} to {end!r}, of the {len(self._words):,} that there are")
+            raise BadRow(f"a short answer of tokens {start!r} to {end!r}, but the document has {len(self._words):,}")
         words = [word for word in self._words[start:end] if word is not None]
         if not words:
             raise BadRow(f"a short answer of tokens {start} to {end}, none of which is a word")
@@ -136,10 +136,10 @@ class _Page:
 
 
 def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """The tokens of a page, and of each whether it is HTML."""
+    """(token, is HTML) for each token of a page."""
     document = row.get("document")
     if not isinstance(document, Mapping) and "document_tokens" not in row:
-        # Blanks alone part tokens here: other white space may be inside one.
+        # Only spaces separate tokens here; a token may contain other white space.
         for token in text_of(row, "document_text", _KNOWN).split(" "):
             yield token, _TAG.fullmatch(token) is not None
         return
@@ -151,14 +151,14 @@ def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
 
 
 def rows_in(value: Any, name: str) -> list[Mapping[str, Any]]:
-    """The objects of a list, which the Hub's parquet files hold as one object of lists. Raises BadRow."""
+    """The objects of a list, which the Hub's parquet files store as an object of lists. Raises BadRow."""
     if isinstance(value, Mapping):
         columns = list(value.values())
         if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
-            raise BadRow(f"{name!r} is an object, but not of lists that are equally long")
+            raise BadRow(f"{name!r} is an object, but not of lists of the same length")
         return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
     if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
-        raise BadRow(f"{name!r} is no list of objects")
+        raise BadRow(f"{name!r} is not a list of objects")
     return value
 
 

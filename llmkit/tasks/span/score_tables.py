@@ -1,4 +1,4 @@
-"""What the tables of scores show of questions without an answer, and of the thresholds for abstaining."""
+"""Score tables of extractive question answering: questions with and without an answer, and tuned thresholds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from llmkit.tasks.score_tables import Table
 
 
-def rows_of_parts(scores: Mapping[str, Any]) -> list[list[str]]:
-    """F1 of the questions that have an answer, and of those that have none."""
+def answerability_rows(scores: Mapping[str, Any]) -> list[list[str]]:
+    """F1 on the questions with an answer, and on those without."""
     return [
         [f"{part} f1", f"{scores[f'{part}_f1']:.2f}", f"{scores[f'{part}_total']:,} questions"]
         for part in ("HasAns", "NoAns")
@@ -23,12 +23,12 @@ def threshold_tables(scores: Mapping[str, Any]) -> Iterator[Table]:
         measures = ("f1", "precision", "recall")
         whole = {name: scores[f"short_{name}"] for name in measures} | {"total": scores["total"]}
         halves: tuple[tuple[str, Mapping[str, Any]], ...] = (
-            (f"{scores['short_threshold']:.3f}, best of all for these questions", whole),
+            (f"{scores['short_threshold']:.3f}, the best on these questions", whole),
             (f"{short['threshold']:.3f}, half it was tuned on", short["tuned_on"]),
             (f"{short['threshold']:.3f}, the other half", short["reported_on"]),
         )
         rows = [[name, *(f"{part[m]:.2f}" for m in measures), f"{part['total']:,}"] for name, part in halves]
-        yield Table(["threshold of short answers", *(f">{m}" for m in measures), ">questions"], rows)
+        yield Table(["short answer threshold", *(f">{m}" for m in measures), ">questions"], rows)
     if tuned := scores.get("tuned"):
         halves = (
             ("as predicted", scores),

@@ -1,4 +1,4 @@
-"""Scores of extractive question answering: the official numbers, how sure they are, and the null threshold."""
+"""Scores of extractive question answering: the official numbers with intervals, and the null threshold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmkit.tasks.bootstrap import cluster_interval
+from llmkit.tasks.bootstrap import percent_interval
 from llmkit.tasks.span.null_threshold import best_threshold
 from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2, means_of_parts
 from llmkit.tasks.values import Array, Prediction, by_id
@@ -16,19 +16,19 @@ from llmkit.tasks.values import Array, Prediction, by_id
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# The text of a question without a prediction. It equals no answer, not even the empty one, so the question scores 0,
-# as in the official scripts.
+# The predicted text of a question without a prediction. It equals no answer, not even the empty one, so the question
+# scores 0, as in the official scripts.
 _MISSING = "\0"
 
 Score = Callable[[str, Sequence[str]], float]
 
 
 def squad_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-    """SQuAD 1.1: `exact_match` and `f1` in percent, `total`, and 95 % intervals [low, high] over paragraphs."""
+    """SQuAD 1.1: `exact_match` and `f1` in percent, with 95 % intervals [low, high] over paragraphs, and `total`."""
     texts, golds = _texts(by_id(predictions, examples)), _golds(examples)
     exact, overlap = _scored(texts, golds, exact_match), _scored(texts, golds, f1)
     return {
-        # Added one by one, as in the official script: numpy's pairwise sum may differ in the last bit.
+        # Sum sequentially, as in the official script: numpy's pairwise sum may differ in the last bit.
         "exact_match": 100 * sum(exact.tolist()) / len(examples),
         "f1": 100 * sum(overlap.tolist()) / len(examples),
         "total": len(examples),
@@ -37,10 +37,10 @@ def squad_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[s
 
 
 def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-    """SQuAD 2.0: the same, and over the questions with (HasAns) and without (NoAns) an answer.
+    """SQuAD 2.0: as `squad_scores`, plus means over the questions with (HasAns) and without (NoAns) an answer.
 
-    Where all predictions have null scores, also `tuned`: the threshold that is best on one half of the paragraphs,
-    with the scores of that half and, untouched by the choice, of the other.
+    If all predictions have null scores, also `tuned`: the best threshold on one half of the paragraphs, with the
+    scores on that half and on the other half, which was not used for tuning.
     """
     found, golds = by_id(predictions, examples), _golds(examples)
     texts = _texts(found)
@@ -57,10 +57,10 @@ def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dic
         answered = [
             p.candidates[0].text if p is not None and p.candidates else t for p, t in zip(found, texts, strict=True)
         ]
-        others = [number for number, text in enumerate(texts) if text != answered[number]]
+        abstained = [number for number, text in enumerate(texts) if text != answered[number]]
         for values, score in ((exact, exact_match_v2), (overlap, f1_v2)):
-            # What was abstained from is scored as if it were answered; the rest is scored already.
-            values[others] = _scored([answered[n] for n in others], [golds[n] for n in others], score)
+            # Score abstentions as if they were answered; the other questions are scored already.
+            values[abstained] = _scored([answered[n] for n in abstained], [golds[n] for n in abstained], score)
         scores["tuned"] = _tuned(found, exact, overlap, golds, examples)
     return scores
 
@@ -68,16 +68,16 @@ def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dic
 def _tuned(
     found: Sequence[Prediction | None], exact: Array, overlap: Array, golds: Sequence[Sequence[str]], examples: Dataset
 ) -> dict[str, Any] | None:
-    """The null threshold chosen on one half of the paragraphs and reported on the other.
+    """The null threshold tuned on one half of the paragraphs and reported on the other; None if one half is empty.
 
-    `exact` and `overlap` are the scores of each question if it is answered.
+    `exact` and `overlap` are the scores, [questions], if every question is answered.
     """
-    # A question left empty: right where it has no answer, and 0 either way where it has no prediction.
+    # Abstaining is correct on a question without an answer. A question without a prediction scores 0 either way.
     empty = ["" if prediction is not None else _MISSING for prediction in found]
     answered = {"exact_match": exact, "f1": overlap}
     unanswered = {"exact_match": _scored(empty, golds, exact_match_v2), "f1": _scored(empty, golds, f1_v2)}
     null = np.array([float(p.null_score or 0.0) if p is not None else 0.0 for p in found])
-    # Halves of paragraphs, not of questions, and the same ones whatever the order of the data.
+    # Split paragraphs, not questions, by hash: the halves do not depend on the order of the data.
     half = np.array([hashlib.sha256(context.encode()).digest()[0] % 2 for context in examples["context"][:]], bool)
     if half.all() or not half.any():
         return None
@@ -104,11 +104,9 @@ def _scored(texts: Sequence[str], golds: Sequence[Sequence[str]], score: Score) 
 
 
 def _intervals(exact: Array, overlap: Array, examples: Dataset) -> dict[str, list[float] | None]:
-    """Bootstrap over paragraphs: questions of one paragraph are not independent."""
-    groups = examples["context"][:]
-
-    def percent(values: Array) -> list[float] | None:
-        interval = cluster_interval(values, groups)
-        return [100 * end for end in interval] if interval else None
-
-    return {"exact_match_interval": percent(exact), "f1_interval": percent(overlap)}
+    """Bootstrap over paragraphs: questions on one paragraph are not independent."""
+    paragraphs = examples["context"][:]
+    return {
+        "exact_match_interval": percent_interval(exact, paragraphs),
+        "f1_interval": percent_interval(overlap, paragraphs),
+    }

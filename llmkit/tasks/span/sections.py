@@ -1,4 +1,4 @@
-"""What the recipe of a question-answering run may say."""
+"""The recipe sections of extractive question answering."""
 
 from typing import Annotated, Self
 
@@ -8,16 +8,18 @@ from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
 
 
 class SpanData(DataSection):
-    """Questions on passages."""
+    """Questions about passages."""
 
-    max_length: Annotated[int, Field(ge=16)] = Field(384, description="Tokens in a window: question and passage.")
+    max_length: Annotated[int, Field(ge=16)] = Field(
+        384, description="Maximum tokens of a window: question and passage."
+    )
     doc_stride: Annotated[int, Field(ge=0)] = Field(
         128, description="Tokens by which neighbouring windows of a passage overlap."
     )
-    max_answer_length: PositiveInt = Field(30, description="Tokens in the longest answer that is considered.")
+    max_answer_length: PositiveInt = Field(30, description="Maximum tokens of an answer.")
     null_windows: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0,
-        description="Share of the windows without an answer that are trained on: of a long document nearly all are.",
+        description="Share of the windows without an answer to train on. In long documents most windows have none.",
     )
 
     @model_validator(mode="after")
@@ -31,6 +33,6 @@ class SpanData(DataSection):
 
 
 class SpanRecipe(FinetuneRecipe):
-    """A run on questions and passages."""
+    """An extractive question answering run."""
 
     data: SpanData

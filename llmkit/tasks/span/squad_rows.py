@@ -1,7 +1,7 @@
-"""Rows of extractive question answering, brought into canonical columns and checked.
+"""Convert rows of extractive question answering to canonical columns, and check them.
 
-A row is flat, {"id", "context", "question", "answers"}, answers being {"text": […], "answer_start": […]} or a list of
-{"text", "answer_start"}; "title" may be there. Or it is an article of SQuAD's own nested JSON.
+A row is flat, {"id", "context", "question", "answers"}, with an optional "title". Its answers are
+{"text": […], "answer_start": […]} or a list of {"text", "answer_start"}. Or a row is an article of SQuAD's nested JSON.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmkit.tasks.examples import checked_text, text_of
-from llmkit.tasks.values import BadRow, Placed
+from llmkit.tasks.values import BadRow, LocatedRow
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 _NO_ANSWERS: dict[str, list[Any]] = {"text": [], "answer_start": []}
 
 
-def questions_of(place: str, article: Any) -> Iterator[Placed]:
-    """Questions of one article: {"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers"}]}]}."""
+def questions_of(place: str, article: Any) -> Iterator[LocatedRow]:
+    """The questions of an article: {"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers"}]}]}."""
     for p, paragraph in enumerate(_list(article, "paragraphs", place)):
         inside = f"{place}.paragraphs[{p}]"
         for q, question in enumerate(_list(paragraph, "qas", inside)):
@@ -32,12 +32,12 @@ def questions_of(place: str, article: Any) -> Iterator[Placed]:
 def _list(value: Any, name: str, place: str) -> list[Any]:
     found = value.get(name) if isinstance(value, dict) else None
     if not isinstance(found, list):
-        raise BadRow(f"{place}: expected an object with a list named {name!r}, as SQuAD's nested JSON has it")
+        raise BadRow(f"{place}: expected an object with a list named {name!r}, as in SQuAD's nested JSON")
     return found
 
 
 def question_of(row: Mapping[str, Any], *, null_answers: bool, labelled: bool) -> dict[str, Any]:
-    """A checked row in canonical columns. Raises BadRow."""
+    """Convert a row to canonical columns. Raises BadRow if it is invalid."""
     context, question = text_of(row, "context", COLUMNS), text_of(row, "question", COLUMNS)
     title = row.get("title") or ""
     if not isinstance(title, str):
@@ -46,7 +46,7 @@ def question_of(row: Mapping[str, Any], *, null_answers: bool, labelled: bool) -
     if row.get("answers") is None and not labelled:
         return {"title": title, "context": context, "question": question, "answers": _NO_ANSWERS}
     if row.get("answers") is None:
-        text_of(row, "answers", COLUMNS)  # says that it is missing, and what is like it
+        text_of(row, "answers", COLUMNS)  # raises BadRow, with a similar name if there is one
     answers = _answers(row["answers"])
     if labelled:
         _check(answers, context, null_answers=null_answers)

@@ -1,13 +1,13 @@
 """Extractive question answering: find the span of a passage that answers a question.
 
-An example, in its canonical columns:
+An example in canonical columns:
 
     {"id": "56be85543aeaaa14008c9063", "title": "Beyoncé", "context": "Beyoncé Giselle … in the late 1990s …",
      "question": "When did Beyonce start becoming popular?",
      "answers": {"text": ["in the late 1990s"], "answer_start": [269]}}
 
-A passage that is longer than a window is cut into windows that overlap by `doc_stride` tokens; each is one
-feature. An answer is sought over all windows of an example, in characters of the original passage.
+A long passage is split into windows that overlap by `doc_stride` tokens; each window is a feature. Decoding compares
+spans of all windows of an example, in characters of the original passage.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from llmkit.tasks.base import Task
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
-from llmkit.tasks.values import Array, Candidate, Codec, Outputs, Placed, Prediction, Published
+from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Prediction, Published, softmax
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head
     from llmkit.tasks.score_tables import Table
 
-N_BEST = 20  # candidates kept for an example, as in the original BERT code
-_SURE = float(np.finfo(np.float32).max)  # a null score above any threshold
+N_BEST = 20  # candidates kept per example, as in the original BERT code
+_MAX_NULL_SCORE = float(np.finfo(np.float32).max)  # above any threshold
 
 
 @dataclass(frozen=True)
 class ExtractiveQA(Task[SpanData]):
-    """A SQuAD-like task. With `null_answers`, a question may have no answer in its passage.
+    """A SQuAD-like task. With `null_answers`, questions may have no answer in their passage.
 
-    With `margins` an answer's score is what it has over abstaining in its own window, so that the windows of a long
-    document can be told apart (Alberti et al. 2019); else it is the logit as it is.
+    With `margins`, a span's score is its logit minus the null logit of its window, so that scores are comparable across
+    the windows of a long document (Alberti et al. 2019). Otherwise it is the logit.
     """
 
     metric: str = "f1"
@@ -65,8 +65,8 @@ class ExtractiveQA(Task[SpanData]):
         """See Task."""
         return squad_rows.COLUMNS
 
-    def expand(self, place: str, row: Any) -> Iterator[Placed]:
-        """See Task: SQuAD's own files hold articles."""
+    def expand(self, place: str, row: Any) -> Iterator[LocatedRow]:
+        """See Task: SQuAD's own files contain articles."""
         if isinstance(row, dict) and ("paragraphs" in row or ("title" in row and "context" not in row)):
             yield from squad_rows.questions_of(place, row)
         else:
@@ -84,7 +84,7 @@ class ExtractiveQA(Task[SpanData]):
         return Features({name: Value("string") for name in squad_rows.COLUMNS[:-1]} | {"answers": answers})
 
     def encode(self, examples: Dataset, codec: Codec, data: SpanData, *, training: bool) -> Dataset:
-        """See Task: windows, described in windows.py."""
+        """See Task: features are windows; see windows.py."""
         from llmkit.tasks.span.windows import windows
 
         return windows(self.name, examples, codec.tokenizer, data, training=training)
@@ -99,23 +99,23 @@ class ExtractiveQA(Task[SpanData]):
         *,
         threshold: float | None = None,
     ) -> list[Prediction]:
-        """See Task; outputs are `start_logits` and `end_logits`.
+        """See Task. Outputs are `start_logits` and `end_logits`, [tokens].
 
-        Exact over all spans of up to max_answer_length. With null answers, abstains where the null score is
-        above `threshold`, 0 where None.
+        Searches all spans of up to max_answer_length tokens. With null answers, abstains if the null score exceeds
+        `threshold` (0 if None).
         """
         found: list[dict[tuple[int, int], float]] = [{} for _ in range(len(examples))]
         null = np.full(len(examples), np.inf)
         for output, owner, offsets in zip(outputs, features["example"][:], _offsets(features), strict=True):
             start, end = output["start_logits"], output["end_logits"]
-            abstaining = float(start[0] + end[0])
+            null_logit = float(start[0] + end[0])
             spans = best_spans(start, end, offsets[:, 0] >= 0, data.max_answer_length, N_BEST)
             for first, last, score in spans:
-                place = (int(offsets[first, 0]), int(offsets[last, 1]))
-                score -= abstaining if self.margins else 0.0
-                found[owner][place] = max(score, found[owner].get(place, -np.inf))
-            # An example has no answer where none of its windows has one: the least sure window decides.
-            null[owner] = 0.0 if self.margins else min(null[owner], abstaining)
+                span = (int(offsets[first, 0]), int(offsets[last, 1]))
+                score -= null_logit if self.margins else 0.0
+                found[owner][span] = max(score, found[owner].get(span, -np.inf))
+            # An example has no answer only if none of its windows has one, so take the minimum over windows.
+            null[owner] = 0.0 if self.margins else min(null[owner], null_logit)
         contexts, ids = examples["context"][:], examples["id"][:]
         return [
             self._prediction(ids[row], contexts[row], found[row], float(null[row]), threshold or 0.0)
@@ -131,20 +131,18 @@ class ExtractiveQA(Task[SpanData]):
         threshold: float,
     ) -> Prediction:
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:N_BEST]
-        if not best:  # no window of this example holds a token of its passage
-            return Prediction(example_id, "", 0.0, null_score=_SURE if self.null_answers else None)
-        # Null is one more candidate, where the task has it.
-        logits = np.array([score for _, score in best] + ([null] if self.null_answers else []))
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
+        if not best:  # no window of this example contains a token of its passage
+            return Prediction(example_id, "", 0.0, null_score=_MAX_NULL_SCORE if self.null_answers else None)
+        # With null answers, abstaining is one more candidate.
+        probabilities = softmax(np.array([score for _, score in best] + ([null] if self.null_answers else [])))
         candidates = tuple(
-            Candidate(context[start:end], start, end, score, float(share))
-            for ((start, end), score), share in zip(best, shares, strict=False)
+            Candidate(context[start:end], start, end, score, float(probability))
+            for ((start, end), score), probability in zip(best, probabilities, strict=False)
         )
         top = candidates[0]
         null_score = null - top.score if self.null_answers else None
         if null_score is not None and null_score > threshold:
-            return Prediction(example_id, "", float(shares[-1]), null_score=null_score, candidates=candidates)
+            return Prediction(example_id, "", float(probabilities[-1]), null_score=null_score, candidates=candidates)
         return Prediction(example_id, top.text, top.probability, top.start, top.end, null_score, candidates)
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Any]:
@@ -157,15 +155,15 @@ class ExtractiveQA(Task[SpanData]):
         """See Task."""
         return f"{len(features):,} windows"
 
-    def use(self, run: str) -> str:
+    def next_step(self, run: str) -> str:
         """See Task."""
         return f'ask it: llmkit ask {run} -q "…" -f FILE'
 
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
-        """See Task: F1 of questions with and without an answer too."""
-        from llmkit.tasks.span.score_tables import rows_of_parts
+        """See Task: also F1 on questions with and without an answer."""
+        from llmkit.tasks.span.score_tables import answerability_rows
 
-        return [*super().score_rows(scores), *rows_of_parts(scores)]
+        return [*super().score_rows(scores), *answerability_rows(scores)]
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
         """See Task."""
@@ -185,7 +183,7 @@ class ExtractiveQA(Task[SpanData]):
 
 
 def _offsets(features: Dataset) -> Iterator[Array]:
-    """Offsets of every feature, [tokens, 2], read a thousand features at a time."""
+    """The offsets of each feature, [tokens, 2], read a thousand features at a time."""
     for table in features.select_columns("offsets").with_format("arrow").iter(1000):
         for column in table["offsets"].chunks:
             flat, ends = column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())

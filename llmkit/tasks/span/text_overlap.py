@@ -1,8 +1,7 @@
-"""Score one answer against its gold texts, as SQuAD's official scripts v1.1 and v2.0 do.
+"""Score an answer against its gold answers, as SQuAD's official scripts v1.1 and v2.0 do.
 
-Every score lies between 0 and 1 and is the best over the gold texts; the metrics turn means into percent.
-`exact_match` and `f1` are v1.1. `exact_match_v2` and `f1_v2` are v2.0, where a question may have no gold
-text and the empty answer is then the right one.
+Scores are from 0 to 1, the maximum over the gold answers. `exact_match` and `f1` follow v1.1; `exact_match_v2` and
+`f1_v2` follow v2.0, where a question without gold answers is answered correctly by the empty text.
 """
 
 from __future__ import annotations
@@ -21,40 +20,37 @@ _DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)  # ASCII only, as 
 
 
 def normalize_answer(text: str) -> str:
-    """Lower-case `text`, drop ASCII punctuation and English articles, and join its words by single spaces."""
+    """Lowercase `text`, remove ASCII punctuation and English articles, and join its words by single spaces."""
     bare = text.lower().translate(_DROP_PUNCTUATION)
     return " ".join(_ARTICLE.sub(" ", bare).split())
 
 
 def exact_match(prediction: str, gold_texts: Sequence[str]) -> float:
-    """1.0 if `prediction` equals one of `gold_texts` after normalisation, else 0.0.
+    """1.0 if `prediction` equals one of `gold_texts` after normalization, else 0.0.
 
-    Raises ValueError for empty `gold_texts`: v1.1 knows no question without an answer.
+    Raises ValueError if `gold_texts` is empty: in v1.1 every question has an answer.
     """
     answer = normalize_answer(prediction)
     return max(float(answer == normalize_answer(gold)) for gold in gold_texts)
 
 
 def f1(prediction: str, gold_texts: Sequence[str]) -> float:
-    """Harmonic mean of token precision and recall against the closest of `gold_texts`.
+    """The token F1 against the closest of `gold_texts`.
 
-    Two texts that both normalise to nothing share no token and score 0.0, although `exact_match` gives them
-    1.0: the official v1.1 script does so. Raises ValueError for empty `gold_texts`.
+    As in the official v1.1 script, two texts that both normalize to nothing score 0.0, although `exact_match` gives
+    1.0. Raises ValueError if `gold_texts` is empty.
     """
     answer = normalize_answer(prediction).split()
     return max(_token_f1(answer, normalize_answer(gold).split()) for gold in gold_texts)
 
 
 def exact_match_v2(prediction: str, gold_texts: Sequence[str]) -> float:
-    """`exact_match` where no gold text, or none that survives normalisation, asks for the empty answer."""
+    """`exact_match`, but if no gold text is left after normalization, the empty answer is correct."""
     return exact_match(prediction, _golds_or_empty(gold_texts))
 
 
 def f1_v2(prediction: str, gold_texts: Sequence[str]) -> float:
-    """`f1` where no gold text, or none that survives normalisation, asks for the empty answer.
-
-    The empty answer scores 1.0 on such a question and 0.0 on every other.
-    """
+    """`f1`, but if no gold text is left after normalization, the empty answer scores 1.0 and any other 0.0."""
     golds = _golds_or_empty(gold_texts)
     return f1(prediction, golds) if golds != [""] else exact_match(prediction, golds)
 
@@ -72,8 +68,8 @@ def _token_f1(answer: list[str], gold: list[str]) -> float:
 
 
 def means_of_parts(scores: Mapping[str, Array], has_answer: Array) -> dict[str, float]:
-    """Means in percent and `total` as evaluate-v2.0.py names them: of all questions, and of those with (HasAns_) and
-    without (NoAns_) an answer, where there are any."""
+    """Means in percent and `total`, named as in evaluate-v2.0.py: over all questions, and over those with (HasAns_) and
+    without (NoAns_) an answer, if any."""
     means = _means(scores, np.ones_like(has_answer))
     for prefix, chosen in (("HasAns", has_answer), ("NoAns", ~has_answer)):
         if chosen.any():

@@ -1,4 +1,4 @@
-"""Question answering with a published model, by transformers alone."""
+"""The model card's Python example for question answering."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ def usage_example(model: Published) -> str:
     abstain = ""
     if model.null_threshold is not None:
         abstain = f"""
-    # The null threshold that was tuned on one half of the validation data.
+    # The null threshold, tuned on one half of the validation data.
     if scores[0, 0] - scores[start, end] > {model.null_threshold!r}:
         return "", float(scores[0, 0])"""
     return f'''import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-name = "{model.name}"  # or a folder that holds its files
+name = "{model.name}"  # or a folder with its files
 tokenizer = AutoTokenizer.from_pretrained(name)
 model = AutoModelForQuestionAnswering.from_pretrained(name).eval()
 
 
 def answer(question, context):
-    """The answer and its logit. What does not fit into {model.data["max_length"]} tokens is not read."""
+    """The answer and its logit. Text beyond {model.data["max_length"]} tokens is ignored."""
     inputs = tokenizer(
         question, context, truncation="only_second", max_length={model.data["max_length"]},
         return_offsets_mapping=True, return_tensors="pt",
@@ -30,7 +30,7 @@ def answer(question, context):
     offsets = inputs.pop("offset_mapping")[0]
     with torch.inference_mode():
         outputs = model(**inputs)
-    # [first token, last token]; both in the context, the last not before the first.
+    # [first token, last token]. Both must be in the context, in this order.
     scores = outputs.start_logits[0][:, None] + outputs.end_logits[0][None, :]
     inside = torch.tensor([part == 1 for part in inputs.sequence_ids(0)])
     allowed = (inside[:, None] & inside[None, :]).triu().tril({model.data["max_answer_length"] - 1})

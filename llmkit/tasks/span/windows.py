@@ -1,16 +1,16 @@
-"""Passages as windows that overlap, each one feature."""
+"""Split passages into overlapping windows; each window is a feature."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmkit.system.errors import UserError
 from llmkit.tasks.span.sections import SpanData
+from llmkit.tasks.tokenizing import backend_copy
 from llmkit.tasks.values import Array
 
 if TYPE_CHECKING:
@@ -21,22 +21,17 @@ if TYPE_CHECKING:
 def windows(
     task: str, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: SpanData, *, training: bool
 ) -> Dataset:
-    """Windows with, for each token, `offsets` into the passage: two numbers a token, (-1, -1) outside of it.
+    """Windows with `offsets`: the start and end characters of each token in the passage, (-1, -1) outside it.
 
-    In training they have `start_positions` and `end_positions` instead; a window that does not hold the whole answer
-    points at [CLS]. Only the share `null_windows` of these is kept, chosen by a hash of id and window number.
+    For training they have `start_positions` and `end_positions` instead, both at [CLS] if the window does not contain
+    the whole answer. Only the share `null_windows` of such windows is kept, chosen by a hash of example id and window
+    number.
     """
     from datasets import Dataset
 
-    if tokenizer.cls_token_id is None or tokenizer.padding_side != "right":
-        raise UserError(
-            f"a {type(tokenizer).__name__} does not suit {task}: no [CLS] token, or padding on the left",
-            remedy="use a BERT-like encoder",
-        )
-
-    # A copy, since truncation is a setting of the backend: the caller's tokenizer stays as it is.
-    backend = deepcopy(tokenizer.backend_tokenizer)
-    backend.no_padding()
+    backend = backend_copy(tokenizer, "cls_token_id", task)
+    cls_id = tokenizer.cls_token_id
+    assert cls_id is not None
     special = tokenizer.num_special_tokens_to_add(pair=True)
 
     def features() -> Iterator[dict[str, Any]]:
@@ -45,7 +40,7 @@ def windows(
             backend.no_truncation()
             questions = backend.encode_batch([q.strip() for q in rows["question"]], add_special_tokens=False)
             _check_room(rows["id"], questions, special, data)
-            # A passage is tokenized once for the questions on it, which are neighbours as a rule.
+            # Tokenize each passage once: questions about the same passage are usually adjacent.
             texts = list(dict.fromkeys(rows["context"]))
             passages = dict(zip(texts, backend.encode_batch(texts, add_special_tokens=False), strict=True))
             backend.enable_truncation(data.max_length, stride=data.doc_stride, strategy="only_second")
@@ -54,18 +49,18 @@ def windows(
                 answer = _first_answer(rows["answers"][row], passage.offsets) if training else None
                 whole = backend.post_process(question, passage)
                 for number, encoding in enumerate((whole, *whole.overflowing)):
-                    kept = not training or _drawn(f"{rows['id'][row]} {number}", data.null_windows)
+                    kept = not training or _sampled(f"{rows['id'][row]} {number}", data.null_windows)
                     if not kept and answer is None:
                         continue
-                    feature = _feature(encoding, start + row, answer, tokenizer.cls_token_id, training=training)
-                    if kept or encoding.ids[feature["start_positions"]] != tokenizer.cls_token_id:
+                    feature = _feature(encoding, start + row, answer, cls_id, training=training)
+                    if kept or encoding.ids[feature["start_positions"]] != cls_id:
                         yield feature
 
     rows = list(features())
     if training and not rows:
         raise UserError(
             f"no window of the training examples holds an answer, and data.null_windows {data.null_windows} "
-            "leaves none of the others",
+            "leaves none of the windows without one",
             remedy="raise data.null_windows",
         )
     names = list(rows[0]) if rows else ["input_ids", "length", "example"]
@@ -73,10 +68,9 @@ def windows(
 
 
 def _first_answer(answers: dict[str, list[Any]], passage: list[tuple[int, int]]) -> tuple[int, int] | None:
-    """Characters [start, end) of the answer to train on, the first, or None where there is none.
+    """Characters [start, end) of the first answer, which is the one to train on; None if there is none.
 
-    They are those of the whole tokens that share a character with it: an answer may begin or end inside a
-    token, or with a character that is in none.
+    Extended to whole tokens: an answer may begin or end inside a token, or with a character that is in no token.
     """
     if not answers["text"]:
         return None
@@ -87,7 +81,7 @@ def _first_answer(answers: dict[str, list[Any]], passage: list[tuple[int, int]])
 
 
 def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: SpanData) -> None:
-    """Each window must move on by a token; the tokenizers library panics where it cannot."""
+    """Raises UserError if windows cannot advance by at least one token, where the tokenizers library would panic."""
     for example_id, question in zip(ids, questions, strict=True):
         room = data.max_length - len(question) - special
         if room <= data.doc_stride:
@@ -98,9 +92,9 @@ def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data
             )
 
 
-def _drawn(name: str, share: float) -> bool:
-    """Whether what has this name is in a share of all that there is: always the same, and as good as at random."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
+def _sampled(key: str, share: float) -> bool:
+    """Whether the key is in a pseudorandom sample of this share of all keys; always the same for the same key."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") < share * 2**64
 
 
 def _feature(
@@ -109,10 +103,10 @@ def _feature(
     offsets = np.array(encoding.offsets, dtype=np.int32)
     passage = np.array([sequence == 1 for sequence in encoding.sequence_ids])
     offsets[~passage] = -1
-    # In all windows but the first, tokenizers leaves a passage in segment 0; the [SEP] behind it has the right one.
+    # Except in the first window, tokenizers gives the passage segment 0. The [SEP] after it has the right segment.
     type_ids = np.where(passage, encoding.type_ids[-1], encoding.type_ids)
     feature: dict[str, Any] = {
-        "input_ids": np.array(encoding.ids, dtype=np.int32),  # a list would take ten times the memory
+        "input_ids": np.array(encoding.ids, dtype=np.int32),  # lists take ten times the memory
         "token_type_ids": type_ids.astype(np.int8),
         "length": len(encoding.ids),
         "example": example,
@@ -124,7 +118,7 @@ def _feature(
 
 
 def _answer_tokens(offsets: Array, answer: tuple[int, int] | None) -> tuple[int, int] | None:
-    """First and last token of an answer, or None where the window does not hold all of it."""
+    """The first and last token of an answer; None if the window does not contain all of it."""
     if answer is None:
         return None
     start, end = answer

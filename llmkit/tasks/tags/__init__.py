@@ -1,1 +1,1 @@
-"""A tag for every word of a sentence."""
+"""Tagging: a tag for each word of a sentence."""

@@ -1,9 +1,8 @@
-"""Entities in tagged sentences, and their precision, recall and F1: the numbers of seqeval's default mode.
+"""Entities in tagged sentences, and their precision, recall and F1, as in seqeval's default mode.
 
-A tag is O, or a letter and a type: B-PER, I-PER, E-PER, S-PER; a letter alone means the type "_". IOB1, IOB2,
-IOE1, IOE2 and IOBES are read by one rule, which reads sequences that follow no scheme too, as conlleval does.
-L and U (BILOU) are read as E and S; seqeval's default mode does not know these letters, and only its strict
-mode reads them so.
+A tag is O, or a letter and a type: B-PER, I-PER, E-PER, S-PER; a letter alone has the type "_". One rule reads IOB1,
+IOB2, IOE1, IOE2 and IOBES, and also sequences that follow no scheme, like conlleval. L and U (BILOU) are read as E and
+S, as in seqeval's strict mode; its default mode does not know these letters.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _MEANING = str.maketrans("LU", "ES")
 
 
 class Entity(NamedTuple):
-    """Words `first` to `last` of a sentence, both included."""
+    """An entity of words `first` to `last` of a sentence, inclusive."""
 
     type: str
     first: int
@@ -33,7 +32,7 @@ class Entity(NamedTuple):
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
-    """The entities of one sentence, in order. Raises UserError for a tag that is none."""
+    """The entities of one sentence, in order. Raises UserError for an invalid tag."""
     found: list[Entity] = []
     letter_before, type_before = "O", ""
     for i, tag in enumerate(tags):
@@ -47,14 +46,14 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
 
 def entity_scores(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, object]:
-    """Micro-averaged `precision`, `recall`, `f1` in percent, the `support`, and the same of each type (`per_type`).
+    """Micro-averaged `precision`, `recall`, `f1` in percent, and `support`; and the same by entity type (`per_type`).
 
-    Both are [sentences][words], tags. An entity is found if its type and both its ends are right. `support` is
-    the number of entities in the references. Nothing divided by nothing is 0. Raises ValueError when there is
-    no sentence or a sentence has not a tag for every word, UserError for a tag that is none.
+    Both arguments are tags, [sentences][words]. A predicted entity is correct if its type and both boundaries are.
+    `support` is the number of entities in the references. 0 / 0 is 0. Raises ValueError if there are no sentences or
+    the lengths differ, UserError for an invalid tag.
     """
     correct, predicted, gold = Counter[str](), Counter[str](), Counter[str]()
-    for ours, theirs in _found(predictions, references):
+    for ours, theirs in _entity_pairs(predictions, references):
         correct.update(entity.type for entity in ours & theirs)
         predicted.update(entity.type for entity in ours)
         gold.update(entity.type for entity in theirs)
@@ -63,13 +62,13 @@ def entity_scores(predictions: Sequence[Sequence[str]], references: Sequence[Seq
 
 
 def entity_counts(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> IntArray:
-    """[sentences, 3]: entities found, predicted and in the references. They add up: see `f1_of_counts`."""
-    rows = [(len(ours & theirs), len(ours), len(theirs)) for ours, theirs in _found(predictions, references)]
+    """[sentences, 3]: correct, predicted and gold entities. Sum the rows to get F1 with `f1_of_counts`."""
+    rows = [(len(ours & theirs), len(ours), len(theirs)) for ours, theirs in _entity_pairs(predictions, references)]
     return np.array(rows, np.int64)
 
 
 def f1_of_counts(counts: IntArray) -> float:
-    """F1 in percent of one row of `entity_counts`, or of a sum of rows."""
+    """F1 in percent, from a row of `entity_counts` or a sum of rows."""
     correct, predicted, gold = counts.tolist()
     return 200 * correct / (predicted + gold) if predicted + gold else 0.0
 
@@ -83,10 +82,10 @@ def _scores(correct: int, predicted: int, gold: int) -> dict[str, float]:
     }
 
 
-def _found(
+def _entity_pairs(
     predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
 ) -> list[tuple[set[Entity], set[Entity]]]:
-    """The entities predicted and wanted, of each sentence."""
+    """The predicted and gold entities of each sentence."""
     if not references or len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} tagged sentences for {len(references)} references")
     for i, (ours, theirs) in enumerate(zip(predictions, references, strict=True)):
@@ -100,8 +99,8 @@ def _parts(tag: str) -> tuple[str, str]:
     match = _TAG.fullmatch(tag)
     if match is None:
         raise UserError(
-            f"{tag!r} is no tag of an entity scheme",
-            remedy="write O outside entities and B-TYPE, I-TYPE, E-TYPE, S-TYPE (or L-, U-) inside",
+            f"{tag!r} is not a tag of an entity scheme",
+            remedy="use O outside entities, and B-TYPE, I-TYPE, E-TYPE, S-TYPE (or L-, U-) inside",
         )
     letter, type_ = match.groups()
     return (letter or "O").translate(_MEANING), type_ or "_"

@@ -1,4 +1,4 @@
-"""The head of tagging: a logit a tag for every token."""
+"""The head for tagging: for every token, one logit per tag."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of tagged sentences: entities as seqeval counts them, and how sure their F1 is."""
+"""Scores of tagged sentences: seqeval's entity scores, with an interval for F1."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def tag_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-    """`f1`, `precision` and `recall` of entities and `accuracy` of tags in percent, `support`, and `per_type`.
+    """Entity `f1`, `precision` and `recall` and tag `accuracy` in percent, `support`, and `per_type`.
 
-    `f1_interval` is the 95 % interval over sentences. A sentence without a prediction counts as one without entities,
-    and all its tags as wrong. Raises UserError where a prediction has not a tag for every word.
+    `f1_interval` is the 95 % interval over sentences. A missing prediction counts as no entities, and all its tags as
+    wrong. Raises UserError if a prediction does not have one tag per word.
     """
     gold = examples["tags"][:]
     found = [
@@ -31,14 +31,14 @@ def tag_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str
         if len(ours) != len(theirs):
             raise UserError(
                 f"the prediction for {example_id} has {len(ours)} tags, its sentence {len(theirs)} words",
-                remedy="give a tag for every word, with a space between them",
+                remedy="give one tag per word, separated by spaces",
             )
     missing = [prediction is None for prediction in by_id(predictions, examples)]
-    right = sum(
+    correct = sum(
         a == b
-        for ours, theirs, lost in zip(found, gold, missing, strict=True)
+        for ours, theirs, skipped in zip(found, gold, missing, strict=True)
         for a, b in zip(ours, theirs, strict=True)
-        if not lost
+        if not skipped
     )
     counts = entity_counts(found, gold)
     interval = corpus_interval(lambda rows: f1_of_counts(counts[rows].sum(axis=0)), examples["id"][:])
@@ -46,7 +46,7 @@ def tag_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str
     return {
         **entity_scores(found, gold),
         "f1_interval": list(interval) if interval else None,
-        "accuracy": 100 * right / words,
+        "accuracy": 100 * correct / words,
         "words": words,
         "total": len(examples),
     }

@@ -1,4 +1,4 @@
-"""What the recipe of a tagging run may say."""
+"""The recipe sections of tagging."""
 
 from pydantic import Field
 
@@ -6,13 +6,13 @@ from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
 
 
 class TagData(DataSection):
-    """Sentences of words with a tag each. A sentence of more tokens than max_length goes through in parts."""
+    """Sentences of words, each with a tag. Sentences longer than max_length are split, not cut."""
 
-    tokens_column: str | None = Field(None, description="Column of the words: `tokens`.")
-    tags_column: str | None = Field(None, description="Column of their tags: `ner_tags`, or `tags`.")
+    tokens_column: str | None = Field(None, description="Column of the words; `tokens` by default.")
+    tags_column: str | None = Field(None, description="Column of the tags; `ner_tags` or `tags` by default.")
 
 
 class TagRecipe(FinetuneRecipe):
-    """A run on words with tags."""
+    """A tagging run."""
 
     data: TagData

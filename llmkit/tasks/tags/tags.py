@@ -1,4 +1,4 @@
-"""Tags of words: which are some, in which order they are numbered, and what is worth saying of them."""
+"""Tags: check them, put them in order, and describe them in messages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
-from llmkit.tasks.encoder_models import SHOWN, counted
+from llmkit.tasks.encoder_models import describe_labels
 from llmkit.tasks.examples import checked_text
-from llmkit.tasks.label.labels import counted_strangers
+from llmkit.tasks.label.labels import describe_unknown, first_few
 from llmkit.tasks.tags.entities import entities
 from llmkit.tasks.values import BadRow
 
@@ -21,57 +21,57 @@ OUTSIDE = "O"
 
 
 def check_tag(tag: Any, what: str) -> None:
-    """Raises BadRow for what is no tag of an entity scheme."""
+    """Raises BadRow if `tag` is not a tag of an entity scheme."""
     if isinstance(tag, int):
-        raise BadRow(f"{what} is the number {tag}: tags are given by name, for instance B-PER")
+        raise BadRow(f"{what} is the number {tag}: give tags by name, for instance B-PER")
     if not isinstance(tag, str) or not tag:
         raise BadRow(f"{what} is empty or not text: {tag!r}")
     if tag.split() != [tag]:
-        raise BadRow(f"{what} holds white space: {tag!r}")
+        raise BadRow(f"{what} contains white space: {tag!r}")
     try:
         entities([checked_text(tag, what)])
     except UserError as problem:
         raise BadRow(f"{what}: {problem.problems[0]}; tags are O, and B-TYPE, I-TYPE and so on") from None
 
 
-def numbered(examples: Dataset) -> tuple[str, ...]:
-    """The tags of training examples in the order of their numbers: O, then by the alphabet.
+def in_order(examples: Dataset) -> tuple[str, ...]:
+    """The tags of the training examples: O, then the rest alphabetically.
 
-    Raises UserError where there is no entity: nothing can be learned then.
+    Raises UserError if there are no entities, since there is nothing to learn.
     """
     found = {tag for tags in examples["tags"] for tag in tags} - {OUTSIDE}
     if not found:
         raise UserError(
             f"each word of the {len(examples):,} training examples has the tag {OUTSIDE}",
-            remedy="give examples with entities, or name another column with data.tags_column",
+            remedy="give examples with entities, or choose another column with data.tags_column",
         )
     return (OUTSIDE, *sorted(found))
 
 
-def shares(examples: Dataset) -> str:
+def tag_counts(examples: Dataset) -> str:
     """`9 tags; 23,499 entities in 203,621 words: LOC 7,140, PER 6,600, …`."""
     tags, types = Counter[str](), Counter[str]()
     for sentence in examples["tags"]:
         tags.update(sentence)
         types.update(entity.type for entity in entities(sentence))
-    shown = [f"{name} {number:,}" for name, number in types.most_common(SHOWN)]
-    more = [f"and {len(types) - SHOWN} more"] if len(types) > SHOWN else []
-    return f"{len(tags)} tags; {types.total():,} entities in {tags.total():,} words: {', '.join(shown + more)}"
+    by_type = first_few([f"{name} {number:,}" for name, number in types.most_common()])
+    return f"{len(tags)} tags; {types.total():,} entities in {tags.total():,} words: {by_type}"
 
 
-def strangers(examples: Dataset, known: Iterable[str], who: str) -> str:
-    """As of labels: `12 of 5,000 words have a tag that WHO, and count as wrong: B-LAW (10), I-LAW (2)`."""
+def unknown_tags(examples: Dataset, known: Iterable[str], clause: str) -> str:
+    """`12 of 500 words have a tag that CLAUSE, and count as wrong: B-LAW (10), I-LAW (2)`; empty if all are known."""
     counts = Counter(tag for tags in examples["tags"] for tag in tags)
-    return counted_strangers(counts, known, f"words have a tag that {who}")
+    return describe_unknown(counts, known, f"words have a tag that {clause}")
 
 
-def check_known(name: str, labels: Sequence[str], examples: Dataset) -> None:
-    """Warn of words whose tag the model `name` does not know; UserError where it knows no entity's tag."""
+def check_tags(name: str, labels: Sequence[str], examples: Dataset) -> None:
+    """Warn about words whose tag the model `name` does not know. Raises UserError if it knows no tag but O."""
     wanted = {tag for sentence in examples["tags"] for tag in sentence} - {OUTSIDE}
     if wanted and not wanted & set(labels):
         raise UserError(
-            f"{name} knows none of the tags of the data: it has {counted(labels)}, the data {counted(sorted(wanted))}",
-            remedy="name other data, or what its labels mean: id2label in its config.json",
+            f"{name} knows none of the tags of the data: it has {describe_labels(labels)}, "
+            f"the data {describe_labels(sorted(wanted))}",
+            remedy="choose other data, or name the model's labels in id2label of its config.json",
         )
-    if unknown := strangers(examples, labels, f"{name} does not know"):
+    if unknown := unknown_tags(examples, labels, f"{name} does not know"):
         warn(unknown)

@@ -1,29 +1,28 @@
-"""Tagging: a tag for every word of a sentence, which together say where entities are.
+"""Tagging: a tag for each word of a sentence, to mark entities.
 
-An example, in its canonical columns; tags are text there, and numbers in features and models only:
+An example in canonical columns. Tags are text; only features and models use tag numbers:
 
     {"id": "0", "tokens": ["EU", "rejects", "German", "call"], "tags": ["B-ORG", "O", "B-MISC", "O"]}
 
-A word's tag is that of its first piece. A sentence that is longer than a model's input goes through in parts.
+The tag of a word is predicted at its first token. A sentence longer than max_length is split into parts.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
-from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
-from llmkit.tasks.examples import checked_text
+from llmkit.tasks.examples import checked_text, missing_column
 from llmkit.tasks.tags import tags as tag_forms
 from llmkit.tasks.tags.sections import TagData, TagRecipe
-from llmkit.tasks.values import IGNORED, BadRow, Codec, NoLabel, Outputs, Prediction, Published
+from llmkit.tasks.tokenizing import backend_copy
+from llmkit.tasks.values import IGNORED, BadRow, Codec, MissingLabel, Outputs, Prediction, Published, softmax
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -37,7 +36,7 @@ ENCODED_AT_ONCE = 1000  # sentences
 
 @dataclass(frozen=True)
 class Tagging(Task[TagData]):
-    """Sentences of words with a tag each, in any of the schemes of entities: IOB1, IOB2, IOE, IOBES, BILOU."""
+    """Sentences of words, each with a tag in any entity scheme: IOB1, IOB2, IOE, IOBES, BILOU."""
 
     metric: str = "f1"
     headline: tuple[str, ...] = ("f1", "precision", "recall")
@@ -72,7 +71,7 @@ class Tagging(Task[TagData]):
         if not labelled:
             return {"tokens": words, "tags": []}
         tags_column = data.tags_column or ("ner_tags" if "ner_tags" in row or "tags" not in row else "tags")
-        tags = _list(row, tags_column, "tags_column", BadRow if data.tags_column is not None else NoLabel)
+        tags = _list(row, tags_column, "tags_column", BadRow if data.tags_column is not None else MissingLabel)
         if len(tags) != len(words):
             raise BadRow(f"{len(words):,} {words_column!r}, but {len(tags):,} {tags_column!r}: each word needs a tag")
         for number, tag in enumerate(tags, start=1):
@@ -86,26 +85,26 @@ class Tagging(Task[TagData]):
         return Features({"id": Value("string"), "tokens": List(Value("string")), "tags": List(Value("string"))})
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """See Task: O, and the others by the alphabet. Raises UserError where training examples hold no entity."""
-        return tag_forms.numbered(examples) if examples is not None else ()
+        """See Task: O, then the rest alphabetically. Raises UserError if the training examples have no entities."""
+        return tag_forms.in_order(examples) if examples is not None else ()
 
     def encode(self, examples: Dataset, codec: Codec, data: TagData, *, training: bool) -> Dataset:
-        """Sentences, or parts of them, with `first`: the place of the first piece of each of their words.
+        """Features are sentences or parts of sentences. `first` holds the position of each word's first token.
 
-        In training also `tag_labels`: a number where a word begins, -100 elsewhere. A tag that the codec does not know
-        is not learned from.
+        For training, `tag_labels` is the tag's index at the first token of each word, and -100 elsewhere and for tags
+        that the codec does not know.
         """
         from datasets import Dataset
 
-        pieces = _Pieces(codec.tokenizer, data.max_length, self.name)
+        splitter = _Splitter(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
         columns: dict[str, list[Any]] = {name: [] for name in ("input_ids", "length", "example", "first")}
         if training:
             columns["tag_labels"] = []
         for start in range(0, len(examples), ENCODED_AT_ONCE):
             rows = examples[start : start + ENCODED_AT_ONCE]
-            done = Counter[int]()  # words of each sentence that earlier parts hold
-            for owner, ids, first in pieces.of(rows["tokens"]):
+            done = Counter[int]()  # words in the earlier parts of each sentence
+            for owner, ids, first in splitter.split(rows["tokens"]):
                 columns["input_ids"].append(np.array(ids, np.int32))
                 columns["length"].append(len(ids))
                 columns["example"].append(start + owner)
@@ -128,36 +127,36 @@ class Tagging(Task[TagData]):
         *,
         threshold: float | None = None,
     ) -> list[Prediction]:
-        """See Task; outputs are `logits`, [tokens, labels].
+        """See Task. Outputs are `logits`, [tokens, labels].
 
-        The text is the likeliest tag of each word, with spaces between them, and the score their mean probability.
+        The text is the most likely tag of each word, joined by spaces; the score is their mean probability.
         """
         tags: list[list[str]] = [[] for _ in range(len(examples))]
-        sure: list[list[float]] = [[] for _ in range(len(examples))]
+        confidence: list[list[float]] = [[] for _ in range(len(examples))]
         for output, owner, first in zip(outputs, features["example"][:], features["first"], strict=True):
-            logits = output["logits"][first].astype(np.float64)
-            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-            shares /= shares.sum(axis=1, keepdims=True)
-            best = shares.argmax(axis=1)
-            tags[owner] += [codec.labels[number] for number in best]
-            sure[owner] += shares.max(axis=1).tolist()
+            probabilities = softmax(output["logits"][first])
+            tags[owner] += [codec.labels[number] for number in probabilities.argmax(axis=1)]
+            confidence[owner] += probabilities.max(axis=1).tolist()
         ids = examples["id"][:]
-        return [Prediction(ids[row], " ".join(tags[row]), float(np.mean(sure[row]))) for row in range(len(examples))]
+        return [
+            Prediction(ids[row], " ".join(tags[row]), float(np.mean(confidence[row]))) for row in range(len(examples))
+        ]
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> dict[str, Any]:
-        """See Task. Raises UserError where a prediction has not a tag for every word."""
+        """See Task. Raises UserError if a prediction does not have one tag per word."""
         from llmkit.tasks.tags.scores import tag_scores
 
         return tag_scores(predictions, examples)
 
-    def check_known(self, name: str, codec: Codec, examples: Dataset) -> None:
+    def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""
-        tag_forms.check_known(name, codec.labels, examples)
+        tag_forms.check_tags(name, codec.labels, examples)
 
     def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
-        """See Task: the tags and entities, and tags of validation examples that training never shows."""
-        yield False, tag_forms.shares(examples["train"])
-        if unknown := tag_forms.strangers(examples["validation"], codec.labels, "the training examples never show"):
+        """See Task: counts of tags and entities, and validation tags that do not occur in the training examples."""
+        yield False, tag_forms.tag_counts(examples["train"])
+        clause = "does not occur in the training examples"
+        if unknown := tag_forms.unknown_tags(examples["validation"], codec.labels, clause):
             yield True, f"validation: {unknown}"
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
@@ -178,46 +177,38 @@ class Tagging(Task[TagData]):
         return usage_example(model)
 
 
-class _Pieces:
-    """Words as a tokenizer's pieces, in inputs of at most `longest` of them."""
+class _Splitter:
+    """Encodes sentences, and splits those longer than `max_length` tokens into parts."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, longest: int, task: str) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_length: int, task: str) -> None:
         from tokenizers.pre_tokenizers import ByteLevel
 
-        if tokenizer.unk_token is None or tokenizer.padding_side != "right":
-            raise UserError(
-                f"a {type(tokenizer).__name__} does not suit {task}: no token for what is unknown, or padding on the "
-                "left",
-                remedy="use a BERT-like encoder",
-            )
-        # A copy, since truncation is a setting of the backend: the caller's tokenizer stays as it is.
-        self._backend = deepcopy(tokenizer.backend_tokenizer)
-        self._backend.no_padding()
+        self._backend = backend_copy(tokenizer, "unk_token", task)
         if isinstance(self._backend.pre_tokenizer, ByteLevel):
-            # Such a vocabulary tells a word with a space before it from one without: here each has one.
+            # Byte-level vocabularies have separate tokens for words with and without a leading space.
             self._backend.pre_tokenizer = ByteLevel(add_prefix_space=True)
-        self._unknown, self._longest = tokenizer.unk_token, longest
-        self._room = longest - tokenizer.num_special_tokens_to_add(pair=False)
+        self._unknown, self._max_length = tokenizer.unk_token, max_length
+        self._room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
 
-    def of(self, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[int, list[int], list[int]]]:
-        """(sentence, token ids, places of the first pieces of its words), in order; every word is there once."""
+    def split(self, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[int, list[int], list[int]]]:
+        """(sentence number, token ids, position of each word's first token), in order; each word occurs once."""
         self._backend.no_truncation()
         for owner, (words, encoding) in enumerate(
             zip(sentences, self._backend.encode_batch(list(sentences), is_pretokenized=True), strict=True)
         ):
             first = _first(encoding)
-            if len(encoding) <= self._longest and len(first) == len(words):
+            if len(encoding) <= self._max_length and len(first) == len(words):
                 yield owner, encoding.ids, first
             else:
-                for ids, places in self._parts(words, encoding):
-                    yield owner, ids, places
+                for ids, first in self._parts(words, encoding):
+                    yield owner, ids, first
 
     def _parts(self, words: Sequence[str], encoding: Any) -> Iterator[tuple[list[int], list[int]]]:
-        """A sentence that is too long, or holds words of which a tokenizer makes nothing: these count as unknown."""
+        """Split a long sentence. Words that the tokenizer turns into no tokens become the unknown token."""
         sizes = Counter(number for number in encoding.word_ids if number is not None)
         words = [word if sizes[number] else self._unknown for number, word in enumerate(words)]
         lengths = [min(sizes[number] or 1, self._room) for number in range(len(words))]
-        self._backend.enable_truncation(self._longest)  # for a word that alone is longer
+        self._backend.enable_truncation(self._max_length)  # a single word may be longer than a part
         parts = [words[start:end] for start, end in _cuts(lengths, self._room)]
         for part, cut in zip(parts, self._backend.encode_batch(parts, is_pretokenized=True), strict=True):
             first = _first(cut)
@@ -227,18 +218,18 @@ class _Pieces:
 
 
 def _first(encoding: Any) -> list[int]:
-    """The place of the first piece of every word that has one."""
+    """The position of the first token of each word that has tokens."""
     numbers = encoding.word_ids
     return [n for n, word in enumerate(numbers) if word is not None and (n == 0 or numbers[n - 1] != word)]
 
 
 def _cuts(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
-    """Where to cut words of these lengths, so that no part is longer than `room`, and none much shorter than others."""
+    """(start, end) of parts of at most `room` tokens and of about equal length; `lengths` are tokens per word."""
     total = sum(lengths)
-    about = -(-total // -(-total // room))
+    target = -(-total // -(-total // room))
     start = held = 0
     for number, length in enumerate(lengths):
-        if held and held + length > about:
+        if held and held + length > target:
             yield start, number
             start, held = number, 0
         held += length
@@ -248,8 +239,7 @@ def _cuts(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
 def _list(row: Mapping[str, Any], name: str, option: str, missing: type[BadRow]) -> list[Any]:
     value = row.get(name)
     if value is None:
-        near = did_you_mean(name, [key for key in row if row[key] is not None])
-        raise missing(f"no {name!r}{near}; data.{option} names another column: there are {', '.join(map(str, row))}")
+        raise missing(missing_column(row, name, option, [key for key in row if row[key] is not None]))
     if not isinstance(value, list):
         raise BadRow(f"{name!r} is not a list")
     return value

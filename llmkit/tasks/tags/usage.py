@@ -1,4 +1,4 @@
-"""Tagging with a published model, by transformers alone."""
+"""The model card's Python example for tagging."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ def usage_example(model: Published) -> str:
     """See Task."""
     return f'''from transformers import pipeline
 
-tag = pipeline("token-classification", model="{model.name}")  # or a folder that holds its files
+tag = pipeline("token-classification", model="{model.name}")  # or a folder with its files
 for found in tag("Tom Reed founded Ambury in 1820."):
     print(found["word"], found["entity"], round(float(found["score"]), 3))'''

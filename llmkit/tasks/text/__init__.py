@@ -1,1 +1,1 @@
-"""A text made of another: translation, summarization, semantic parsing."""
+"""Text generation: translation, summarization, semantic parsing."""

@@ -1,4 +1,4 @@
-"""Scores of written texts: ROUGE (Lin 2004) as Google's rouge-score has it, BLEU and chrF as sacrebleu has them."""
+"""Metrics of generated texts: ROUGE (Lin 2004) from Google's rouge-score, BLEU and chrF from sacrebleu."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 RESAMPLES = 1000
 
 
-def rouge(written: Sequence[str], wanted: Sequence[str]) -> dict[str, list[float]]:
-    """The F-measures of each text, between 0 and 1, stemmed, as papers on summarization report them.
+def rouge(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, list[float]]:
+    """The F-measures of each text, from 0 to 1, with stemming, as papers on summarization report them.
 
-    rougeLsum takes a text's lines for its sentences.
+    For rougeLsum, each line of a text is a sentence.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(ROUGE), use_stemmer=True)
-    scores = [scorer.score(target, prediction) for prediction, target in zip(written, wanted, strict=True)]
+    scores = [scorer.score(reference, text) for text, reference in zip(hypotheses, references, strict=True)]
     return {name: [float(score[name].fmeasure) for score in scores] for name in ROUGE}
 
 
-def translation(written: Sequence[str], wanted: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
-    """`bleu` and `chrf` of all texts together, in percent, each with sacrebleu's `_signature`, and with a percentile
-    bootstrap `_interval` of 95 % over texts, None where there is only one."""
+def bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
+    """Corpus-level `bleu` and `chrf` in percent, each with sacrebleu's `_signature` and a 95 % bootstrap `_interval`
+    over texts, None if there is only one text."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
     scores: dict[str, Any] = {}
     for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
-        # What sacrebleu counts in each text; its own bootstrap over these trips over numpy's floats.
-        counts = np.asarray(metric._extract_corpus_statistics(list(written), [list(wanted)]))
+        # sacrebleu's counts per text. Its own bootstrap fails on numpy's floats.
+        counts = np.asarray(metric._extract_corpus_statistics(list(hypotheses), [list(references)]))
         scores[name] = _score(metric, counts.sum(axis=0))
         scores[f"{name}_interval"] = None
         if len(counts) > 1:

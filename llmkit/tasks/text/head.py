@@ -1,4 +1,4 @@
-"""The head of generated texts: an encoder-decoder, which searches for the likeliest text."""
+"""The head for text generation: an encoder-decoder, with beam search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmkit.tasks.values import IGNORED, Codec, Outputs
 
 
 def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
-    """What the decoder writes, and what it reads meanwhile: the same text, shifted by a token."""
+    """The decoder's labels, and its inputs: the labels shifted right by one token."""
     targets = [row["target_ids"] for row in rows]
     longest = max(map(len, targets))
     start, pad = codec.decoder_start, codec.target_tokenizer.pad_token_id
@@ -27,7 +27,7 @@ def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
 
 
 def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
-    """The token ids that were generated, and the mean log-probability of these tokens."""
+    """`ids`, the generated token ids, and `score`, their mean log-probability."""
     generator: Any = model
     out = generator.generate(**batch, return_dict_in_generate=True, output_scores=True)
     if "sequences_scores" in out:

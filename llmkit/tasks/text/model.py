@@ -1,4 +1,4 @@
-"""Recipe → encoder-decoder: a checkpoint of one, or two BERTs, and the vocabularies that they use."""
+"""Build the encoder-decoder of a recipe, and its tokenizers: an encoder-decoder checkpoint, or two BERTs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 from llmkit.system.hub import reading_from_the_hub
 from llmkit.tasks.base import Task
-from llmkit.tasks.encoder_models import lacks_head, set_attention_dropout
+from llmkit.tasks.encoder_models import missing_head, set_attention_dropout
 from llmkit.tasks.text.sections import TextData, TextRecipe
 from llmkit.tasks.values import Codec
 
@@ -37,17 +37,17 @@ GENERATION = "generation_config.json"
 
 
 def codec_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
-    """The vocabularies of a model to train: loaded, or trained on the training examples and kept in the cache."""
+    """The tokenizers of a model to train: loaded, or trained on the training examples and cached."""
     section = recipe.model
     targets = train["target"]
     if section.vocab_size is not None:
         shared = section.decoder_vocab_size is None
         texts = [*train["source"], *targets] if shared else train["source"]
-        tokenizer = _trained_on(texts, section.vocab_size)
+        tokenizer = _train_tokenizer(texts, section.vocab_size)
     else:
         tokenizer = (checkpoint or Checkpoint.named(str(section.tokenizer))).tokenizer()
-    own = _trained_on(targets, section.decoder_vocab_size) if section.decoder_vocab_size is not None else None
-    writer = own or tokenizer
+    own = _train_tokenizer(targets, section.decoder_vocab_size) if section.decoder_vocab_size is not None else None
+    target_tokenizer = own or tokenizer
     if checkpoint is not None and checkpoint.config.is_encoder_decoder:
         if own is not None:
             raise UserError(
@@ -55,45 +55,48 @@ def codec_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, train: Dat
                 remedy="leave out model.decoder_vocab_size",
             )
         return codec_of(checkpoint)
-    if writer.cls_token_id is None or writer.sep_token_id is None:
-        raise UserError("the tokenizer has no [CLS] and [SEP] tokens", remedy="use that of a BERT-like encoder")
-    return Codec(tokenizer, own_target_tokenizer=own, decoder_start=writer.cls_token_id)
+    if target_tokenizer.cls_token_id is None or target_tokenizer.sep_token_id is None:
+        raise UserError(
+            "the tokenizer has no [CLS] and [SEP] tokens", remedy="use the tokenizer of a BERT-like encoder"
+        )
+    return Codec(tokenizer, own_target_tokenizer=own, decoder_start=target_tokenizer.cls_token_id)
 
 
 def codec_of(checkpoint: Checkpoint) -> Codec:
-    """The vocabularies of an encoder-decoder that exists."""
+    """The tokenizers of an encoder-decoder checkpoint."""
     own = None
     if checkpoint.config.model_type == "encoder-decoder" and checkpoint.file(f"{DECODER_TOKENIZER}/tokenizer.json"):
         own = checkpoint.tokenizer(DECODER_TOKENIZER)
     return Codec(checkpoint.tokenizer(), own_target_tokenizer=own, decoder_start=_start_of(checkpoint))
 
 
-def trained(task: Task[Any], checkpoint: Checkpoint, data: TextData) -> tuple[PreTrainedModel, Codec]:
-    """An encoder-decoder that exists. Raises UserError where the checkpoint is another kind of model."""
+def load_trained(task: Task[Any], checkpoint: Checkpoint, data: TextData) -> tuple[PreTrainedModel, Codec]:
+    """Load an encoder-decoder checkpoint. Raises UserError if it is another kind of model."""
     if not checkpoint.config.is_encoder_decoder:
-        raise lacks_head(task, checkpoint)
+        raise missing_head(task, checkpoint)
     model, info = checkpoint.load(task.head.auto)
     if fresh_modules(info):
-        raise lacks_head(task, checkpoint)
+        raise missing_head(task, checkpoint)
     codec = codec_of(checkpoint)
     model.generation_config.decoder_start_token_id = codec.decoder_start
-    _limit(model, data)
+    _limit_length(model, data)
     return model, codec
 
 
-def _limit(model: Any, data: TextData) -> None:
-    """Set the longest text to generate: what `data` says, or else the checkpoint's own settings.
+def _limit_length(model: Any, data: TextData) -> None:
+    """Set the maximum length of generated texts: from `data` if set there, or else the checkpoint's own.
 
-    Where neither says anything, transformers would stop after 20 tokens, so the default of `data` is used.
+    If neither sets it, use the default of `data`, since transformers' default is 20 tokens.
     """
     settings = model.generation_config
-    own = settings.max_new_tokens or (settings.max_length and settings.max_length - 1)  # that counts the first token
-    said = "max_target_length" in data.model_fields_set or not own
-    settings.update(max_new_tokens=data.max_target_length if said else own, max_length=None)
+    # max_length includes the start token.
+    own = settings.max_new_tokens or (settings.max_length and settings.max_length - 1)
+    use_data = "max_target_length" in data.model_fields_set or not own
+    settings.update(max_new_tokens=data.max_target_length if use_data else own, max_length=None)
 
 
 def _start_of(checkpoint: Checkpoint) -> int:
-    """The token that a decoder starts from, looked up where transformers looks."""
+    """The token id that the decoder starts from, looked up in the same places as transformers does."""
     config = checkpoint.config
     if checkpoint.file(GENERATION):
         with reading_from_the_hub("model", checkpoint.path):
@@ -108,12 +111,12 @@ def _start_of(checkpoint: Checkpoint) -> int:
         if isinstance(start, int):
             return start
     raise UserError(
-        f"{checkpoint.name} does not say from which token its decoder starts",
-        remedy=f"write it as decoder_start_token_id into its {GENERATION}",
+        f"{checkpoint.name} does not say which token its decoder starts from",
+        remedy=f"set decoder_start_token_id in its {GENERATION}",
     )
 
 
-def _trained_on(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+def _train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     texts = list(dict.fromkeys(texts))
 
     def build(aside: Path) -> None:
@@ -126,7 +129,7 @@ def _trained_on(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFas
 
 
 def model_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, codec: Codec) -> PreTrainedModel:
-    """The model to train. Raises UserError where the checkpoint does not suit."""
+    """The encoder-decoder to train. Raises UserError if the checkpoint cannot be used as one."""
     section, data = recipe.model, recipe.data
     longest = max(data.max_length, data.max_target_length)
     model: Any
@@ -147,12 +150,13 @@ def model_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, codec: Cod
         if config.is_encoder_decoder:
             model, _ = checkpoint.load(AutoModelForSeq2SeqLM, config=config)
         else:
-            model = _two_halves(checkpoint, config, codec)
+            model = _from_encoder(checkpoint, config, codec)
     _set_generation(model, recipe, codec)
     return model  # type: ignore[no-any-return]
 
 
-def _two_halves(checkpoint: Checkpoint, config: Any, codec: Codec) -> EncoderDecoderModel:
+def _from_encoder(checkpoint: Checkpoint, config: Any, codec: Codec) -> EncoderDecoderModel:
+    """An encoder-decoder whose halves both start from the weights of an encoder."""
     own = codec.own_target_tokenizer is not None
     decoder_config = deepcopy(config)
     decoder_config.is_decoder = decoder_config.add_cross_attention = True
@@ -161,19 +165,19 @@ def _two_halves(checkpoint: Checkpoint, config: Any, codec: Codec) -> EncoderDec
     try:
         encoder, _ = checkpoint.load(AutoModel, config=config, add_pooling_layer=False)
         decoder, _ = checkpoint.load(AutoModelForCausalLM, config=decoder_config, ignore_mismatched_sizes=own)
-    except TypeError as error:  # an encoder that takes no pooling layer, or no decoder of its kind
+    except TypeError as error:  # the encoder has no add_pooling_layer option, or transformers has no such decoder
         raise UserError(
-            f"{checkpoint.name} is a {config.model_type}, which makes no decoder",
+            f"{checkpoint.name} is a {config.model_type}, which cannot be used as a decoder",
             remedy="use a BERT-like encoder, or an encoder-decoder",
         ) from error
-    fresh = "attention to the encoder" + (" and the decoder's vocabulary" if own else "")
+    fresh = "cross-attention" + (" and the decoder's vocabulary" if own else "")
     say(f"{checkpoint.name} is an encoder: both halves start from its weights, {fresh} from random ones")
     return EncoderDecoderModel(encoder=encoder, decoder=decoder)
 
 
 def _set_generation(model: Any, recipe: TextRecipe, codec: Codec) -> None:
-    """How the model is to write is kept with it."""
-    writer = codec.target_tokenizer
+    """Store the recipe's generation settings in the model. Raises UserError if the checkpoint's own conflict."""
+    tokenizer = codec.target_tokenizer
     settings = model.generation_config
     settings.update(
         **recipe.generation.model_dump(),
@@ -181,19 +185,19 @@ def _set_generation(model: Any, recipe: TextRecipe, codec: Codec) -> None:
         max_length=None,
         early_stopping=recipe.generation.num_beams > 1,
         decoder_start_token_id=codec.decoder_start,
-        # Settings of a checkpoint for drawing at random; beside a search they are refused when the model is saved.
+        # Reset the checkpoint's sampling settings: save_pretrained rejects them together with beam search.
         do_sample=False,
         **dict.fromkeys(("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"), None),
     )
     if model.config.model_type == "encoder-decoder":
-        settings.update(pad_token_id=writer.pad_token_id, eos_token_id=writer.sep_token_id, bos_token_id=None)
-        model.config.pad_token_id, model.config.decoder_start_token_id = writer.pad_token_id, codec.decoder_start
+        settings.update(pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.sep_token_id, bos_token_id=None)
+        model.config.pad_token_id, model.config.decoder_start_token_id = tokenizer.pad_token_id, codec.decoder_start
         model.config.vocab_size = model.config.decoder.vocab_size
     try:
-        settings.validate(strict=True)  # now, not when hours of training are to be saved
+        settings.validate(strict=True)  # fail now rather than when saving after hours of training
     except ValueError as error:
         what = " ".join(str(error).split())
         raise UserError(
-            f"{recipe.model.pretrained}: its generation settings do not go together: {what}",
-            remedy=f"correct {GENERATION} in a copy of it",
+            f"{recipe.model.pretrained}: its generation settings contradict each other: {what}",
+            remedy=f"correct {GENERATION} in a copy of the checkpoint",
         ) from error

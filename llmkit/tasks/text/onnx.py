@@ -1,11 +1,11 @@
-"""An encoder-decoder as ONNX: two graphs, and the model that writes texts through them.
+"""Export an encoder-decoder as two ONNX graphs, and generate texts with them.
 
     encoder_model.onnx  input_ids, attention_mask [batch, length] → last_hidden_state [batch, length, hidden]
-    decoder_model.onnx  input_ids [batch, written], encoder_hidden_states, encoder_attention_mask → logits
-                        [batch, written, vocabulary]
+    decoder_model.onnx  input_ids [batch, target], encoder_hidden_states, encoder_attention_mask → logits
+                        [batch, target, vocabulary]
 
-Files and inputs have the names that Optimum gives them. The decoder reads all that is written at every step: a cache
-of what it computed before would be a third graph, and worth it for long texts alone.
+Files and inputs are named as in Optimum. The decoder reads the whole target prefix at every step: a key-value cache
+would need a third graph, and pays off only for long texts.
 """
 
 from __future__ import annotations
@@ -29,62 +29,65 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 ENCODER, DECODER = "encoder_model.onnx", "decoder_model.onnx"
-TOGETHER = 8  # texts whose logits are in memory at a time: each has a vocabulary for every token
+BATCH_SIZE = 8  # texts; their logits take a vocabulary's size per token
 
 
-def write_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the two graphs, for batches of any size and length. Raises UserError for what torch cannot export."""
+def write_graphs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the two graphs, for batches of any size and length. Raises UserError if torch cannot export the model."""
     model.eval()
     batch, length, written = (torch.export.Dim(name) for name in ("batch", "length", "written"))
     inputs = dict(tokenizer(["one two"] * 2, return_tensors="pt"))
-    read = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    encoder_inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     encoder = _Encoder(model)
     with torch.inference_mode():
-        hidden = encoder(**read)
+        hidden = encoder(**encoder_inputs)
     sizes = {0: batch, 1: length}
-    write_graph(model, encoder, read, ["last_hidden_state"], dict.fromkeys(read, sizes), folder / ENCODER)
-    write = {
+    encoder_shapes = dict.fromkeys(encoder_inputs, sizes)
+    write_graph(model, encoder, encoder_inputs, ["last_hidden_state"], encoder_shapes, folder / ENCODER)
+    decoder_inputs = {
         "input_ids": torch.zeros((2, 3), dtype=torch.long),
         "encoder_hidden_states": hidden.clone(),
-        "encoder_attention_mask": read["attention_mask"],
+        "encoder_attention_mask": encoder_inputs["attention_mask"],
     }
-    shapes = {**dict.fromkeys(write, sizes), "input_ids": {0: batch, 1: written}}
-    write_graph(model, _Decoder(model), write, ["logits"], shapes, folder / DECODER)
+    decoder_shapes = {**dict.fromkeys(decoder_inputs, sizes), "input_ids": {0: batch, 1: written}}
+    write_graph(model, _Decoder(model), decoder_inputs, ["logits"], decoder_shapes, folder / DECODER)
 
 
-def writer_of(model: PreTrainedModel, encoder: Path, decoder: Path) -> PreTrainedModel:
-    """The model, which searches for texts as it does, with onnxruntime in place of its halves."""
-    reads = _OnnxEncoder(OnnxModel(encoder))
-    decodes = OnnxModel(decoder)
+def onnx_generator(model: PreTrainedModel, encoder: Path, decoder: Path) -> PreTrainedModel:
+    """A copy of the model that generates as before, but runs its encoder and decoder in onnxruntime."""
+    run_encoder = _OnnxEncoder(OnnxModel(encoder))
+    run_decoder = OnnxModel(decoder)
 
     def forward(
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         encoder_outputs: BaseModelOutput | None = None,
-        **_: Any,  # what a cache would need
+        **_: Any,  # arguments for a key-value cache
     ) -> Seq2SeqLMOutput:
         assert attention_mask is not None
         assert decoder_input_ids is not None
         if encoder_outputs is None:
-            encoder_outputs = reads(input_ids, attention_mask)
+            encoder_outputs = run_encoder(input_ids, attention_mask)
         hidden = encoder_outputs.last_hidden_state
         assert hidden is not None
-        said = decodes(input_ids=decoder_input_ids, encoder_hidden_states=hidden, encoder_attention_mask=attention_mask)
-        return Seq2SeqLMOutput(logits=said["logits"])
+        outputs = run_decoder(
+            input_ids=decoder_input_ids, encoder_hidden_states=hidden, encoder_attention_mask=attention_mask
+        )
+        return Seq2SeqLMOutput(logits=outputs["logits"])
 
-    writer: Any = copy(model)  # its weights are shared, and not looked at
-    writer.forward = forward
-    writer.get_encoder = lambda *_, **__: reads
-    writer.generation_config = deepcopy(writer.generation_config)
-    writer.generation_config.use_cache = False
-    return writer  # type: ignore[no-any-return]
+    generator: Any = copy(model)  # shares the weights, which stay unused
+    generator.forward = forward
+    generator.get_encoder = lambda *_, **__: run_encoder
+    generator.generation_config = deepcopy(generator.generation_config)
+    generator.generation_config.use_cache = False
+    return generator  # type: ignore[no-any-return]
 
 
-def logits_of_targets(model: PreTrainedModel, features: Dataset, codec: Codec) -> Iterator[Outputs]:
-    """What a model makes of each next token of the targets, for each feature: logits, [target, vocabulary]."""
+def target_logits(model: PreTrainedModel, features: Dataset, codec: Codec) -> Iterator[Outputs]:
+    """The logits of a model on the gold targets (teacher forcing), [target, vocabulary] per feature."""
     collate = training_collator(HEAD, codec)
-    for rows in features.iter(TOGETHER):
+    for rows in features.iter(BATCH_SIZE):
         columns = list(rows)
         batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
         del batch["labels"]
@@ -120,22 +123,22 @@ class _Decoder(nn.Module):
 
 
 class _OnnxEncoder(nn.Module):
-    """A graph, where transformers expects a module with a signature to look at."""
+    """A graph as a torch module: generate() inspects the signature of the encoder's forward."""
 
     def __init__(self, graph: OnnxModel) -> None:
         super().__init__()
         self._graph = graph
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> BaseModelOutput:
-        said = self._graph(input_ids=input_ids, attention_mask=attention_mask)
-        return BaseModelOutput(last_hidden_state=cast("torch.FloatTensor", said["last_hidden_state"]))
+        outputs = self._graph(input_ids=input_ids, attention_mask=attention_mask)
+        return BaseModelOutput(last_hidden_state=cast("torch.FloatTensor", outputs["last_hidden_state"]))
 
 
 ENCODER_DECODER = Graphs(
     files=(ENCODER, DECODER),
-    write=write_texts,
-    run=writer_of,
-    examples=50,  # each takes many steps
-    # What is kept of its outputs are texts; logits are compared along the targets.
-    compared=logits_of_targets,
+    write=write_graphs,
+    run=onnx_generator,
+    examples=50,  # few, since generation takes many steps
+    # The head's outputs are texts, so compare logits on the gold targets instead.
+    compared=target_logits,
 )

@@ -1,4 +1,4 @@
-"""Scores of written texts: by BLEU and chrF, by ROUGE, or by equality and by what a query gives."""
+"""Scores of generated texts: BLEU and chrF, ROUGE, or exact match and execution accuracy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.bootstrap import cluster_interval
+from llmkit.tasks.bootstrap import percent_interval
 from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
@@ -17,24 +17,23 @@ if TYPE_CHECKING:
 
 
 def _texts(predictions: Sequence[Prediction], examples: Dataset) -> tuple[list[str], list[str]]:
-    """What was written, empty where nothing was, and what it should have been."""
+    """The generated texts, empty for missing predictions, and the references."""
     return [found.text if found else "" for found in by_id(predictions, examples)], examples["target"][:]
 
 
 def _mean(name: str, values: Sequence[float], examples: Dataset) -> dict[str, Any]:
     """The mean in percent, and its 95 % interval over examples."""
-    interval = cluster_interval(values, examples["id"][:])
     return {
         name: 100 * sum(values) / len(values),
-        f"{name}_interval": [100 * end for end in interval] if interval else None,
+        f"{name}_interval": percent_interval(values, examples["id"][:]),
     }
 
 
 def translation_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
-    """`bleu` and `chrf`."""
-    from llmkit.tasks.text.generation_metrics import translation
+    """`bleu` and `chrf` in percent; see `bleu_and_chrf`."""
+    from llmkit.tasks.text.generation_metrics import bleu_and_chrf
 
-    return {**translation(*_texts(predictions, examples)), "total": len(examples)}
+    return {**bleu_and_chrf(*_texts(predictions, examples)), "total": len(examples)}
 
 
 def summary_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
@@ -47,25 +46,27 @@ def summary_scores(predictions: Sequence[Prediction], examples: Dataset, data: T
 
 
 def program_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
-    """`exact_match`: texts that are the same, white space aside; with a database `execution_accuracy` too: queries
-    that give the same. Raises UserError where a database is missing or a target cannot be run."""
-    written, wanted = _texts(predictions, examples)
-    same = [float(a.split() == b.split()) for a, b in zip(written, wanted, strict=True)]
-    scores = {**_mean("exact_match", same, examples), "total": len(same)}
+    """`exact_match`, which ignores differences in white space; with a database also `execution_accuracy`: queries with
+    the same result. Both in percent. Raises UserError if a database is missing or a gold query fails."""
+    texts, references = _texts(predictions, examples)
+    exact = [float(text.split() == reference.split()) for text, reference in zip(texts, references, strict=True)]
+    scores = {**_mean("exact_match", exact, examples), "total": len(exact)}
     if data.database is not None:
         from llmkit.tasks.text.sql import same_result
 
         results = [
-            float(same_result(a, b, database_of(data.database, name), example_id))
-            for a, b, name, example_id in zip(written, wanted, examples["database"][:], examples["id"][:], strict=True)
+            float(same_result(text, reference, database_of(data.database, name), example_id))
+            for text, reference, name, example_id in zip(
+                texts, references, examples["database"][:], examples["id"][:], strict=True
+            )
         ]
         scores |= _mean("execution_accuracy", results, examples)
     return scores
 
 
-def database_of(place: str, name: str) -> Path:
-    """The SQLite file of a row: `place` itself, or in Spider's layout `place/name/name.sqlite`. Raises UserError."""
-    file = Path(place)
+def database_of(path: str, name: str) -> Path:
+    """The SQLite file of a row: `path` itself, or `path/name/name.sqlite` in Spider's layout. Raises UserError."""
+    file = Path(path)
     if file.is_dir():
         file = file / Path(name).name / f"{Path(name).name}.sqlite"
     if not file.is_file():

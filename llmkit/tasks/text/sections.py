@@ -1,4 +1,4 @@
-"""What the recipe of a run that generates texts may say."""
+"""The recipe sections of text generation."""
 
 from typing import Annotated, Self
 
@@ -11,21 +11,21 @@ VocabularySize = Annotated[int, Field(ge=300, le=2**31 - 1)]
 
 
 class TextModelSection(FinetuneModelSection):
-    """The encoder-decoder: a checkpoint of one, or two BERTs.
+    """The encoder-decoder: a checkpoint, or two BERTs.
 
-    `pretrained` names an encoder-decoder, or an encoder: then both halves start from its weights, attention from the
-    decoder to the encoder from random ones. `config` is the shape of both halves, from random weights.
+    `pretrained` names an encoder-decoder, or an encoder whose weights both halves start from; cross-attention is then
+    random. `config` is the shape of both halves, with random weights.
     """
 
     vocab_size: VocabularySize | None = Field(
         None,
-        description="Beside `config`, in place of `tokenizer`: train a BPE vocabulary of this size on the texts of the "
-        "training examples, sources and targets alike.",
+        description="With `config`, instead of `tokenizer`: train a BPE vocabulary of this size on the sources and "
+        "targets of the training examples.",
     )
     decoder_vocab_size: VocabularySize | None = Field(
         None,
-        description="Train a BPE vocabulary of this size on the targets alone, for the decoder; the encoder keeps its "
-        "own. Without it both halves share one.",
+        description="Train a separate BPE vocabulary of this size for the decoder, on the targets. By default encoder "
+        "and decoder share one vocabulary.",
     )
 
     @model_validator(mode="after")
@@ -44,19 +44,22 @@ class TextModelSection(FinetuneModelSection):
 
 
 class TextData(DataSection):
-    """Texts to turn into other texts."""
+    """Source texts, each with a target text."""
 
     max_target_length: Annotated[int, Field(ge=4)] = Field(
-        128, description="Tokens of a target; what is longer is cut, and no longer text is written."
+        128, description="Maximum tokens of a target. Longer targets are cut; generation stops at this length."
     )
     source_column: str | None = Field(
-        None, description="Column of the source, or its language where rows have a `translation`: the task's own."
+        None,
+        description="Column of the source, or its language if rows have a `translation`; by default the task's own.",
     )
-    target_column: str | None = Field(None, description="The same of the target.")
-    source_prefix: str = Field("", description="Put before every source, as T5 wants: `translate English to German: `.")
+    target_column: str | None = Field(None, description="Column or language of the target; by default the task's own.")
+    source_prefix: str = Field(
+        "", description="Text to put before every source, as T5 expects: `translate English to German: `."
+    )
     database: str | None = Field(
         None,
-        description="For SQL: an SQLite file, or Spider's folder of them: queries are run and results compared.",
+        description="For SQL: an SQLite file, or Spider's folder of databases. Queries are run and results compared.",
     )
 
     @classmethod
@@ -66,12 +69,12 @@ class TextData(DataSection):
 
 
 class GenerationSection(Section):
-    """How texts are searched for: names of transformers' `GenerationConfig`, kept with the model."""
+    """How to generate texts: keys of transformers' `GenerationConfig`, saved with the model."""
 
-    num_beams: PositiveInt = Field(4, description="Beams; 1 takes the likeliest token each time.")
-    length_penalty: float = Field(1.0, description="Of beams: above 0, longer texts are favoured.")
+    num_beams: PositiveInt = Field(4, description="Beams; 1 for greedy search.")
+    length_penalty: float = Field(1.0, description="For beam search: values above 0 favour longer texts.")
     no_repeat_ngram_size: Annotated[int, Field(ge=0)] = Field(
-        0, description="Size of n-grams that may occur once only; 0 for none."
+        0, description="Size of n-grams that may not repeat; 0 for no limit."
     )
 
     @model_validator(mode="after")
@@ -88,7 +91,7 @@ class TextTrainSection(TrainSection):
 
 
 class TextRecipe(FinetuneRecipe):
-    """A run on texts to turn into other texts."""
+    """A text generation run."""
 
     model: TextModelSection
     data: TextData

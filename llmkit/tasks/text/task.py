@@ -1,11 +1,11 @@
-"""Texts into texts: translation, summarization, semantic parsing.
+"""Text generation: translation, summarization, semantic parsing.
 
-A row has a source and a target in two columns, or, as translation data has it, under two languages:
+A row has a source and a target in two columns, or under two languages as in translation datasets:
 
     {"document": "We prove that …", "summary": "Deep linear networks have no bad local minima."}
     {"translation": {"en": "A dog runs.", "de": "Ein Hund läuft."}}
 
-Its canonical columns are id, source, target and, for SQL, database.
+The canonical columns are id, source, target and, for SQL, database.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _METRICS: dict[Measure, str] = {"translation": "bleu", "summary": "rougeL", "pro
 
 @dataclass(frozen=True)
 class Seq2Seq(Task[TextData]):
-    """A task whose answers are written. `measure` says by which scores: BLEU, ROUGE, or equality."""
+    """A text generation task. `measure` chooses the scores: BLEU and chrF, ROUGE, or exact match."""
 
     measure: Measure = "translation"
     source: str = "source"
@@ -57,7 +57,6 @@ class Seq2Seq(Task[TextData]):
     recipe_class: ClassVar[type[FinetuneRecipe]] = TextRecipe
 
     def __post_init__(self) -> None:
-        # All of these follow from the measure.
         object.__setattr__(self, "metric", _METRICS[self.measure])
         object.__setattr__(self, "headline", _HEADLINES[self.measure])
         object.__setattr__(self, "pipeline_tag", _TAGS[self.measure])
@@ -95,7 +94,7 @@ class Seq2Seq(Task[TextData]):
         return Features({name: Value("string") for name in ("id", "source", "target", "database")})
 
     def encode(self, examples: Dataset, codec: Codec, data: TextData, *, training: bool) -> Dataset:
-        """One feature an example; in training also `target_ids`, which end with the end of the text."""
+        """One feature per example. For training, also `target_ids`, which include the end-of-text token."""
         from datasets import Dataset
 
         sources = [data.source_prefix + source for source in examples["source"][:]]
@@ -106,7 +105,7 @@ class Seq2Seq(Task[TextData]):
         columns["length"] = [len(ids) for ids in columns["input_ids"]]
         if training:
             targets = _ids(codec.target_tokenizer, examples["target"][:], data.max_target_length, target=True)
-            # The token that targets are written after is what the decoder reads first: it is not written.
+            # The decoder's start token is an input, not a target.
             columns["target_ids"] = [ids[1:] if ids[0] == codec.decoder_start else ids for ids in targets]
             columns["target_length"] = [len(ids) for ids in columns["target_ids"]]
         return Dataset.from_dict(columns)
@@ -121,12 +120,12 @@ class Seq2Seq(Task[TextData]):
         *,
         threshold: float | None = None,
     ) -> list[Prediction]:
-        """See Task; outputs are `ids`, what was written, and `score`, the mean log-probability of its tokens."""
+        """See Task. Outputs are the generated token `ids`, and `score`, their mean log-probability."""
         ids = examples["id"][:]
-        written = [codec.target_tokenizer.decode(output["ids"], skip_special_tokens=True) for output in outputs]
+        texts = [codec.target_tokenizer.decode(output["ids"], skip_special_tokens=True) for output in outputs]
         return [
             Prediction(ids[owner], str(text).strip(), float(np.exp(output["score"])))
-            for owner, text, output in zip(features["example"][:], written, outputs, strict=True)
+            for owner, text, output in zip(features["example"][:], texts, outputs, strict=True)
         ]
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
@@ -149,11 +148,11 @@ class Seq2Seq(Task[TextData]):
         assert isinstance(recipe, TextRecipe)
         return model_to_train(recipe, checkpoint, codec)
 
-    def trained(self, checkpoint: Checkpoint, data: TextData) -> tuple[PreTrainedModel, Codec]:
+    def load_trained(self, checkpoint: Checkpoint, data: TextData) -> tuple[PreTrainedModel, Codec]:
         """See Task."""
-        from llmkit.tasks.text.model import trained
+        from llmkit.tasks.text.model import load_trained
 
-        return trained(self, checkpoint, data)
+        return load_trained(self, checkpoint, data)
 
     def loss(self, recipe: FinetuneRecipe) -> Loss | None:
         """See Task."""
@@ -176,14 +175,14 @@ class Seq2Seq(Task[TextData]):
 
 
 def _ids(
-    tokenizer: PreTrainedTokenizerFast, texts: list[str], longest: int, *, target: bool = False
+    tokenizer: PreTrainedTokenizerFast, texts: list[str], max_length: int, *, target: bool = False
 ) -> list[list[int]]:
-    """Token ids, cut to `longest`. What looks like a special token in a text is text."""
-    options: dict[str, Any] = {"truncation": True, "max_length": longest, "split_special_tokens": True}
-    # Some encoder-decoders have a vocabulary for each side in one tokenizer, which `text_target` asks for.
+    """Token ids, truncated to `max_length`. Text that looks like a special token is encoded as plain text."""
+    options: dict[str, Any] = {"truncation": True, "max_length": max_length, "split_special_tokens": True}
+    # Some tokenizers have separate vocabularies for sources and targets; `text_target` selects the latter.
     encoded = tokenizer(text_target=texts, **options) if target else tokenizer(texts, **options)
     forget_lengths(tokenizer)
     ids: list[list[int]] = encoded["input_ids"]
     if not all(ids):
-        raise UserError("the tokenizer makes no token of a text", remedy="use a tokenizer that ends a text with one")
+        raise UserError("the tokenizer gives no tokens for a text", remedy="use a tokenizer with an end-of-text token")
     return ids

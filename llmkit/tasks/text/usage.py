@@ -1,4 +1,4 @@
-"""Generating texts with a published model, by transformers alone."""
+"""The model card's Python example for text generation."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from llmkit.tasks.values import Published
 
 def usage_example(model: Published) -> str:
     """See Task."""
-    apart = model.has_decoder_tokenizer
-    writer = f'AutoTokenizer.from_pretrained(name, subfolder="{DECODER_TOKENIZER}")' if apart else "tokenizer"
+    separate = model.has_decoder_tokenizer
+    decoder = f'AutoTokenizer.from_pretrained(name, subfolder="{DECODER_TOKENIZER}")' if separate else "tokenizer"
     return f'''from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-name = "{model.name}"  # or a folder that holds its files
+name = "{model.name}"  # or a folder with its files
 tokenizer = AutoTokenizer.from_pretrained(name)
-writer = {writer}
+decoder_tokenizer = {decoder}
 model = AutoModelForSeq2SeqLM.from_pretrained(name).eval()
 
 source = {model.data.get("source_prefix", "") + "A text."!r}
 inputs = tokenizer(source, truncation=True, max_length={model.data["max_length"]}, return_tensors="pt")
-written = model.generate(**inputs, max_new_tokens={model.data["max_target_length"]})
-print(writer.decode(written[0], skip_special_tokens=True))'''
+generated = model.generate(**inputs, max_new_tokens={model.data["max_target_length"]})
+print(decoder_tokenizer.decode(generated[0], skip_special_tokens=True))'''

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,3 +41,27 @@ def test_an_answer_may_reach_over_a_token_that_none_may_begin_or_end_on() -> Non
     logits = np.zeros(3, np.float32)
     spans = best_spans(logits, logits, np.array([True, False, True]), 3, 9)
     assert [(first, last) for first, last, _ in spans] == [(0, 0), (0, 2), (2, 2)]
+
+
+def brute_force(start: Any, end: Any, allowed: Any, longest: int) -> list[tuple[float, int, int]]:
+    spans = [
+        (-(start[i] + end[j]), i, j)
+        for i in range(len(start))
+        for j in range(i, min(len(start), i + longest))
+        if allowed[i] and allowed[j]
+    ]
+    return sorted(spans)
+
+
+@given(st.data(), st.integers(1, 12), st.integers(1, 5), st.integers(1, 8))
+def test_spans_are_the_best_of_all(data: Any, size: int, longest: int, count: int) -> None:
+    number = st.integers(-8, 8).map(float)
+    start = np.array(data.draw(st.lists(number, min_size=size, max_size=size)))
+    end = np.array(data.draw(st.lists(number, min_size=size, max_size=size)))
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
+    found = best_spans(start, end, allowed, longest, count)
+    expected = brute_force(start, end, allowed, longest)
+    assert [-score for _, _, score in found] == [score for score, _, _ in expected[:count]]
+    legal = {(i, j) for _, i, j in expected}
+    assert all((i, j) in legal and score == start[i] + end[j] for i, j, score in found)
+    assert len({(i, j) for i, j, _ in found}) == len(found)

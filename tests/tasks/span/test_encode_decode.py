@@ -18,9 +18,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from transformers import BertTokenizer
 
-from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
+from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]

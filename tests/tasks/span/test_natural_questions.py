@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from datasets import Dataset
-from support.hub import StandInHub
-from support.hub_repos import add_natural_questions
+from support import Command
 from transformers import BertTokenizer
 
 from llmkit.corpus.demo.data import questions
-from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS, features
 from llmkit.tasks.examples import examples_of, load_examples
+from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec, Prediction
-
-Command = Callable[..., tuple[int, str, str]]
 
 NQ = TASKS["natural_questions"]
 MARKUP = "<H1> The tide </H1> <P> A tide is the rise of the sea . </P> <Td_colspan=2> 3 < 4 </Td> <Li> Moon </Li>"
@@ -110,38 +104,6 @@ def test_who_must_have_answered(annotations: list[dict[str, Any]], answers: int)
     assert len(row["annotations"]) == len(annotations)
 
 
-def test_natural_questions_on_the_hub(tmp_path: Path) -> None:
-    code = (
-        "from llmkit.recipes.finetuning import FinetuneRecipe, SpanData; from llmkit.recipes.reading import read_recipe\n"
-        "from llmkit.tasks import TASKS; from llmkit.tasks.examples import load_examples; import json\n"
-        "task = TASKS['natural_questions']\n"
-        "recipe = read_recipe(FinetuneRecipe, 'natural-questions-bert-base', tasks=TASKS)\n"
-        "rows = load_examples(task, recipe.data, ['train', 'validation'])\n"
-        "dev = load_examples(task, SpanData(path=task.hub_id, name='dev'), ['validation'])['validation']\n"
-        "assert dev.to_dict() == rows['validation'].to_dict()\n"
-        "print(json.dumps({name: split.to_dict() for name, split in rows.items()}))\n"
-    )
-    with StandInHub() as hub:
-        add_natural_questions(hub)
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=hub.environ(tmp_path), capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert rows["train"]["id"] == ["-1", "2", "3", "4"]
-    assert set(rows["train"]["context"]) == {"A tide is the rise and fall of the sea ."}
-    whole = "the rise and fall of the sea ."
-    assert [answers["text"] for answers in rows["train"]["answers"]] == [
-        [whole],
-        ["tide is the rise and fall of the sea ."],
-        [],
-        [],
-    ]
-    assert [found[0]["yes_no"] for found in rows["train"]["annotations"]] == ["NONE", "NONE", "NONE", "YES"]
-    assert [answers["text"] for answers in rows["validation"]["answers"]] == [[whole, "the rise and fall"], [], []]
-    assert [len(found) for found in rows["validation"]["annotations"]] == [5, 5, 5]
-
-
 def test_files_packed_and_not(tmp_path: Path) -> None:
     lines = "".join(json.dumps(simplified(marked((6, 7)), example_id=n)) + "\n" for n in range(3)).encode()
     (tmp_path / "train.jsonl").write_bytes(lines)
@@ -152,10 +114,10 @@ def test_files_packed_and_not(tmp_path: Path) -> None:
     assert rows[0] == rows[1]
     assert rows[0]["id"] == ["0", "1", "2"]
     (tmp_path / "nq-train.jsonl.gz").write_bytes(gzip.compress(lines)[:-9])
-    with pytest.raises(UserError, match=r"nq-train\.jsonl\.gz: damaged behind line"):
+    with pytest.raises(UserError, match=r"nq-train\.jsonl\.gz: damaged after line"):
         load_examples(NQ, packed, ["train"])
     (tmp_path / "nq-train.jsonl.gz").write_bytes(lines)
-    with pytest.raises(UserError, match=r"nq-train\.jsonl\.gz: damaged behind line 0"):
+    with pytest.raises(UserError, match=r"nq-train\.jsonl\.gz: damaged after line 0"):
         load_examples(NQ, packed, ["train"])
 
 
@@ -185,14 +147,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no question": (simplified(marked(), question_text=None), "no 'question_text'"),
     "no document": ({"example_id": 1, "annotations": []}, "no 'context'"),
     "no words": (simplified(marked(), document_text="<P> </P>"), "the document has no words"),
-    "behind the end": (simplified(marked((6, 99))), "a short answer of tokens 6 to 99, of the 23 that there are"),
+    "behind the end": (simplified(marked((6, 99))), "a short answer of tokens 6 to 99, but the document has 23"),
     "backwards": (simplified(marked((7, 7))), "a short answer of tokens 7 to 7"),
     "null span": (simplified(marked((-1, -1))), "a short answer of tokens -1 to -1"),
     "only HTML": (simplified(marked((3, 5))), "a short answer of tokens 3 to 5, none of which is a word"),
     "perhaps": (simplified(marked(yes_no="MAYBE")), "'yes_no_answer' is 'MAYBE': neither YES, NO nor NONE"),
     "list": (simplified(marked(yes_no=[])), "'yes_no_answer' is []: neither YES, NO nor NONE"),
-    "text": (simplified(annotations="none"), "'annotations' is no list of objects"),
-    "uneven": (simplified(annotations={"short_answers": [], "id": ["1"]}), "not of lists that are equally long"),
+    "text": (simplified(annotations="none"), "'annotations' is not a list of objects"),
+    "uneven": (simplified(annotations={"short_answers": [], "id": ["1"]}), "not of lists of the same length"),
     "numbers": ({**released(marked()), "document_tokens": [{"token": 3}]}, "a token of the document is not text"),
 }
 
@@ -234,10 +196,11 @@ def test_windows_without_an_answer_are_drawn_in_training_alone(tokenizer: Any) -
 
 
 def test_features_are_known_by_all_the_code_that_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    monkeypatch.setattr(features.inspect, "getsource", lambda module: read.append(module.__name__) or module.__name__)
-    features._code_fingerprint(NQ)
-    assert {"llmkit.tasks.span.natural_questions", "llmkit.tasks.span.task"} <= set(read)
+    before = features._code_fingerprint(NQ)
+    real = Path.read_bytes
+    for name in ("natural_questions.py", "windows.py", "examples.py"):
+        monkeypatch.setattr(Path, "read_bytes", lambda file, name=name: real(file) + b"#" * (file.name == name))
+        assert features._code_fingerprint(NQ) != before, name
 
 
 def spans(made: Dataset, logits: list[tuple[float, float, int]]) -> list[dict[str, Any]]:

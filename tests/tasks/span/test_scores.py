@@ -8,19 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset
+from support.spans import example, score_of
 
-from llmkit.recipes.finetuning import SpanData
 from llmkit.tasks import TASKS
 from llmkit.tasks.span.null_threshold import best_threshold
-from llmkit.tasks.span.squad_v2_metric import SquadV2
-from llmkit.tasks.values import Candidate, Prediction
+from llmkit.tasks.span.sections import SpanData
+from llmkit.tasks.span.squad_metric import Squad, SquadV2
+from llmkit.tasks.values import Candidate, Codec, Prediction
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
-
-
-def score_of(task: Any, predictions: Any, examples: Any) -> dict[str, Any]:
-    scores: dict[str, Any] = task.score(predictions, examples, SpanData(path="x"))
-    return scores
 
 
 def question(number: int, answer: str, *, context: str = "") -> dict[str, Any]:
@@ -137,3 +133,58 @@ def test_a_null_score_without_candidates_leaves_its_text() -> None:
     tuned = score_of(SQUAD_V2, texts, Dataset.from_list(rows))["tuned"]
     assert tuned["reported_on"]["f1"] == 100.0
     assert tuned["null_threshold"] == best_threshold([1.0], [0.0], [-1.0])
+
+
+def dataset(count: int) -> Dataset:
+    rows = [example(f"Ship {n // 3} sails.", "Which?", (f"Ship {n // 3}", 0), id=str(n)) for n in range(count)]
+    return Dataset.from_list(rows)
+
+
+def test_scores_are_the_metrics_and_lie_in_their_intervals() -> None:
+    examples = dataset(60)
+    texts = [row["answers"]["text"][0] if n % 4 else "sails Ship" for n, row in enumerate(examples)]
+    predictions = [Prediction(str(n), text, 1.0) for n, text in enumerate(texts)]
+    scores = score_of(SQUAD, predictions, examples)
+    official = Squad().compute(
+        predictions=[{"id": p.id, "prediction_text": p.text} for p in predictions],
+        references=[{"id": row["id"], "answers": row["answers"]} for row in examples],
+    )
+    for name in ("exact_match", "f1"):
+        assert scores[name] == official[name]
+        low, high = scores[f"{name}_interval"]
+        assert low < scores[name] < high
+    fewer = score_of(SQUAD, predictions[1:], examples)
+    assert fewer["total"] == 60
+    assert fewer["f1"] < scores["f1"] + 1e-9, "a question without a prediction scores 0"
+
+
+def test_the_null_threshold_is_tuned_on_one_half_and_reported_on_the_other(tokenizer: Any) -> None:
+    """A model that is too shy by 4 logits: only a threshold above 0 lets it answer."""
+    count = 90
+    rows = []
+    for n in range(count):
+        answers = [] if n % 3 == 0 else [(f"ship {n}", 0)]
+        rows.append(example(f"ship {n} sails.", "which ship?", *answers, id=str(n)))
+    examples = Dataset.from_list(rows)
+    section = SpanData(path="x", max_length=32, doc_stride=8)
+    features = SQUAD_V2.encode(examples, Codec(tokenizer), section, training=False)
+    outputs = []
+    for window, row in zip(features, rows, strict=True):
+        logits = np.full((2, window["length"]), -10.0, np.float32)
+        offsets = np.array(window["offsets"]).reshape(-1, 2)
+        end = len(row["context"]) - len(" sails.")
+        logits[0, np.flatnonzero(offsets[:, 0] == 0)[0]] = 3.0
+        logits[1, np.flatnonzero(offsets[:, 1] == end)[0]] = 3.0
+        logits[:, 0] = 5.0 if row["answers"]["text"] else 9.0
+        outputs.append({"start_logits": logits[0], "end_logits": logits[1]})
+    shy = score_of(SQUAD_V2, SQUAD_V2.decode(outputs, features, examples, Codec(tokenizer), section), examples)
+    assert shy["HasAns_f1"] == 0.0
+    assert shy["NoAns_f1"] == 100.0
+    tuned = shy["tuned"]
+    assert tuned["null_threshold"] == pytest.approx(4.0)
+    assert tuned["tuned_on"]["f1"] == tuned["reported_on"]["f1"] == 100.0
+    assert tuned["tuned_on"]["total"] + tuned["reported_on"]["total"] == count
+    bold = SQUAD_V2.decode(outputs, features, examples, Codec(tokenizer), section, threshold=tuned["null_threshold"])
+    assert score_of(SQUAD_V2, bold, examples)["f1"] == 100.0
+    backwards = score_of(SQUAD_V2, bold[::-1], examples.select(range(count)[::-1]))
+    assert backwards["tuned"] == score_of(SQUAD_V2, bold, examples)["tuned"]

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.spans import example
 
-from llmkit.recipes.finetuning import SpanData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.span.sections import SpanData
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 CONTEXT = "Tom Reed founded Ambury."
@@ -162,3 +163,110 @@ def test_problems_of_all_kinds_are_shown_up_to_three(tmp_path: Path) -> None:
     assert "rows.jsonl:4: answer 'Reed' is not at character 0" in shown[2]
     assert shown[2].endswith("reads 'Tom ' there")
     assert shown[3:] == ["… and 2 more like it in the validation split"]
+
+
+ROW = example("Tom Reed founded Ambury.", "Who founded Ambury?", ("Tom Reed", 0), id="q1")
+OTHER = example("Ambury lies by the sea.", "Where is it?", ("by the sea", 12), id="q2")
+
+
+def as_objects(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its answers as a list of objects, as in SQuAD's own files."""
+    pairs = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
+    return {**row, "answers": [{"text": text, "answer_start": start} for text, start in pairs]}
+
+
+def nested(row: dict[str, Any]) -> dict[str, Any]:
+    question = {key: as_objects(row)[key] for key in ("id", "question", "answers")}
+    return {"title": "T", "paragraphs": [{"context": row["context"], "qas": [question]}]}
+
+
+def test_files_of_every_form(tmp_path: Path) -> None:
+    (tmp_path / "nested.json").write_text(json.dumps({"data": [nested(ROW), nested(OTHER)]}))
+    (tmp_path / "list.json").write_text(json.dumps([ROW, OTHER]))
+    (tmp_path / "data.json").write_text("﻿" + json.dumps({"data": [ROW, OTHER]}), encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(ROW)}\n\n{json.dumps(OTHER)}\n")
+    objects = (json.dumps(as_objects(row)) + "\n" for row in (ROW, OTHER))
+    (tmp_path / "objects.jsonl").write_text("".join(objects))
+    pq.write_table(pa.Table.from_pylist([ROW, OTHER]), tmp_path / "rows.parquet")
+    loaded = []
+    for file in sorted(tmp_path.iterdir()):
+        examples = load_examples(SQUAD, SpanData(validation=str(file)), ["validation"])["validation"]
+        loaded.append([{k: v for k, v in row.items() if k != "title"} for row in examples])
+    assert len(loaded) == 6
+    assert all(rows == loaded[0] for rows in loaded)
+    assert loaded[0][0] == ROW
+
+
+def test_a_folder_with_a_file_a_split(tmp_path: Path) -> None:
+    (tmp_path / "train-v1.1.jsonl").write_text(json.dumps(ROW))
+    (tmp_path / "dev-v1.1.jsonl").write_text(json.dumps(OTHER))
+    splits = load_examples(SQUAD, SpanData(path=str(tmp_path)), ["train", "validation"])
+    assert [splits[name]["id"][0] for name in ("train", "validation")] == ["q1", "q2"]
+    with pytest.raises(UserError, match="no file for the split test"):
+        load_examples(SQUAD, SpanData(path=str(tmp_path)), ["test"])
+    (tmp_path / "train-more.jsonl").write_text(json.dumps(ROW))
+    with pytest.raises(UserError, match=r"2 files: .* for the split train"):
+        load_examples(SQUAD, SpanData(path=str(tmp_path)), ["train"])
+
+
+def line(**changes: Any) -> str:
+    return json.dumps({k: v for k, v in {**ROW, **changes}.items() if v is not ...}) + "\n"
+
+
+BAD_ROWS = {
+    "broken JSON": ('{"id": "x",\n', "rows.jsonl:1: broken JSON"),
+    "not an object": ("3\n", "rows.jsonl:1: expected an object"),
+    "no context": (line(context=...), "rows.jsonl:1: no 'context'"),
+    "mistyped": (line(question=..., qestion="Who?"), "did you mean qestion?"),
+    "empty question": (line(question=" "), "'question' is empty or not text"),
+    "number": (line(context=3), "'context' is empty or not text"),
+    "misaligned": (line(answers={"text": ["Tom"], "answer_start": [1]}), "answer 'Tom' is not at character 1"),
+    "negative": (line(answers={"text": ["Tom"], "answer_start": [-1]}), "is not at character -1"),
+    "beyond": (line(answers={"text": ["Tom"], "answer_start": [999]}), "is not at character 999"),
+    "empty answer": (line(answers={"text": [""], "answer_start": [0]}), "an answer is empty"),
+    "no answer": (line(answers={"text": [], "answer_start": []}), "use the task squad_v2"),
+    "uneven": (line(answers={"text": ["Tom", "Reed"], "answer_start": [0]}), "'answers' has 2 texts and 1 starts"),
+    "shape": (line(answers="Tom"), "'answers' is neither"),
+    "start type": (line(answers={"text": ["Tom"], "answer_start": ["0"]}), "a whole number of characters"),
+    "twice": (line() + line(), "rows.jsonl:2: id 'q1' is taken by"),
+    "empty": ("", "holds no question"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_bad_rows_are_named_with_their_place(case: str, tmp_path: Path) -> None:
+    content, message = BAD_ROWS[case]
+    file = tmp_path / "rows.jsonl"
+    file.write_text(content)
+    with pytest.raises(UserError) as caught:
+        load_examples(SQUAD, SpanData(validation=str(file)), ["validation"])
+    assert message in str(caught.value)
+
+
+def test_many_bad_rows_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(line(id=str(n), question="") for n in range(9)))
+    with pytest.raises(UserError) as caught:
+        load_examples(SQUAD, SpanData(validation=str(file)), ["validation"])
+    assert len(caught.value.problems) == 4
+    assert "6 more" in caught.value.problems[-1]
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"data": [\n{"paragraphs": 3}]}')
+    (tmp_path / "b.json").write_text('{"data": [\n{,}]}')
+    (tmp_path / "c.json").write_bytes(b"\xff\xfe{}")
+    (tmp_path / "d.json").write_text('{"questions": []}')
+    (tmp_path / "e.parquet").write_text("none")
+    messages = {
+        "a.json": "expected an object with a list named 'paragraphs'",
+        "b.json": "b.json:2: broken JSON",
+        "c.json": "c.json: not UTF-8 text",
+        "d.json": "a list named 'data'",
+        "e.parquet": "not readable as parquet",
+        "none.json": "no such file",
+    }
+    for name, message in messages.items():
+        with pytest.raises(UserError) as caught:
+            load_examples(SQUAD, SpanData(validation=str(tmp_path / name)), ["validation"])
+        assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""The datasets of classification: GLUE's, and texts of one's own."""
+"""The classification and regression tasks: GLUE, and the user's own data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llmkit.tasks.label.task import Classification
 LABELS = (
     Classification(
         name="classification",
-        title="Classification: labels of texts, or of pairs of texts, of your own",
+        title="Classification: your own texts or pairs of texts, with labels",
         recipe="classification-bert-base",
         headline=("accuracy", "macro_f1"),
     ),

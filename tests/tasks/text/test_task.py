@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from support import Command
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -27,21 +27,18 @@ from transformers import (
 )
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
-from llmkit.models.collator import Collator
-from llmkit.recipes.finetuning import TextData
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.encoder_models import trained
 from llmkit.tasks.examples import load_examples
-from llmkit.tasks.heads import HEADS
-from llmkit.tasks.purpose import settings_of
+from llmkit.tasks.head import training_collator
+from llmkit.tasks.settings import settings_of
+from llmkit.tasks.text.sections import TextData
+from llmkit.tasks.text.task import Seq2Seq
 from llmkit.tasks.values import Codec
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
-WRITING = [name for name, task in TASKS.items() if task.head == "text"]
+WRITING = [name for name, task in TASKS.items() if isinstance(task, Seq2Seq)]
 ROWS = [
     {"source": "jump twice", "target": "I_JUMP I_JUMP"},
     {"source": "Wer wo?", "target": "SELECT \"a_b\" FROM c WHERE d = 'É' ;"},
@@ -64,7 +61,7 @@ def test_a_vocabulary_is_the_same_each_time_and_after_saving(bpe: Any, tmp_path:
     again = train_bpe([text for row in ROWS for text in row.values()] * 3, 320)
     save_tokenizer(again, tmp_path / "saved")
     assert tokenizer_fingerprint(bpe) == tokenizer_fingerprint(load_tokenizer(str(tmp_path / "saved")))
-    with pytest.raises(UserError, match="does not hold the 256 bytes"):
+    with pytest.raises(UserError, match="is too small for the 256 bytes"):
         train_bpe(["a"], 200)
 
 
@@ -128,7 +125,7 @@ def test_bad_rows(case: str, tmp_path: Path) -> None:
 
 
 def test_a_decoder_reads_what_it_is_to_write_a_token_later(bpe: Any) -> None:
-    collate = Collator(Codec(bpe, decoder_start=7))
+    collate = training_collator(TASKS["scan"].head, Codec(bpe, decoder_start=7))
     batch = collate(
         [
             {"input_ids": [2, 9, 3], "length": 3, "target_ids": [11, 12, 3]},
@@ -229,8 +226,9 @@ def test_how_long_a_text_may_be(
     model.save_pretrained(tmp_path / "t5")
     bpe.save_pretrained(tmp_path / "t5")
     data = TextData(validation="x", **said)
-    loaded, _ = trained(str(tmp_path / "t5"), TASKS["translation"], data)
-    (output,) = HEADS["text"].outputs(loaded, {"input_ids": torch.tensor([[5, 6]])}, [2])
+    task = TASKS["translation"]
+    loaded, _ = task.load_trained(Checkpoint.named(str(tmp_path / "t5")), data)
+    (output,) = task.head.outputs(loaded, {"input_ids": torch.tensor([[5, 6]])}, [2])
     assert len(output["ids"]) == limit + 1, "and the token that it begins with"
     if said:
         (tmp_path / "rows.jsonl").write_text('{"en": "a b", "de": "c"}\n')
@@ -259,7 +257,7 @@ def test_vocabularies_of_the_same_size_are_two(tmp_path: Path) -> None:
     reader, writer = train_bpe(["to read"] * 3, 264), train_bpe(["schreiben"] * 3, 264)
     assert len(reader) == len(writer)
     name = two_berts(tmp_path / "model", reader, writer, decoder_start_token_id=2)
-    _, codec = trained(name, TASKS["translation"], TextData(validation="x"))
+    _, codec = TASKS["translation"].load_trained(Checkpoint.named(name), TextData(validation="x"))
     assert codec.own_target_tokenizer is not None
     assert codec.target_tokenizer.get_vocab() == writer.get_vocab() != codec.tokenizer.get_vocab()
 
@@ -268,16 +266,17 @@ def test_after_which_token_a_text_is_written(bpe: Any, tmp_path: Path) -> None:
     """In the settings, in config.json, by the name that decoders alone use, or nowhere."""
     data, task = TextData(validation="x"), TASKS["translation"]
     for number, settings in enumerate(({"decoder_start_token_id": 7}, {"bos_token_id": 7})):
-        model, codec = trained(two_berts(tmp_path / str(number), bpe, bpe, **settings), task, data)
+        name = two_berts(tmp_path / str(number), bpe, bpe, **settings)
+        model, codec = task.load_trained(Checkpoint.named(name), data)
         assert codec.decoder_start == 7
         assert model.generation_config is not None
         assert model.generation_config.decoder_start_token_id == 7
     file = Path(two_berts(tmp_path / "config", bpe, bpe)) / "config.json"
     (file.parent / "generation_config.json").unlink()
-    with pytest.raises(UserError, match="does not say after which token"):
-        trained(str(file.parent), task, data)
+    with pytest.raises(UserError, match="does not say which token"):
+        task.load_trained(Checkpoint.named(str(file.parent)), data)
     file.write_text(json.dumps({**json.loads(file.read_text()), "decoder_start_token_id": 7}))
-    assert trained(str(file.parent), task, data)[1].decoder_start == 7
+    assert task.load_trained(Checkpoint.named(str(file.parent)), data)[1].decoder_start == 7
 
 
 def test_texts_leave_no_length_in_a_tokenizer(bpe: Any, tmp_path: Path) -> None:

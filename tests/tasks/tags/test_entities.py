@@ -1,65 +1,19 @@
-"""Scores of entities and of short answers are those of seqeval and nq_eval.py, whose answers were recorded.
-
-tests/record_official_scores.py made the recordings.
-"""
+"""Entities of every scheme, and their scores, are those of seqeval, whose answers were recorded."""
 
 from __future__ import annotations
-from support import DATA
 
-import gzip
-import json
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.recordings import recorded
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.bootstrap import cluster_interval, corpus_interval
-from llmkit.tasks.span.natural_questions_metric import short_answer_scores
 from llmkit.tasks.tags.entities import Entity, entities, entity_counts, entity_scores, f1_of_counts
 
 properties = settings(deadline=None, database=None)
-
-
-# Intervals of scores that are no means.
-
-
-def test_corpus_interval_of_a_mean_is_the_cluster_interval() -> None:
-    rng = np.random.default_rng(1)
-    groups = np.repeat(np.arange(80), rng.integers(1, 6, size=80)).tolist()
-    values = rng.random(len(groups))
-    general = corpus_interval(lambda rows: float(values[rows].mean()), groups, resamples=4000)
-    assert general == pytest.approx(cluster_interval(values, groups, resamples=4000), abs=0.005)
-    assert general == corpus_interval(lambda rows: float(values[rows].mean()), groups, resamples=4000)
-
-
-def test_corpus_interval_draws_whole_groups() -> None:
-    groups = ["x", "y", "x", "z", "y", "x"]
-    drawn = []
-    corpus_interval(lambda rows: float(drawn.append(rows.tolist()) or 0), groups, resamples=20)
-    assert len(drawn) == 20
-    for rows in drawn:
-        times = np.bincount(rows, minlength=6)
-        assert times[0] == times[2] == times[5]
-        assert times[1] == times[4]
-        assert times[0] + times[1] + times[3] == 3
-
-
-def test_corpus_interval_of_one_group_is_none() -> None:
-    assert corpus_interval(lambda rows: 1.0, ["p", "p"]) is None
-    with pytest.raises(ValueError, match="no example"):
-        corpus_interval(lambda rows: 1.0, [])
-    with pytest.raises(ValueError, match="level must lie"):
-        corpus_interval(lambda rows: 1.0, ["p", "q"], level=95)
-
-
-# Entities.
-
-_LINES = gzip.decompress((DATA / "official_entity_scores.jsonl.gz").read_bytes()).splitlines()
-RECORDED: list[list[Any]] = [json.loads(line) for line in _LINES]
+RECORDED: list[list[Any]] = recorded("official_entity_scores.jsonl.gz")
 
 
 def test_entity_scores_equal_seqeval() -> None:
@@ -126,7 +80,7 @@ def test_entity_counts_add_up_in_any_order(sentences: list[list[tuple[str, str]]
 
 @pytest.mark.parametrize("bad", ["PER", "b-PER", "B_PER", "M-PER", "O-PER", "", "-X-"])
 def test_what_is_no_tag_is_named(bad: str) -> None:
-    with pytest.raises(UserError, match="is no tag of an entity scheme") as refusal:
+    with pytest.raises(UserError, match="is not a tag of an entity scheme") as refusal:
         entity_scores([["O", "O"]], [["O", bad]])
     assert repr(bad) in str(refusal.value)
 
@@ -137,50 +91,3 @@ def test_sentences_that_do_not_fit_are_refused() -> None:
     for predictions, references in (([], []), ([["O"]], [["O"], ["O"]])):
         with pytest.raises(ValueError, match="references"):
             entity_counts(predictions, references)
-
-
-# Short answers of Natural Questions.
-
-_NQ_LINES = gzip.decompress((DATA / "official_nq_scores.jsonl.gz").read_bytes()).splitlines()
-NQ: list[dict[str, Any]] = [json.loads(line) for line in _NQ_LINES]
-
-
-def answer_of(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def annotation_of(value: Any) -> Any:
-    return {tuple(span) for span in value} if isinstance(value, list) else value
-
-
-def ours_of(row: dict[str, Any]) -> dict[str, Any]:
-    return short_answer_scores(
-        [answer_of(value) for value in row["predictions"]],
-        row["scores"],
-        [[annotation_of(value) for value in one] for one in row["annotations"]],
-        [f"document {number // 2}" for number in range(len(row["scores"]))],
-        non_null_annotations=row["non_null"],
-    )
-
-
-def test_short_answer_scores_equal_nq_eval() -> None:
-    assert len(NQ) == 80
-    for row in NQ:
-        ours, theirs = ours_of(row), row["metrics"]
-        best = {name: 100 * theirs[f"short-best-threshold-{name}"] for name in ("f1", "precision", "recall")}
-        assert {name: ours[name] for name in best} == pytest.approx(best)
-        if best["f1"]:
-            assert ours["threshold"] == pytest.approx(theirs["short-best-threshold"])
-        every = {f"all_{name}": 100 * theirs[f"short-answer-{name}"] for name in ("f1", "precision", "recall")}
-        assert {name: ours[name] for name in every} == pytest.approx(every)
-        for precision in (0.5, 0.75, 0.9):
-            wanted = 100 * theirs[f"short-recall-at-precision>={precision}"]
-            assert ours[f"recall_at_precision_{precision}"] == pytest.approx(wanted)
-
-
-def test_the_threshold_is_also_chosen_where_it_is_not_reported() -> None:
-    tuned = [ours["tuned"] for ours in map(ours_of, NQ) if ours["tuned"]]
-    assert len(tuned) > 40
-    for one in tuned:
-        assert one["tuned_on"]["total"] > 0
-        assert one["reported_on"]["total"] > 0

@@ -1,11 +1,9 @@
-"""Tags of words: rows, CoNLL's columns, sentences in parts, entities, and the commands on them."""
+"""Tags of words: rows, sentences in parts, scores, and the commands on them."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +13,18 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.hub import StandInHub
-from support.hub_repos import CONLL_SENTENCES, CONLL_TAGS, add_conll2003
+from support import Command
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
-from llmkit.models.collator import Collator
-from llmkit.recipes.finetuning import TagData
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.examples import examples_of, load_examples
+from llmkit.tasks.examples import examples_of
+from llmkit.tasks.head import training_collator
+from llmkit.tasks.tags.sections import TagData
 from llmkit.tasks.values import IGNORED, Codec, Prediction
 
 pytestmark = pytest.mark.oldest
-
-Command = Callable[..., tuple[int, str, str]]
-
 NER = TASKS["ner"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz.-"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{c}" for c in LETTERS), "ship", "sails", "mr"]
@@ -65,7 +59,7 @@ WORD = st.text(st.sampled_from([*LETTERS, "É", "\u200b", "漢", " "]), min_size
 TAG = st.sampled_from(["O", "B-PER", "I-PER", "B-ORG", "I-ORG"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(sentences=st.lists(st.lists(st.tuples(WORD, TAG), min_size=1, max_size=30), min_size=1, max_size=4))
 def test_contract(sentences: list[list[tuple[str, str]]], tokenizer: Any) -> None:
     """Gold tags become outputs, and those the same tags: of every word, however long its sentence, and once."""
@@ -95,7 +89,7 @@ def test_a_short_sentence_is_what_the_tokenizer_makes_of_it(tokenizer: Any) -> N
     assert row["input_ids"] == tokenizer(TOM["tokens"], is_split_into_words=True)["input_ids"]
     assert row["first"] == [1, 2, 5, 9]
     assert [codec.labels[n] for n in row["tag_labels"] if n != IGNORED] == TOM["ner_tags"]
-    batch = Collator(codec)([row])
+    batch = training_collator(NER.head, codec)([row])
     assert batch["labels"].shape == batch["input_ids"].shape
     assert "tag_labels" not in NER.encode(examples, codec, DATA, training=False).column_names
 
@@ -160,8 +154,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "text as words": ({"tokens": "a b", "ner_tags": ["O"]}, "'tokens' is not a list"),
     "number as tag": ({"tokens": ["a"], "ner_tags": [3]}, "tag 1 of 'ner_tags' is the number 3"),
     "no tag": ({"tokens": ["a"], "ner_tags": [None]}, "tag 1 of 'ner_tags' is empty or not text: None"),
-    "blank in a tag": ({"tokens": ["a"], "ner_tags": ["B-big ship"]}, "holds white space: 'B-big ship'"),
-    "another scheme": ({"tokens": ["a"], "ner_tags": ["PER"]}, "'PER' is no tag of an entity scheme"),
+    "blank in a tag": ({"tokens": ["a"], "ner_tags": ["B-big ship"]}, "contains white space: 'B-big ship'"),
+    "another scheme": ({"tokens": ["a"], "ner_tags": ["PER"]}, "'PER' is not a tag of an entity scheme"),
     "mistyped": ({"tokns": ["a"], "ner_tags": ["O"]}, "no 'tokens' (did you mean tokns?)"),
     "half a pair": ({"tokens": ["\ud800"], "ner_tags": ["O"]}, "half a surrogate pair"),
 }
@@ -190,93 +184,6 @@ def test_sentences_without_entities_cannot_be_learned_from() -> None:
         NER.labels(examples_from({"tokens": ["a"], "tags": ["O"]}))
 
 
-CONLL = """-DOCSTART- -X- -X- O
-
-EU NNP B-NP B-ORG
-rejects VBZ B-VP O
-# # B-NP O
-caf\u00e9\u00a0noir NN I-NP B-MISC
-
--DOCSTART- -X- -X- O
-
-Peter  NNP B-NP B-PER
-"""
-TABS = """# id = 7
-# text = a b
-a b\tO
-#ship\tB-X
-\t
-c\tI-X"""
-
-
-def load(file: Path) -> list[dict[str, Any]]:
-    return list(load_examples(NER, TagData(train=str(file)), ["train"])["train"])
-
-
-@pytest.mark.parametrize("ending", ["conll", "bio", "iob2", "txt", "train", "testa"])
-def test_columns_of_conll(ending: str, tmp_path: Path) -> None:
-    file = tmp_path / f"eng.{ending}"
-    file.write_text(CONLL.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
-    first, second = load(file)
-    assert first["tokens"] == ["EU", "rejects", "#", "café\u00a0noir"]
-    assert first["tags"] == ["B-ORG", "O", "O", "B-MISC"]
-    assert (second["tokens"], second["tags"]) == (["Peter"], ["B-PER"])
-
-
-def test_columns_with_tabs_and_comments(tmp_path: Path) -> None:
-    file = tmp_path / "a.conll"
-    file.write_text(TABS)
-    first, second = load(file)
-    assert (first["tokens"], first["tags"]) == (["a b", "#ship"], ["O", "B-X"])
-    assert second["tokens"] == ["c"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a O\nb\nc O\n", "a.conll:2: 1 column, others of the sentence have 2"),
-        ("a O\n\nb\n", "a.conll:3: 1 column"),
-        ("a O\n\nb  x y O\nc NN O\nd NN O\n", "a.conll:3: 4 columns, others of the sentence have 3"),
-        ("a O\n\nb\t\n", "a.conll:3: tag 1 of 'tags' is empty"),
-        ("a O\n\nb PER\n", "a.conll:3: tag 1 of 'tags': 'PER' is no tag"),
-        ("\n\n", "the train split holds no sentence"),
-    ],
-)
-def test_broken_columns(text: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "a.conll"
-    file.write_text(text)
-    with pytest.raises(UserError) as caught:
-        load(file)
-    assert message in str(caught.value)
-
-
-def test_a_text_beside_data_is_a_note(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("a B-X\n")
-    data = TagData(path=str(tmp_path))
-    assert load_examples(NER, data, ["train"])["train"]["tokens"][:] == [["a"]]
-    (tmp_path / "train.jsonl").write_text(json.dumps(TOM))
-    assert load_examples(NER, data, ["train"])["train"]["tokens"][:] == [TOM["tokens"]]
-
-
-def test_conll_2003_on_the_hub(tmp_path: Path) -> None:
-    code = (
-        "from llmkit.recipes.finetuning import FinetuneRecipe; from llmkit.recipes.reading import read_recipe\n"
-        "from llmkit.tasks import TASKS; from llmkit.tasks.examples import load_examples\n"
-        "recipe = read_recipe(FinetuneRecipe, 'ner-bert-base', tasks=TASKS)\n"
-        "rows = load_examples(TASKS['ner'], recipe.data, ['train', 'test'])\n"
-        "import json; print(json.dumps([rows['train']['tags'][:], TASKS['ner'].labels(rows['test'])]))\n"
-    )
-    with StandInHub() as hub:
-        add_conll2003(hub)
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=hub.environ(tmp_path), capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    tags, labels = json.loads(done.stdout)
-    assert tags == [[CONLL_TAGS[number] for number in numbers] for _, numbers in CONLL_SENTENCES]
-    assert labels == ["O", "B-LOC", "B-MISC", "B-ORG", "B-PER", "I-PER"]
-
-
 def sentences(count: int, tags: Sequence[str] = ("B-PER", "O")) -> str:
     """Who is behind `mr` is a person, what is behind `ship` is none."""
     words = [
@@ -297,7 +204,7 @@ def test_from_columns_to_scores(tokenizer: Any, tmp_path: Path, llmkit: Command)
     code, out, err = llmkit("finetune", *tiny, "data.max_length=16", "-o", "run")
     assert code == 0, err
     assert "2 tags; 60 entities in 360 words: PER 60" in err
-    assert "1 of 91 words have a tag that the training examples never show, and count as wrong: B-LOC (1)" in err
+    assert "1 of 91 words have a tag that does not occur in the training examples, and count as wrong: B-LOC (1)" in err
     assert "31 sentences" in out
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert scores["f1"] > 90

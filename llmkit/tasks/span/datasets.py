@@ -1,4 +1,4 @@
-"""The datasets of extractive question answering."""
+"""The extractive question answering tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llmkit.tasks.span.task import ExtractiveQA
 SPANS = (
     ExtractiveQA(
         name="squad",
-        title="Extractive question answering: SQuAD 1.1, every question has its answer in the passage",
+        title="Extractive question answering: SQuAD 1.1, every question has an answer in the passage",
         hub_id="rajpurkar/squad",
         recipe="squad-bert-base",
     ),

@@ -1,4 +1,4 @@
-"""The tasks whose answers are written: summarization, translation, semantic parsing, each of any file and by name."""
+"""The text generation tasks: summarization, translation, semantic parsing; the user's own data and named datasets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from llmkit.tasks.text.task import Seq2Seq
 TEXTS = (
     Seq2Seq(
         name="summarization",
-        title="Summarization: any file of documents and summaries",
+        title="Summarization: your own documents and summaries",
         recipe="summarization-bert2bert",
         measure="summary",
         source="document",
@@ -16,7 +16,7 @@ TEXTS = (
     ),
     Seq2Seq(
         name="xsum",
-        title="Summarization: XSum, one sentence of a BBC article",
+        title="Summarization: XSum, BBC articles in one sentence",
         hub_id="EdinburghNLP/xsum",
         recipe="summarization-bert2bert",
         measure="summary",
@@ -26,7 +26,7 @@ TEXTS = (
     ),
     Seq2Seq(
         name="cnn_dailymail",
-        title="Summarization: CNN and Daily Mail, the highlights of an article",
+        title="Summarization: CNN and Daily Mail, articles and their highlights",
         hub_id="abisee/cnn_dailymail",
         hub_name="3.0.0",
         recipe="summarization-bert2bert",
@@ -37,7 +37,7 @@ TEXTS = (
     ),
     Seq2Seq(
         name="translation",
-        title="Translation: any file of texts in two languages",
+        title="Translation: your own texts in two languages",
         recipe="translation-small",
         measure="translation",
         source="en",
@@ -46,7 +46,7 @@ TEXTS = (
     ),
     Seq2Seq(
         name="wmt14",
-        title="Translation: WMT 2014, English to German unless data.source_column and data.target_column say otherwise",
+        title="Translation: WMT 2014, English to German by default (data.source_column, data.target_column)",
         hub_id="wmt/wmt14",
         hub_name="de-en",
         recipe="translation-base",
@@ -57,7 +57,7 @@ TEXTS = (
     ),
     Seq2Seq(
         name="wmt16",
-        title="Translation: WMT 2016, English to German unless data.source_column and data.target_column say otherwise",
+        title="Translation: WMT 2016, English to German by default (data.source_column, data.target_column)",
         hub_id="wmt/wmt16",
         hub_name="de-en",
         recipe="translation-base",
@@ -68,7 +68,7 @@ TEXTS = (
     ),
     Seq2Seq(
         name="semantic_parsing",
-        title="Semantic parsing: any file of questions and queries",
+        title="Semantic parsing: your own questions and queries",
         recipe="semantic-parsing-bert2bert",
         measure="program",
         source="question",
@@ -77,7 +77,7 @@ TEXTS = (
     ),
     Seq2Seq(
         name="geoquery",
-        title="Semantic parsing: GeoQuery, questions on US geography to SQL",
+        title="Semantic parsing: GeoQuery, questions about US geography to SQL",
         recipe="semantic-parsing-bert2bert",
         measure="program",
         source="question",
@@ -86,7 +86,7 @@ TEXTS = (
     ),
     Seq2Seq(
         name="spider",
-        title="Semantic parsing: Spider, questions on many databases to SQL",
+        title="Semantic parsing: Spider, questions about many databases to SQL",
         hub_id="xlangai/spider",
         recipe="semantic-parsing-bert2bert",
         measure="program",

@@ -1,0 +1,83 @@
+"""CoNLL's columns: separated by blanks or tabs, with comments, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.system.errors import UserError
+from llmkit.tasks import TASKS
+from llmkit.tasks.examples import load_examples
+from llmkit.tasks.tags.sections import TagData
+
+pytestmark = pytest.mark.oldest
+NER = TASKS["ner"]
+CONLL = """-DOCSTART- -X- -X- O
+
+EU NNP B-NP B-ORG
+rejects VBZ B-VP O
+# # B-NP O
+caf\u00e9\u00a0noir NN I-NP B-MISC
+
+-DOCSTART- -X- -X- O
+
+Peter  NNP B-NP B-PER
+"""
+TABS = """# id = 7
+# text = a b
+a b\tO
+#ship\tB-X
+\t
+c\tI-X"""
+
+
+def load(file: Path) -> list[dict[str, Any]]:
+    return list(load_examples(NER, TagData(train=str(file)), ["train"])["train"])
+
+
+@pytest.mark.parametrize("ending", ["conll", "bio", "iob2", "txt", "train", "testa"])
+def test_columns_of_conll(ending: str, tmp_path: Path) -> None:
+    file = tmp_path / f"eng.{ending}"
+    file.write_text(CONLL.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    first, second = load(file)
+    assert first["tokens"] == ["EU", "rejects", "#", "café\u00a0noir"]
+    assert first["tags"] == ["B-ORG", "O", "O", "B-MISC"]
+    assert (second["tokens"], second["tags"]) == (["Peter"], ["B-PER"])
+
+
+def test_columns_with_tabs_and_comments(tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text(TABS)
+    first, second = load(file)
+    assert (first["tokens"], first["tags"]) == (["a b", "#ship"], ["O", "B-X"])
+    assert second["tokens"] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a O\nb\nc O\n", "a.conll:2: 1 column, but the rest of the sentence has 2"),
+        ("a O\n\nb\n", "a.conll:3: 1 column"),
+        ("a O\n\nb  x y O\nc NN O\nd NN O\n", "a.conll:3: 4 columns, but the rest of the sentence has 3"),
+        ("a O\n\nb\t\n", "a.conll:3: tag 1 of 'tags' is empty"),
+        ("a O\n\nb PER\n", "a.conll:3: tag 1 of 'tags': 'PER' is not a tag"),
+        ("\n\n", "the train split holds no sentence"),
+    ],
+)
+def test_broken_columns(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load(file)
+    assert message in str(caught.value)
+
+
+def test_a_text_beside_data_is_a_note(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a B-X\n")
+    data = TagData(path=str(tmp_path))
+    assert load_examples(NER, data, ["train"])["train"]["tokens"][:] == [["a"]]
+    (tmp_path / "train.jsonl").write_text(json.dumps({"tokens": ["b"], "tags": ["O"]}))
+    assert load_examples(NER, data, ["train"])["train"]["tokens"][:] == [["b"]]

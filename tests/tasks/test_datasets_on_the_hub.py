@@ -1,0 +1,127 @@
+"""The datasets of tasks as the Hub holds them: their configurations, splits and names of labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.hub import StandInHub
+from support.hub_process import Ran, command, examples, in_one_process
+from support.hub_repos import (
+    CONLL_SENTENCES,
+    CONLL_TAGS,
+    GLUE,
+    SQUAD_TRAIN,
+    SQUAD_V2_VALIDATION,
+    SQUAD_VALIDATION,
+    add_conll2003,
+    add_glue,
+    add_natural_questions,
+    add_squad,
+    add_squad_v2,
+)
+from support.tasks import letters
+from transformers import BertConfig, BertForMaskedLM
+
+from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.recipes.reading import read_recipe
+from llmkit.tasks import TASKS
+
+pytestmark = pytest.mark.oldest
+READ = ("squad", "squad_v2", "natural_questions", "ner", *(name for name in TASKS if name.startswith("glue/")))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The folder in which the tasks' datasets were read and used, and how each step ended."""
+
+    folder: Path
+    ran: dict[str, Ran]
+
+    def examples(self, name: str) -> dict[str, list[dict[str, Any]]]:
+        """The examples that were read, by split."""
+        assert self.ran[name].code == 0, self.ran[name].err
+        found: dict[str, list[dict[str, Any]]] = json.loads(self.ran[name].out)
+        return found
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    folder = tmp_path_factory.mktemp("datasets")
+    tokenizer = letters()
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+    steps = {}
+    for name in READ:
+        recipe = read_recipe(FinetuneRecipe, TASKS[name].recipe, [f"task={name}"], tasks=TASKS)
+        steps[name] = examples(name, recipe.data.model_dump(exclude_unset=True), "train", "validation")
+    steps["dev"] = examples(
+        "natural_questions", {"path": TASKS["natural_questions"].hub_id, "name": "dev"}, "validation"
+    )
+    short = ["data.max_length=32", "train={max_steps: 1}"]
+    steps["finetune"] = command("finetune", "--task", "glue/mnli", "model.pretrained=encoder", *short, "-o", "run")
+    steps["test split"] = command("eval", "run", "--task", "glue/mnli", "--data", "nyu-mll/glue", "--split", "test")
+    with StandInHub() as hub:
+        for add in (add_squad, add_squad_v2, add_natural_questions, add_conll2003, add_glue):
+            add(hub)
+        return Answers(folder, in_one_process(hub.environ(folder / "hf"), folder, steps))
+
+
+def test_squad(answers: Answers) -> None:
+    found = answers.examples("squad")
+    for rows, expected in ((found["train"], SQUAD_TRAIN), (found["validation"], SQUAD_VALIDATION)):
+        assert [(row["id"], row["answers"]) for row in rows] == [(row["id"], row["answers"]) for row in expected]
+    without = [row["answers"]["text"] for row in answers.examples("squad_v2")["validation"]]
+    assert without == [row["answers"]["text"] for row in SQUAD_V2_VALIDATION]
+    assert [] in without, "some questions of squad_v2 have no answer"
+
+
+def test_natural_questions(answers: Answers) -> None:
+    found = answers.examples("natural_questions")
+    train, validation = found["train"], found["validation"]
+    assert answers.examples("dev")["validation"] == validation
+    assert [row["id"] for row in train] == ["-1", "2", "3", "4"]
+    assert {row["context"] for row in train} == {"A tide is the rise and fall of the sea ."}
+    whole = "the rise and fall of the sea ."
+    assert [row["answers"]["text"] for row in train] == [[whole], ["tide is the rise and fall of the sea ."], [], []]
+    assert [row["annotations"][0]["yes_no"] for row in train] == ["NONE", "NONE", "NONE", "YES"]
+    assert [row["answers"]["text"] for row in validation] == [[whole, "the rise and fall"], [], []]
+    assert [len(row["annotations"]) for row in validation] == [5, 5, 5]
+
+
+def test_conll_2003(answers: Answers) -> None:
+    tags = [row["tags"] for row in answers.examples("ner")["train"]]
+    assert tags == [[CONLL_TAGS[number] for number in numbers] for _, numbers in CONLL_SENTENCES]
+
+
+@pytest.mark.parametrize("config", GLUE)
+def test_glue(config: str, answers: Answers) -> None:
+    columns, names, rows = GLUE[config]
+    splits = answers.examples(f"glue/{config}")
+    assert [(row["text"], row["pair"])[: len(columns)] for row in splits["train"]] == [row[:-1] for row in rows]
+    labels = [names[row[-1]] if names else str(row[-1]) for row in rows]
+    assert [row["label"] for row in splits["train"]] == labels, "the names are those of the repository"
+    assert [row["label"] for row in splits["validation"]] == labels * (2 if config == "mnli" else 1)
+
+
+def test_the_two_parts_of_mnli(answers: Answers) -> None:
+    rows = answers.examples("glue/mnli")["validation"]
+    assert [row["part"] for row in rows] == ["validation_matched"] * 3 + ["validation_mismatched"] * 3
+    assert len({row["id"] for row in rows}) == 6, "each of the two counts its rows from 0"
+    tuned = answers.ran["finetune"]
+    assert tuned.code == 0, tuned.err
+    assert "accuracy_mismatched" in tuned.out
+    scores = json.loads((answers.folder / "run" / "metrics.json").read_text())
+    assert scores["accuracy"] == scores["accuracy_mismatched"], "they hold the same three pairs here"
+
+
+def test_a_split_whose_labels_are_secret(answers: Answers) -> None:
+    refused = answers.ran["test split"]
+    assert refused.code == 1
+    assert "no pair of the test_matched split has a label, so there is nothing to learn or to score" in refused.err
