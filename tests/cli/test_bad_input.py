@@ -377,7 +377,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "mistokened": ["no tokenizer could be loaded"],
         }.items()
     },
-    "another architecture": ([*TRAIN, "corpus.sources=[{path: many.txt, documents: blank_line}]", "corpus.tokenizer.vocab_size=100", "model.pretrained=gpt"], ["gpt is a gpt2 model", "Pretraining continues a BERT only"]),
+    "another architecture": ([*TRAIN, "corpus.sources=[{path: many.txt, documents: blank_line}]", "corpus.tokenizer.vocab_size=100", "model.pretrained=gpt"], ["gpt is a gpt2 model", "Continue from a BERT model"]),
     "run broken": (["eval", "run-broken"], ["run-broken/recipe.yaml: not readable as a run's recipe"]),
     "run of a list": (["eval", "run-list"], ["run-list/recipe.yaml: not a run's recipe"]),
     "run unfinished": (["eval", "run-unfinished", "--data", "good.jsonl"], ["run-unfinished has no finished model", "--resume"]),
