@@ -277,7 +277,7 @@ def test_from_rows_to_scores(tmp_path: Path, llmkit: Command) -> None:
     tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(PIECES)})
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     model = [f"model.config={SHAPE}", "model.tokenizer=tokenizer"]
-    steps = ["train.max_steps=4", "data.path=.", "data.max_length=256", "data.doc_stride=64"]
+    steps = ["train.max_steps=2", "data.path=.", "data.max_length=128", "data.doc_stride=32"]
     code, out, err = llmkit("finetune", "-r", "tiny/natural_questions", *model, *steps, "-o", "run")
     assert code == 0, err
     assert "short_f1" in out
