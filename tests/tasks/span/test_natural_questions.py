@@ -15,7 +15,7 @@ from transformers import BertTokenizer
 
 from llmkit.corpus.demo.data import questions
 from llmkit.system.errors import UserError
-from llmkit.tasks import TASKS, features
+from llmkit.tasks import TASKS
 from llmkit.tasks.examples import examples_of, load_examples
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec, Prediction
@@ -193,14 +193,6 @@ def test_windows_without_an_answer_are_drawn_in_training_alone(tokenizer: Any) -
     examples = examples_from(long_page(answer=False))
     with pytest.raises(UserError, match=r"no window .* holds an answer, and data.null_windows 1e-09 leaves none"):
         windows(1e-9)
-
-
-def test_features_are_known_by_all_the_code_that_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = features._code_fingerprint(NQ)
-    real = Path.read_bytes
-    for name in ("natural_questions.py", "windows.py", "examples.py"):
-        monkeypatch.setattr(Path, "read_bytes", lambda file, name=name: real(file) + b"#" * (file.name == name))
-        assert features._code_fingerprint(NQ) != before, name
 
 
 def spans(made: Dataset, logits: list[tuple[float, float, int]]) -> list[dict[str, Any]]:
