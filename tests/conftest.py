@@ -13,7 +13,7 @@ from support import Command
 
 # The first example may wait for imports, and every one for other tests: time says nothing here.
 settings.register_profile("llmkit", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=8000)
+settings.register_profile("long", deadline=None, max_examples=16_000)
 settings.load_profile("llmkit")
 
 # Before any library reads them.

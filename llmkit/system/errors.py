@@ -27,7 +27,7 @@ class Stopped(Exception):
 
     def __init__(self, signal: Signals, message: str, run: Path) -> None:
         super().__init__(message)
-        self.remedy = f"go on with the same command and --resume -o {run}"
+        self.remedy = f"continue with the same command and --resume -o {run}"
         self.exit_code = 128 + signal
 
 

@@ -60,7 +60,7 @@ def shrink_on_out_of_memory(run: RunDir, recipe: Recipe) -> Iterator[None]:
             train = recipe.train.model_copy(update=error.smaller)
             run.write_text("recipe.yaml", dump(recipe.model_copy(update={"train": train})))
             now = ", ".join(f"train.{name}={value}" for name, value in error.smaller.items())
-            error.remedy = f"go on with the same command and --resume -o {run.path}; its recipe now has {now}"
+            error.remedy = f"continue with the same command and --resume -o {run.path}; its recipe now has {now}"
             error.restart = True
         raise
 

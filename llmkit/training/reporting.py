@@ -65,9 +65,10 @@ class TrainingLog(TrainerCallback):
         """Print the length of the run, and start the live line."""
         size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         steps = f"{state.max_steps:,} steps" if state.max_steps < NEVER else "as many steps as time allows"
+        processes = f"{args.world_size} process{'es' if args.world_size > 1 else ''}"
         say(
             f"training: {steps} of {size} examples ({args.per_device_train_batch_size} × "
-            f"{args.gradient_accumulation_steps} accumulated × {args.world_size} processes)"
+            f"{args.gradient_accumulation_steps} accumulated × {processes})"
         )
         self._reset()
         self._progress.__enter__()

@@ -80,12 +80,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"commits": commits, **json.loads(done.stdout.splitlines()[-1])}
 
 
+@pytest.mark.slow
 def test_data_sets_load_as_they_are(seen: dict[str, Any]) -> None:
     assert seen["squad"] == {"train": SQUAD_TRAIN, "validation": SQUAD_VALIDATION}
     assert seen["squad_v2"] == SQUAD_V2_VALIDATION
     assert seen["books"] == SENTENCES
 
 
+@pytest.mark.slow
 def test_revisions_have_commit_hashes(seen: dict[str, Any]) -> None:
     assert [seen["sha"], seen["sha, branch"]] == seen["commits"][:2]
     assert (seen["sha, commit"], len(seen["sha"])) == (seen["sha"], 40)
@@ -102,17 +104,20 @@ ERRORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ERRORS)
 def test_errors_are_the_hubs(call: str, seen: dict[str, Any]) -> None:
     assert ERRORS[call] in seen[call][:2], "transformers wraps the errors of huggingface_hub"
 
 
+@pytest.mark.slow
 def test_a_gated_repository_describes_itself_to_everyone(seen: dict[str, Any]) -> None:
     assert seen["info, gated"] == "auto"
     assert "must be authenticated" in seen["gated"][2]  # 401
     assert "to ask for access" in seen["gated, with a token"][2]  # 403
 
 
+@pytest.mark.slow
 def test_bert_loads_as_the_real_one_does(seen: dict[str, Any]) -> None:
     assert seen["tokens"] == ["[CLS]", "A", "b", "!", "[SEP]"]
     assert seen["masked LM"]["missing_keys"] == seen["masked LM"]["mismatched_keys"] == []

@@ -20,7 +20,7 @@ GLOO = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] 
 ECHO = ExitReport(0, 2.0, 1, traceback="Traceback: Connection closed by peer\n", echo=True)
 USER = ExitReport(1, 1.0, 1, ["no such file: x"], "check the path")
 BUG = ExitReport(1, 1.0, 1, traceback="Traceback: KeyError\n")
-TRAINING = Advice(resume="go on with the same command and --resume", less_memory="halve the micro-batch")
+TRAINING = Advice(resume="continue with the same command and --resume", less_memory="halve the micro-batch")
 KILLED = "process 1 of 2 (counting from 0) was killed by SIGKILL"
 
 

@@ -33,7 +33,7 @@ class TextModelSection(FinetuneModelSection):
         if self.vocab_size is not None and self.tokenizer is not None:
             raise ValueError("give either tokenizer or vocab_size")
         if self.vocab_size is not None and self.pretrained is not None:
-            raise ValueError("vocab_size has no effect beside pretrained: a checkpoint holds its vocabulary")
+            raise ValueError("vocab_size has no effect with pretrained: a checkpoint holds its vocabulary")
         return self
 
     def _has_vocabulary(self) -> bool:

@@ -27,8 +27,8 @@ SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz.,?'", "the", "##th", "##s", "##a"]
 CODEC: Any = None  # these answers need none
 WINDOWS = SpanData(path="x", max_length=16, doc_stride=4)
-# Examples of the profile's number: 50, or thousands in `--hypothesis-profile=long`.
-HALF = settings(max_examples=settings.default.max_examples // 2)
+# A quarter of the profile's number: 25, or thousands in `--hypothesis-profile=long`.
+QUARTER = settings(max_examples=settings.default.max_examples // 4)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["uncased", "cased"])
@@ -51,7 +51,7 @@ TEXT = st.lists(LIVELY | WIDE | st.characters(exclude_categories=["Cs"]), min_si
 SHORT = st.lists(LIVELY | WIDE, max_size=4).map("".join)
 
 
-@HALF
+@QUARTER
 @given(context=TEXT, question=SHORT)
 @example(context="the " * 40, question="who?")
 def test_windows_are_those_of_the_library(context: str, question: str, tokenizer: Any) -> None:
@@ -78,7 +78,7 @@ def test_windows_are_those_of_the_library(context: str, question: str, tokenizer
         assert np.array(features["offsets"][number]).reshape(-1, 2).tolist() == [list(place) for place in places]
 
 
-@HALF
+@QUARTER
 @given(context=TEXT, data=st.data())
 def test_training_points_at_the_tokens_of_the_answer(context: str, data: Any, tokenizer: Any) -> None:
     """Any stretch of the passage is the answer: also one that begins inside a token or with a deleted character."""
@@ -99,7 +99,7 @@ def test_training_points_at_the_tokens_of_the_answer(context: str, data: Any, to
         assert [feature["start_positions"], feature["end_positions"]] == expected
 
 
-@HALF
+@QUARTER
 @given(context=TEXT, data=st.data())
 def test_an_answer_comes_back_from_any_window(context: str, data: Any, tokenizer: Any) -> None:
     """Logits that point at an answer's tokens, in every window that holds them, decode to its characters."""

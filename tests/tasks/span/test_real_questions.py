@@ -14,7 +14,7 @@ from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.text_overlap import normalize_answer
 
 pytestmark = pytest.mark.data
-SAMPLE = 300  # questions in the quick test
+SAMPLE = 200  # questions in the quick test
 
 
 @pytest.mark.parametrize(("name", "file"), [("squad", "validation-new-wiki"), ("squad_v2", "train-v2.0-part")])

@@ -149,7 +149,7 @@ def commands(tmp_path: Path) -> list[str]:
     file = tmp_path / "commands.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in COMMANDS))
     lengths = ["data.max_length=16", "data.max_target_length=16"]
-    steps = ["train.max_steps=160", "train.eval_steps=160", "train.per_device_train_batch_size=8"]
+    steps = ["train.max_steps=120", "train.eval_steps=120", "train.per_device_train_batch_size=8"]
     rate = ["train.learning_rate=0.01", "train.num_train_epochs=null", f"model.config={SHAPE}"]
     return [f"data.train={file}", f"data.validation={file}", *lengths, *steps, *rate, "model.vocab_size=340"]
 
