@@ -111,8 +111,8 @@ def fill(page: str, outputs: dict[str, str]) -> str:
 
 def draw(demo: str) -> str:
     """The end of the demo in a terminal window, as SVG."""
-    answer, _, scores = demo[demo.index("Q: ") :].partition("\nshare ")
-    scores = scores[scores.index("entities never seen") :].partition("\n\n")[0]
+    answer, _, rest = demo[demo.index("Q: ") :].partition("\nprobability ")  # where the other candidates begin
+    scores = rest[rest.index("entities never seen") :].partition("\n\n")[0]
     console = Console(record=True, width=96, file=io.StringIO())
     console.print(Text.assemble(("$ ", "green"), (DEMO, "bold")), Text("…", "dim"), sep="\n")
     for line in [*answer.splitlines(), "", *scores.splitlines()]:
