@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from support.runs import finetuned, pretrained
-from support.runs import quick_collections as quick_collections  # a fixture
+from support.runs import quick_collections as quick_collections  # fixtures for all tests here
+from support.runs import untraced_exports as untraced_exports
 
 
 @pytest.fixture(scope="session")
