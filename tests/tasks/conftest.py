@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from support.runs import untraced_exports as untraced_exports  # a fixture for all tests here
 
 from llmkit.tasks import TASKS, user_tasks
 
