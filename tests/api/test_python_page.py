@@ -13,6 +13,7 @@ import pytest
 from support import DOCS
 
 import llmkit
+from llmkit.corpus.demo import data
 
 PAGE = (DOCS / "python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -25,6 +26,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("notebook")
         patch.chdir(folder)
+        patch.setattr(data, "NUM_DOCUMENTS", 1000)
+        patch.setattr(data, "NUM_QUESTIONS", {"train": 400, "validation": 60})
         for block in BLOCKS:
             exec(compile(block, "docs/python.md", "exec"), names)
         names["folder"] = folder

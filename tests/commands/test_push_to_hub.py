@@ -193,6 +193,7 @@ def test_what_was_published_is_used_like_its_run(finished_run: Path, hub: StandI
     assert FILE not in err
 
 
+@pytest.mark.slow
 def test_a_model_of_others_says_nothing_of_its_task(finished_run: Path, hub: StandInHub, jane: Client) -> None:
     model = {file.name: file.read_bytes() for file in (finished_run / "model").iterdir() if file.name != FILE}
     hub.add_model("acme/answerer", model)
