@@ -114,7 +114,7 @@ def writing(folder: Path) -> Iterator[None]:
     """Convert errors about a full or read-only disk, raised inside, to UserError. Re-raise all others."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # hides nothing: errors that are not about writing are raised again
         path, reason = folder, str(error)
         if isinstance(error, OSError):
             path, reason = error.filename or folder, error.strerror or reason

@@ -107,7 +107,7 @@ def libraries_writing(what: str, folder: Path, *, remedy: str) -> Iterator[None]
     """A context in which libraries write `folder`. If they cannot, removes the folder and raises UserError."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # hides nothing: errors that are not about writing are raised again
         if not is_about_writing(error):
             raise
         shutil.rmtree(folder, ignore_errors=True)

@@ -88,7 +88,7 @@ def reading_from_the_hub(kind: Kind, name: str, revision: str | None = None) -> 
         yield
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # hides nothing: errors that are not the Hub's are raised again
         user_error = None if Path(name).exists() else _user_error(error, name)
         if user_error is None:
             raise

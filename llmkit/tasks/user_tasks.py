@@ -45,8 +45,8 @@ def use_tasks(file: Path) -> None:
     try:
         spec.loader.exec_module(module)
         TASKS.update(_tasks_of(module, file))
-    except BaseException:
-        del sys.modules[MODULE]  # so that the file can be corrected and used, in a notebook
+    except BaseException:  # hides nothing: forget the module, so that a corrected file can be used, and re-raise
+        del sys.modules[MODULE]
         raise
     _loaded.update(file=str(file), sha256=digest)
 
