@@ -1,0 +1,32 @@
+"""Words of a text in any script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import regex
+
+# Scripts that put no spaces between words. Each of their characters counts as a word, with the marks on it, as BERT
+# treats Chinese.
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_MARKS = r"\p{M}\u200c\u200d"  # accents, vowel signs, and the joiners of Indic scripts
+_WORD = regex.compile(
+    rf"(?P<character>[{UNSPACED}][{_MARKS}]*)"
+    rf"|(?P<word>(?:(?![{UNSPACED}])[\w{_MARKS}])+)"
+    rf"|(?P<symbol>[^\w\s][{_MARKS}\ufe0f]*)"
+)
+
+
+def word_places(text: str, *, symbols: bool = True) -> Iterator[tuple[int, int]]:
+    """Yield (start, end), in characters, of each word of a text: a run of letters, digits and marks.
+
+    In scripts without spaces each character is a word. With `symbols`, so is each punctuation mark and symbol.
+    """
+    for match in _WORD.finditer(text):
+        if symbols or match.lastgroup != "symbol":
+            yield match.span()
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, without punctuation and symbols."""
+    return [text[start:end] for start, end in word_places(text, symbols=False)]
