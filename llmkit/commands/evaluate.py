@@ -20,7 +20,7 @@ from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of
 from llmkit.tasks.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.tasks.settings import Settings, data_origin, overridden
-from llmkit.tasks.values import Candidate, Codec, Prediction
+from llmkit.tasks.values import Candidate, Codec, Mention, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -139,6 +139,8 @@ def _write(output: Path, scores: dict[str, Any], predictions: Sequence[Predictio
 def _prediction(place: str, row: Any) -> Prediction:
     try:
         candidates = tuple(Candidate(**candidate) for candidate in row.pop("candidates", ()))
+        if row.get("entities") is not None:
+            row["entities"] = tuple(Mention(**entity) for entity in row["entities"])
         prediction = Prediction(**{"score": 1.0, **row}, candidates=candidates)
     except (TypeError, AttributeError) as error:
         raise UserError(f"{place}: not a prediction: {error}", remedy='expected {"id": …, "text": …}') from None

@@ -69,12 +69,29 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Mention:
+    """An entity in a text: `text` is the text's characters `start` to `end`, and its words `start_word` to `end_word`.
+
+    Both ends are exclusive. `score` is the mean probability of its words' tags.
+    """
+
+    type: str
+    text: str
+    start: int
+    end: int
+    start_word: int
+    end_word: int
+    score: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The prediction for one example: a line of predictions.jsonl.
 
     `text` is an answer, a label, tags joined by spaces, or a generated text; it is empty if the model abstains.
     `score` is the model's confidence in `text`, from 0 to 1. `null_score` is the logit of abstaining minus that of the
     best candidate: the model abstains if it exceeds the threshold. It is None if every question has an answer.
+    `entities` are those that the tags mark; it is None for tasks without tags.
     """
 
     id: str
@@ -84,10 +101,14 @@ class Prediction:
     end: int | None = None
     null_score: float | None = None
     candidates: tuple[Candidate, ...] = ()
+    entities: tuple[Mention, ...] | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """A dict of plain values, for JSON."""
-        return asdict(self)
+        """A dict of plain values, for JSON. Only predictions of tags have `entities`."""
+        row = asdict(self)
+        if self.entities is None:
+            del row["entities"]
+        return row
 
 
 @dataclass(frozen=True)

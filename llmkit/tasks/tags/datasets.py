@@ -14,4 +14,15 @@ TAGS = (
         hub_revision="refs/convert/parquet",
         recipe="ner-bert-base",
     ),
+    Tagging(
+        name="pos",
+        title="Tagging: parts of speech, or any other tag for each word, scored by accuracy; CoNLL-2003 by default",
+        hub_id="eriktks/conll2003",
+        hub_revision="refs/convert/parquet",
+        recipe="ner-bert-base",
+        metric="accuracy",
+        headline=("accuracy", "macro_f1"),
+        each_word=True,
+        tag_columns=("pos_tags", "upos", "tags"),
+    ),
 )

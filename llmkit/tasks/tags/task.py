@@ -1,8 +1,12 @@
-"""Tagging: a tag for each word of a sentence, to mark entities.
+"""Tagging: a tag for each word of a sentence, to mark entities or parts of speech.
 
 An example in canonical columns. Tags are text; only features and models use tag numbers:
 
-    {"id": "0", "tokens": ["EU", "rejects", "German", "call"], "tags": ["B-ORG", "O", "B-MISC", "O"]}
+    {"id": "0", "tokens": ["EU", "rejects", "German", "call"], "tags": ["B-ORG", "O", "B-MISC", "O"],
+     "text": None, "inexact": 0}
+
+`text` is given if the row was a text, and the words were found in it. `inexact` is the number of its gold entities
+that began or ended inside a word.
 
 The tag of a word is predicted at its first token. A sentence longer than max_length is split into parts.
 """
@@ -10,19 +14,23 @@ The tag of a word is predicted at its first token. A sentence longer than max_le
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.system.console import warn
 from llmkit.tasks.base import Task
-from llmkit.tasks.examples import checked_text, missing_column
 from llmkit.tasks.tags import tags as tag_forms
+from llmkit.tasks.tags.entities import Reader, each_word
+from llmkit.tasks.tags.offsets import mentions
+from llmkit.tasks.tags.rows import sentence
+from llmkit.tasks.tags.schemes import check_one_form, reader_of
 from llmkit.tasks.tags.sections import TagData, TagRecipe
 from llmkit.tasks.tokenizing import backend_copy
-from llmkit.tasks.values import IGNORED, BadRow, Codec, MissingLabel, Outputs, Prediction, Published, softmax
+from llmkit.tasks.values import IGNORED, Codec, Outputs, Prediction, Published, softmax
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -36,12 +44,18 @@ ENCODED_AT_ONCE = 1000  # sentences
 
 @dataclass(frozen=True)
 class Tagging(Task[TagData]):
-    """Sentences of words, each with a tag in any entity scheme: IOB1, IOB2, IOE, IOBES, BILOU."""
+    """Sentences of words, each with a tag: in a scheme of entities, the type of an entity, or any other (schemes.py).
+
+    `each_word` says that tags mark no entities, whatever they look like: each is scored on its own. `tag_columns` are
+    the columns of tags, the usual one first.
+    """
 
     metric: str = "f1"
-    headline: tuple[str, ...] = ("f1", "precision", "recall")
+    headline: tuple[str, ...] = ("f1", "precision", "recall", "accuracy")
     item: str = "sentence"
     pipeline_tag: str | None = "token-classification"
+    each_word: bool = False
+    tag_columns: tuple[str, ...] = ("ner_tags", "tags")
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = TagRecipe
     labelled: ClassVar[bool] = True
@@ -56,46 +70,33 @@ class Tagging(Task[TagData]):
     @property
     def columns(self) -> tuple[str, ...]:
         """See Task."""
-        return ("tokens", "ner_tags")
+        return ("tokens", self.tag_columns[0])
 
     def example(self, row: Mapping[str, Any], data: TagData, *, labelled: bool) -> dict[str, Any]:
         """See Task."""
-        words_column = data.tokens_column or "tokens"
-        words = _list(row, words_column, "tokens_column", BadRow)
-        if not words:
-            raise BadRow(f"{words_column!r} is empty: a sentence without words")
-        for number, word in enumerate(words, start=1):
-            if not isinstance(word, str) or not word:
-                raise BadRow(f"word {number} of {words_column!r} is empty or not text: {word!r}")
-            checked_text(word, words_column)
-        if not labelled:
-            return {"tokens": words, "tags": []}
-        tags_column = data.tags_column or ("ner_tags" if "ner_tags" in row or "tags" not in row else "tags")
-        tags = _list(row, tags_column, "tags_column", BadRow if data.tags_column is not None else MissingLabel)
-        if len(tags) != len(words):
-            raise BadRow(f"{len(words):,} {words_column!r}, but {len(tags):,} {tags_column!r}: each word needs a tag")
-        for number, tag in enumerate(tags, start=1):
-            tag_forms.check_tag(tag, f"tag {number} of {tags_column!r}")
-        return {"tokens": words, "tags": tags}
+        return sentence(row, data, self.tag_columns, labelled=labelled)
 
     def schema(self) -> Features:
         """See Task."""
         from datasets import Features, List, Value
 
-        return Features({"id": Value("string"), "tokens": List(Value("string")), "tags": List(Value("string"))})
+        text, texts = Value("string"), List(Value("string"))
+        return Features({"id": text, "tokens": texts, "tags": texts, "text": text, "inexact": Value("int32")})
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """See Task: O, then the rest alphabetically. Raises UserError if the training examples have no entities."""
+        """See Task: O, then the rest alphabetically. Raises UserError if all training examples have the same tag."""
         return tag_forms.in_order(examples) if examples is not None else ()
 
     def encode(self, examples: Dataset, codec: Codec, data: TagData, *, training: bool) -> Dataset:
         """Features are sentences or parts of sentences. `first` holds the position of each word's first token.
 
         For training, `tag_labels` is the tag's index at the first token of each word, and -100 elsewhere and for tags
-        that the codec does not know.
+        that the codec does not know. Raises UserError if tags mix two forms, such as B-PER and PER.
         """
         from datasets import Dataset
 
+        if not self.each_word:
+            check_one_form(tag_forms.tag_set(examples))
         splitter = _Splitter(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
         columns: dict[str, list[Any]] = {name: [] for name in ("input_ids", "length", "example", "first")}
@@ -129,7 +130,8 @@ class Tagging(Task[TagData]):
     ) -> list[Prediction]:
         """See Task. Outputs are `logits`, [tokens, labels].
 
-        The text is the most likely tag of each word, joined by spaces; the score is their mean probability.
+        The text is the most likely tag of each word, joined by spaces; the score is their mean probability. Entities
+        are those that the tags mark.
         """
         tags: list[list[str]] = [[] for _ in range(len(examples))]
         confidence: list[list[float]] = [[] for _ in range(len(examples))]
@@ -137,30 +139,44 @@ class Tagging(Task[TagData]):
             probabilities = softmax(output["logits"][first])
             tags[owner] += [codec.labels[number] for number in probabilities.argmax(axis=1)]
             confidence[owner] += probabilities.max(axis=1).tolist()
-        ids = examples["id"][:]
+        read = self._reader(codec.labels)
         return [
-            Prediction(ids[row], " ".join(tags[row]), float(np.mean(confidence[row]))) for row in range(len(examples))
+            Prediction(
+                example["id"],
+                " ".join(its_tags),
+                float(np.mean(sure)),
+                entities=tuple(mentions(its_tags, sure, example["tokens"], example["text"], read)),
+            )
+            for example, its_tags, sure in zip(examples, tags, confidence, strict=True)
         ]
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> dict[str, Any]:
         """See Task. Raises UserError if a prediction does not have one tag per word."""
         from llmkit.tasks.tags.scores import tag_scores
 
-        return tag_scores(predictions, examples)
+        return tag_scores(predictions, examples, each_word if self.each_word else None)
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""
         tag_forms.check_tags(name, codec.labels, examples)
+        if inexact := tag_forms.inexact_entities(examples):
+            warn(inexact)
 
     def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
-        """See Task: counts of tags and entities, and validation tags that do not occur in the training examples."""
-        yield False, tag_forms.tag_counts(examples["train"])
+        """See Task: counts of tags and entities, and what is unusual about them."""
+        yield False, tag_forms.tag_counts(examples["train"], self._reader(codec.labels))
+        for split in ("train", "validation"):
+            if inexact := tag_forms.inexact_entities(examples[split]):
+                yield True, f"{split}: {inexact}"
         clause = "does not occur in the training examples"
         if unknown := tag_forms.unknown_tags(examples["validation"], codec.labels, clause):
             yield True, f"validation: {unknown}"
 
+    def _reader(self, tags: Iterable[str]) -> Reader:
+        return each_word if self.each_word else reader_of(tags)
+
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
-        """See Task: scores by entity type."""
+        """See Task: scores by type of entity, or by tag."""
         from llmkit.tasks.score_tables import Table
 
         measures = ("f1", "precision", "recall")
@@ -168,13 +184,14 @@ class Tagging(Task[TagData]):
             [name, *(f"{of[m]:.2f}" for m in measures), f"{of['support']:,}"] for name, of in scores["per_type"].items()
         ]
         if rows:
-            yield Table(["entity", *(f">{m}" for m in measures), ">entities"], rows)
+            names = ("tag", ">words") if self.each_word else ("entity", ">entities")
+            yield Table([names[0], *(f">{m}" for m in measures), names[1]], rows)
 
     def usage_example(self, model: Published) -> str:
         """See Task."""
         from llmkit.tasks.tags.usage import usage_example
 
-        return usage_example(model)
+        return usage_example(model, self._reader(model.config.get("id2label", {}).values()))
 
 
 class _Splitter:
@@ -234,12 +251,3 @@ def _cuts(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
             start, held = number, 0
         held += length
     yield start, len(lengths)
-
-
-def _list(row: Mapping[str, Any], name: str, option: str, missing: type[BadRow]) -> list[Any]:
-    value = row.get(name)
-    if value is None:
-        raise missing(missing_column(row, name, option, [key for key in row if row[key] is not None]))
-    if not isinstance(value, list):
-        raise BadRow(f"{name!r} is not a list")
-    return value

@@ -10,22 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import Command
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
+from llmkit import api
+from llmkit.commands.evaluate import read_predictions
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import examples_of
 from llmkit.tasks.head import training_collator
 from llmkit.tasks.tags.sections import TagData
-from llmkit.tasks.values import IGNORED, Codec, Prediction
+from llmkit.tasks.values import IGNORED, Codec, Prediction, Published
 
 pytestmark = pytest.mark.oldest
-NER = TASKS["ner"]
+NER, POS = TASKS["ner"], TASKS["pos"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz.-"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{c}" for c in LETTERS), "ship", "sails", "mr"]
 DATA = TagData(path="x", max_length=16)
@@ -151,11 +153,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no words": ({"tokens": [], "ner_tags": []}, "'tokens' is empty: a sentence without words"),
     "empty word": ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "word 2 of 'tokens' is empty or not text: ''"),
     "number as word": ({"tokens": [3], "ner_tags": ["O"]}, "word 1 of 'tokens' is empty or not text: 3"),
-    "text as words": ({"tokens": "a b", "ner_tags": ["O"]}, "'tokens' is not a list"),
-    "number as tag": ({"tokens": ["a"], "ner_tags": [3]}, "tag 1 of 'ner_tags' is the number 3"),
+    "text as words": ({"tokens": "a b", "ner_tags": ["O"]}, "'ner_tags' holds tags of words, but 'tokens' is a text"),
+    "neither text nor words": ({"tokens": {"0": "a"}, "ner_tags": ["O"]}, "'tokens' is not a list"),
     "no tag": ({"tokens": ["a"], "ner_tags": [None]}, "tag 1 of 'ner_tags' is empty or not text: None"),
     "blank in a tag": ({"tokens": ["a"], "ner_tags": ["B-big ship"]}, "contains white space: 'B-big ship'"),
-    "another scheme": ({"tokens": ["a"], "ner_tags": ["PER"]}, "'PER' is not a tag of an entity scheme"),
     "mistyped": ({"tokns": ["a"], "ner_tags": ["O"]}, "no 'tokens' (did you mean tokns?)"),
     "half a pair": ({"tokens": ["\ud800"], "ner_tags": ["O"]}, "half a surrogate pair"),
 }
@@ -168,6 +169,63 @@ def test_bad_rows(case: str) -> None:
         examples_from(TOM, row)
     assert caught.value.problems[0].startswith("row 1: ")
     assert message in caught.value.problems[0]
+
+
+def test_tags_by_number_need_names() -> None:
+    row = {"tokens": ["tom", "reed", "sails"], "ner_tags": [1, "2", 0]}
+    with pytest.raises(UserError, match="tag 1 of 'ner_tags' is the number 1, and nothing says") as caught:
+        examples_from(row)
+    assert "data.tag_names=[O,B-PER,I-PER]" in str(caught.value.remedy)
+    assert examples_from(row, tag_names=["O", "B-PER", "I-PER"])["tags"][:] == [["B-PER", "I-PER", "O"]]
+    with pytest.raises(UserError, match=r"is the number 2, but data\.tag_names has numbers 0 to 1"):
+        examples_from(row, tag_names=["O", "B-PER"])
+
+
+def test_two_forms_of_tags_are_refused_before_training(tokenizer: Any) -> None:
+    examples = examples_from(TOM, {"tokens": ["tom"], "ner_tags": ["PER"]})
+    codec = Codec(tokenizer, labels=NER.labels(examples))
+    with pytest.raises(UserError, match="some tags are like B-PER, I-PER, others like PER"):
+        NER.encode(examples, codec, DATA, training=True)
+    assert len(POS.encode(examples, codec, DATA, training=True)) == 2
+
+
+def test_parts_of_speech(tokenizer: Any) -> None:
+    """Accuracy decides, and a tag O is a tag like any other. As entities, they are words."""
+    rows = [{"tokens": ["a", "ship"], "tags": ["DET", "NOUN"]}, {"tokens": ["sails"], "tags": ["VERB"]}]
+    examples = examples_from(*rows)
+    predictions = [Prediction("0", "DET O", 1.0)]
+    scores = POS.score(predictions, examples, DATA)
+    assert (scores["accuracy"], scores["macro_f1"], scores["words"]) == (pytest.approx(100 / 3), 25.0, 3)
+    assert set(scores["per_type"]) == {"DET", "NOUN", "O", "VERB"}
+    low, high = scores["accuracy_interval"]
+    assert low <= 100 / 3 <= high
+    found = NER.score([Prediction("0", "DET DET", 1.0), Prediction("1", "VERB", 1.0)], examples, DATA)
+    assert found["f1"] == found["accuracy"] == pytest.approx(200 / 3)
+    assert POS.labels(examples) == ("DET", "NOUN", "VERB")
+    splits = DatasetDict(train=examples, validation=examples)
+    told = [line for _, line in NER.describe_data(splits, Codec(tokenizer, labels=NER.labels(examples)))]
+    assert told == ["tags: 3 tags, each word on its own; 3 words: DET 1, NOUN 1, VERB 1"]
+
+
+def test_predictions_of_before_have_no_entities(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.jsonl"
+    row = {"id": "0", "text": "O B-PER", "score": 0.5, "start": None, "end": None, "null_score": None, "candidates": []}
+    file.write_text(json.dumps(row))
+    (prediction,) = read_predictions(file)
+    assert json.loads(json.dumps(prediction.as_row())) == row
+    mention = {"type": "PER", "text": "b", "start": 2, "end": 3, "start_word": 1, "end_word": 2, "score": 0.5}
+    file.write_text(json.dumps({**row, "entities": [mention]}))
+    (prediction,) = read_predictions(file)
+    assert json.loads(json.dumps(prediction.as_row())) == {**row, "entities": [mention]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "joined"),
+    [(["O", "B-PER", "I-PER"], True), (["O", "PER"], True), (["O", "S-PER", "B-PER"], False), (["X", "Y"], False)],
+)
+def test_the_cards_example_joins_words_where_transformers_can(labels: list[str], joined: bool) -> None:
+    code = NER.usage_example(Published("a/b", {"id2label": dict(enumerate(labels))}, {}, None, False))
+    assert ('aggregation_strategy="first"' in code) == joined
 
 
 def test_columns_by_other_names() -> None:
@@ -192,6 +250,32 @@ def sentences(count: int, tags: Sequence[str] = ("B-PER", "O")) -> str:
     return "\n".join(words)
 
 
+def check_predictions_of_texts(folder: Path, llmkit: Command) -> None:
+    """A text that is not split has its entities found, with their characters; they serve as gold again."""
+    text = "Mr  ab sails. mr cd: sails"
+    (folder / "raw.jsonl").write_text(json.dumps({"text": text}))
+    code, _, err = llmkit("predict", "run", "raw.jsonl", "-o", "found.jsonl")
+    assert code == 0, err
+    found = json.loads((folder / "found.jsonl").read_text())
+    places = [(entity["type"], entity["text"], entity["start"], entity["end"]) for entity in found["entities"]]
+    assert places == [("PER", "ab", 4, 6), ("PER", "cd", 17, 19)]
+    assert [(entity["start_word"], entity["end_word"]) for entity in found["entities"]] == [(1, 2), (5, 6)]
+    (prediction,) = api.predict(str(folder / "run"), [{"text": text}])
+    assert json.loads(json.dumps(prediction.as_row())) == found
+    (words,) = api.predict(str(folder / "run"), [{"tokens": ["mr", "ab", "sails"]}])
+    assert words.entities is not None
+    assert [(entity.text, entity.start, entity.end) for entity in words.entities] == [("ab", 3, 5)]
+    (folder / "marked.jsonl").write_text(json.dumps({"text": text, "entities": found["entities"]}))
+    code, out, err = llmkit("eval", "run", "--data", "marked.jsonl", "--json")
+    assert code == 0, err
+    assert (json.loads(out)["f1"], json.loads(out)["support"]) == (100, 2)
+    assert "inside a word" not in err
+    (folder / "marked.jsonl").write_text(json.dumps({"text": text, "entities": [[4, 5, "PER"]]}))
+    code, _, err = llmkit("eval", "run", "--data", "marked.jsonl")
+    assert code == 0, err
+    assert "warning: 1 entity begins or ends inside a word; whole words are taken" in err
+
+
 def test_from_columns_to_scores(tokenizer: Any, tmp_path: Path, llmkit: Command) -> None:
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -203,7 +287,7 @@ def test_from_columns_to_scores(tokenizer: Any, tmp_path: Path, llmkit: Command)
     tiny = ["-r", "tiny/ner", "model.pretrained=encoder", "train.max_steps=60", "train.learning_rate=1e-2"]
     code, out, err = llmkit("finetune", *tiny, "data.max_length=16", "-o", "run")
     assert code == 0, err
-    assert "2 tags; 60 entities in 360 words: PER 60" in err
+    assert "tags: IOB, 1 type; 60 entities in 360 words: PER 60" in err
     assert "1 of 91 words have a tag that does not occur in the training examples, and count as wrong: B-LOC (1)" in err
     assert "31 sentences" in out
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -224,6 +308,7 @@ def test_from_columns_to_scores(tokenizer: Any, tmp_path: Path, llmkit: Command)
     )
     assert code == 0, err
     assert json.loads(out) == scores
+    check_predictions_of_texts(tmp_path, llmkit)
     (tmp_path / "other.conll").write_text("a B-LAW\n")
     code, _, err = llmkit("eval", "run", "--data", "other.conll")
     assert code == 1
