@@ -26,7 +26,7 @@ from llmkit.tasks.features import features_of
 from llmkit.tasks.inference import BATCH_SIZE, TaskEvaluation
 from llmkit.tasks.purpose import write_purpose
 from llmkit.tasks.settings import Settings, settings_of
-from llmkit.tasks.values import Codec, Outputs
+from llmkit.tasks.values import Array, Codec, Outputs
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -198,9 +198,17 @@ def show(report: Report) -> None:
 
 
 def largest_difference(expected: Iterable[Outputs], actual: Iterable[Outputs]) -> tuple[float, int, str]:
-    """The largest difference between outputs, the number of its feature and its name. NaN counts as infinite."""
+    """The largest difference between outputs, the number of its feature and its name. NaN counts as infinite.
+
+    Outputs above 100, such as the prices of a regression, are compared relative to their size: float32 has 7 digits.
+    """
+
+    def difference(before: Array, after: Array) -> float:
+        found = np.abs(before - after) / np.maximum(1, np.abs(before) / 100)
+        return float(np.nan_to_num(found, nan=math.inf).max())
+
     return max(
-        (float(np.nan_to_num(np.abs(before[name] - after[name]), nan=math.inf).max()), number, name)
+        (difference(before[name], after[name]), number, name)
         for number, (before, after) in enumerate(zip(expected, actual, strict=True))
         for name in before
     )

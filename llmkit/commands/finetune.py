@@ -96,6 +96,7 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
         fingerprints=fingerprints,
         sizes={name: {"examples": len(split)} for name, split in examples.items()},
         more_facts=tasks_file_facts(task),
+        finalize=task.finalize,
         introduce=lambda: introduce(prepared),
         finish=lambda best, state: finish(prepared, run, best),
     )

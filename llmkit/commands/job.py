@@ -44,8 +44,9 @@ class Job:
 
     `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
     a resumed run must find the same ones. `sizes` say how much data there is, for env.json, and `more_facts` are
-    further entries of it. `introduce` describes the data on the screen. `finish` runs on the first process, once the
-    model is saved: it writes the files that only this kind of run has, and returns the content of metrics.json.
+    further entries of it. `introduce` describes the data on the screen. `finalize` may change the best model before it
+    is saved. `finish` runs on the first process, once the model is saved: it writes the files that only this kind of
+    run has, and returns the content of metrics.json.
     """
 
     command: str
@@ -63,6 +64,7 @@ class Job:
     sizes: Mapping[str, Mapping[str, int]]
     introduce: Callable[[], None]
     finish: Callable[[Scored, TrainerState], dict[str, Any]]
+    finalize: Callable[[PreTrainedModel], None] = lambda model: None
     more_facts: Mapping[str, Any] = field(default_factory=dict)
     group_by_length: bool = False
     loss: Callable[..., Tensor] | None = None
@@ -89,6 +91,7 @@ def train(job: Job) -> RunDir:
         with shrink_on_out_of_memory(run, job.recipe) if job.auto_batch else nullcontext():
             trainer.fit(run, resume=job.resume, sizes=batch_sizes(job.recipe) if job.auto_batch else {})
         best = trainer.best()
+        job.finalize(trainer.network)
         save_model(trainer, run, job.target_tokenizer)
         if is_main():
             metrics = job.finish(best, trainer.state)

@@ -139,7 +139,7 @@ def _scores(facts: Facts) -> Iterator[str]:
 
     if facts.task:
         threshold = " The threshold is a difference of logits." if facts.null_threshold is not None else ""
-        yield f"On the validation split, in percent. Whole numbers are counts.{threshold}"
+        yield f"On the validation split, {facts.task.score_unit}. Whole numbers are counts.{threshold}"
     else:
         yield "On held-out documents. The loss is in nats per masked token. Whole numbers are counts."
     yield _table(["score", "value", "95 % interval"], rows(facts.scores, ""))

@@ -58,6 +58,8 @@ class Task(ABC, Generic[D]):
     answers_questions: ClassVar[bool] = False
     # Whether it predicts labels; a model stores them in config.id2label.
     labelled: ClassVar[bool] = False
+    # What its scores are in, for the model card.
+    score_unit: ClassVar[str] = "in percent"
 
     # --- every kind implements these ---
 
@@ -158,6 +160,9 @@ class Task(ABC, Generic[D]):
         from llmkit.tasks.encoder_models import load_trained
 
         return load_trained(self, checkpoint)
+
+    def finalize(self, model: PreTrainedModel) -> None:
+        """Change the best model in place before it is saved. Its predictions must stay the same."""
 
     def loss(self, recipe: FinetuneRecipe) -> Loss | None:
         """The training loss; None to use the model's own."""

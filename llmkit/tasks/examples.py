@@ -134,6 +134,11 @@ def text_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
     return checked_text(value, name)
 
 
+def first_in(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """The first of `columns` that a row has; the first of all if it has none."""
+    return next((column for column in columns if column in row), columns[0])
+
+
 def missing_column(row: Mapping[str, Any], name: str, option: str, near: Sequence[str]) -> str:
     """The message for a row without the column `name`, which data.`option` sets. `near` are possible alternatives."""
     fields = ", ".join(map(str, row))

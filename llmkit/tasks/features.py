@@ -33,6 +33,7 @@ def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSect
         "targets": tokenizer_fingerprint(codec.target_tokenizer),
         "decoder_start": codec.decoder_start,
         "labels": codec.labels,
+        "standard": codec.standard,
         "examples": examples_fingerprint(examples),
         "options": data.model_dump(exclude=set(data.origin())),  # the examples themselves are in the key
         "training": training,

@@ -40,13 +40,15 @@ class Codec:
     """The tokenizers and labels of a model.
 
     `labels` are in index order. `own_target_tokenizer` is set only if the decoder has a vocabulary of its own.
-    `decoder_start` is the token id that the decoder starts from.
+    `decoder_start` is the token id that the decoder starts from. `standard` is the mean and the standard deviation of
+    the numbers that regression trains on.
     """
 
     tokenizer: PreTrainedTokenizerFast
     labels: tuple[str, ...] = ()
     own_target_tokenizer: PreTrainedTokenizerFast | None = None
     decoder_start: int | None = None
+    standard: tuple[float, float] = (0.0, 1.0)
 
     @property
     def target_tokenizer(self) -> PreTrainedTokenizerFast:

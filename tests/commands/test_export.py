@@ -249,6 +249,7 @@ def test_differences() -> None:
     assert largest_difference(outputs(3, 4), outputs(3, 4))[0] == 0
     assert largest_difference(outputs(3, 4), outputs(3, 3.5)) == (0.5, 1, "logits")
     assert largest_difference(outputs(3, 4), outputs(float("nan"), 9)) == (float("inf"), 1, "logits")
+    assert largest_difference(outputs(3e5, 4), outputs(3.003e5, 4)) == (pytest.approx(0.1), 1, "logits")
 
 
 def test_the_screen(capsys: pytest.CaptureFixture[str]) -> None:

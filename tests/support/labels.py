@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from llmkit.tasks.examples import examples_of
 from llmkit.tasks.label.sections import LabelData
-from support.hub_repos import glue_rows
+from support.hub_repos import glue_rows, rows_of
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz.,?'"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{c}" for c in LETTERS), "calm", "storm", "sea"]
@@ -45,4 +45,6 @@ def examples_from(task: Any, *rows: dict[str, Any], **data: Any) -> Dataset:
 
 
 def rows_for(name: str) -> list[dict[str, Any]]:
-    return glue_rows(name.removeprefix("glue/")) if name != "classification" else reviews(3)
+    if name == "classification":
+        return reviews(3)
+    return glue_rows(name.removeprefix("glue/")) if name.startswith("glue/") else rows_of(name)

@@ -11,7 +11,8 @@ from transformers import BertTokenizer
 
 from llmkit.corpus.tokenizer import train_bpe
 from llmkit.tasks.base import Task
-from llmkit.tasks.label.task import Classification, Regression
+from llmkit.tasks.label.regression import Regression
+from llmkit.tasks.label.task import Classification
 from llmkit.tasks.span.task import ExtractiveQA
 from llmkit.tasks.tags.task import Tagging
 from llmkit.tasks.text.task import Seq2Seq

@@ -6,12 +6,40 @@ since GLUE averages them too: `combined_score`, named as in transformers' run_gl
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from llmkit.tasks.label.task import Classification, Regression
+from llmkit.tasks.label.regression import Regression
+from llmkit.tasks.label.sections import LabelData
+from llmkit.tasks.label.task import Classification
+from llmkit.tasks.values import MissingLabel, Prediction
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _F1: dict[str, Any] = {"metric": "combined_score", "headline": ("accuracy", "f1", "combined_score")}
 _SENTENCES = ("sentence1", "sentence2")
+
+
+class _Similarity(Regression):
+    """STS-B, as the benchmark has it: the numbers are learned as they are, and only correlations are scores."""
+
+    score_unit: ClassVar[str] = "in percent"
+
+    def _label(self, value: Any, column: str) -> str:
+        label = super()._label(value, column)
+        if float(label) == -1:
+            raise MissingLabel(f"{column!r} is -1, which marks a withheld number")
+        return label
+
+    def _standard(self, train: Dataset) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
+        """See Task. A missing prediction counts as 0."""
+        from llmkit.tasks.label.scores import number_scores
+
+        return number_scores(predictions, examples, self.headline, missing=0.0)
 
 
 def _of(
@@ -59,7 +87,7 @@ GLUE = (
         **_F1,
     ),
     _of(
-        Regression,
+        _Similarity,
         "stsb",
         "how similar are two sentences, from 0 to 5?",
         _SENTENCES,

@@ -29,6 +29,10 @@ def label_text(value: Any, column: str) -> str:
         value = int(value)
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, list):
+        raise BadRow(f"{column!r} is a list, {value!r}, but a text has one label")
+    if isinstance(value, float):
+        raise BadRow(f"{column!r} is neither text nor a whole number: {value!r}; --task regression learns numbers")
     if not isinstance(value, str):
         raise BadRow(f"{column!r} is neither text nor a whole number: {value!r}")
     if not value.strip():

@@ -1,4 +1,4 @@
-"""Metrics of classification, computed from confusion matrices, and of regression: correlations.
+"""Metrics of classification, computed from confusion matrices, and of regression.
 
 Resampling examples is the same as resampling the entries of their confusion matrix, so a thousand bootstrap resamples
 are a thousand small matrices. That takes milliseconds; calling scikit-learn a thousand times takes seconds per score.
@@ -85,16 +85,27 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def correlations(gold: Array, predicted: Array) -> dict[str, float]:
-    """`pearson`, `spearmanr` and their mean, `combined_score`; the names are those of evaluate's GLUE metric."""
+def number_metrics(gold: Array, predicted: Array) -> dict[str, float]:
+    """Scores of predicted numbers as fractions, and the mean squared error, `mse`.
+
+    `pearson`, `spearmanr` and their mean, `combined_score`, have the names of evaluate's GLUE metric. `r2` is the share
+    of the variance that is explained: 1 - mse / variance of `gold`; 0 if `gold` is constant.
+    """
     pearson, spearman = _pearson(gold, predicted), _pearson(_ranks(gold), _ranks(predicted))
-    return {"pearson": pearson, "spearmanr": spearman, "combined_score": (pearson + spearman) / 2}
+    mse, variance = float(np.square(predicted - gold).mean()), float(gold.var())
+    return {
+        "pearson": pearson,
+        "spearmanr": spearman,
+        "combined_score": (pearson + spearman) / 2,
+        "r2": 1 - mse / variance if variance > 0 else 0.0,
+        "mse": mse,
+    }
 
 
-def resampled_correlations(gold: Array, predicted: Array) -> dict[str, Array]:
-    """The correlations of bootstrap resamples, by name: [RESAMPLES]."""
+def resampled_numbers(gold: Array, predicted: Array) -> dict[str, Array]:
+    """`number_metrics` of bootstrap resamples, by name: [RESAMPLES]."""
     rows = np.random.default_rng(0).integers(len(gold), size=(RESAMPLES, len(gold)))
-    found = [correlations(gold[drawn], predicted[drawn]) for drawn in rows]
+    found = [number_metrics(gold[drawn], predicted[drawn]) for drawn in rows]
     return {name: np.array([one[name] for one in found]) for name in found[0]}
 
 

@@ -1,8 +1,8 @@
-"""Scores of classification and regression in percent, with 95 % bootstrap intervals over examples."""
+"""Scores of classification and regression, with 95 % bootstrap intervals over examples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,24 +64,28 @@ def _with_intervals(matrix: Array, wanted: Sequence[str], suffix: str) -> dict[s
     return scores
 
 
-def number_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-    """The correlations of predicted with gold numbers in percent, each with its interval [low, high], and `total`.
+def number_scores(
+    predictions: Sequence[Prediction], examples: Dataset, wanted: Iterable[str], missing: float
+) -> dict[str, Any]:
+    """The `wanted` scores of predicted numbers, each with its interval [low, high], and `total`.
 
-    A missing prediction counts as 0. Raises UserError if a prediction is not a number.
+    They are in percent, but `mse` is in squared units of the numbers. A missing prediction counts as `missing`. Raises
+    UserError if a prediction is not a number.
     """
     gold = np.array([float(label) for label in examples["label"][:]])
-    found = np.array([_number(prediction) for prediction in by_id(predictions, examples)])
-    resampled = metrics.resampled_correlations(gold, found)
+    found = np.array([_number(prediction, missing) for prediction in by_id(predictions, examples)])
+    values, resampled = metrics.number_metrics(gold, found), metrics.resampled_numbers(gold, found)
     scores: dict[str, Any] = {}
-    for name, value in metrics.correlations(gold, found).items():
-        scores[name] = 100 * value
-        scores[f"{name}_interval"] = _interval(resampled[name])
+    for name in wanted:
+        unit = 1 if name == "mse" else 100
+        scores[name] = unit * values[name]
+        scores[f"{name}_interval"] = _interval(resampled[name], unit)
     return {**scores, "total": len(gold)}
 
 
-def _number(prediction: Prediction | None) -> float:
+def _number(prediction: Prediction | None, missing: float) -> float:
     if prediction is None:
-        return 0.0
+        return missing
     try:
         number = float(prediction.text)
     except ValueError:
@@ -94,5 +98,5 @@ def _number(prediction: Prediction | None) -> float:
     return number
 
 
-def _interval(values: Array) -> list[float]:
-    return [float(100 * end) for end in np.quantile(values, (0.025, 0.975))]
+def _interval(values: Array, unit: float = 100) -> list[float]:
+    return [float(unit * end) for end in np.quantile(values, (0.025, 0.975))]

@@ -1,4 +1,4 @@
-"""Classification of texts or pairs of texts; regression predicts a number instead of a label.
+"""Classification of texts or pairs of texts.
 
 An example in canonical columns. Labels are text; only features and models use label numbers:
 
@@ -7,7 +7,6 @@ An example in canonical columns. Labels are text; only features and models use l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +15,7 @@ import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
-from llmkit.tasks.examples import checked_text, missing_column
+from llmkit.tasks.examples import checked_text, first_in, missing_column
 from llmkit.tasks.label import labels as label_forms
 from llmkit.tasks.label.sections import LabelData, LabelRecipe
 from llmkit.tasks.tokenizing import backend_copy
@@ -26,7 +25,6 @@ from llmkit.tasks.values import (
     Candidate,
     Codec,
     MissingColumn,
-    MissingLabel,
     Outputs,
     Prediction,
     Published,
@@ -48,6 +46,7 @@ class Classification(Task[LabelData]):
 
     `names` are the fixed labels in index order; if empty, labels are taken from the training examples. F1 is that of
     the second label. `parts` are the parts of the validation and test splits: headline scores are of the first.
+    `label_columns` are the columns of the label, the usual one first.
     """
 
     metric: str = "accuracy"
@@ -55,6 +54,7 @@ class Classification(Task[LabelData]):
     pipeline_tag: str | None = "text-classification"
     text_column: str = "text"
     pair_column: str | None = None
+    label_columns: tuple[str, ...] = ("label",)
     names: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
@@ -71,7 +71,7 @@ class Classification(Task[LabelData]):
     @property
     def columns(self) -> tuple[str, ...]:
         """See Task."""
-        return tuple(name for name in (self.text_column, self.pair_column, "label") if name is not None)
+        return tuple(name for name in (self.text_column, self.pair_column, *self.label_columns[:1]) if name is not None)
 
     def splits(self, split: str) -> tuple[str, ...]:
         """See Task."""
@@ -80,7 +80,7 @@ class Classification(Task[LabelData]):
     def example(self, row: Mapping[str, Any], data: LabelData, *, labelled: bool) -> dict[str, Any]:
         """See Task. One text of a pair may be empty, as in QQP."""
         text_column, pair_column = data.text_column or self.text_column, data.pair_column or self.pair_column
-        label_column = data.label_column or "label"
+        label_column = data.label_column or first_in(row, self.label_columns)
         known = (text_column, pair_column, label_column)
         text = _text(row, text_column, "text_column", known)
         pair = _text(row, pair_column, "pair_column", known) if pair_column is not None else None
@@ -111,7 +111,7 @@ class Classification(Task[LabelData]):
     def encode(self, examples: Dataset, codec: Codec, data: LabelData, *, training: bool) -> Dataset:
         """One feature per example. `cut` says whether it was longer than max_length; of a pair, the longer text is cut.
 
-        For training, `label` is the label's index, or the gold number in regression.
+        For training, `label` is the label's index, or the standardized gold number in regression.
         """
         from datasets import Dataset
 
@@ -174,8 +174,7 @@ class Classification(Task[LabelData]):
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""
-        if len(codec.labels) > 1:
-            label_forms.check_labels(name, codec.labels, examples)
+        label_forms.check_labels(name, codec.labels, examples)
 
     def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
         """See Task: the share of each label, and validation labels that do not occur in the training examples."""
@@ -190,51 +189,6 @@ class Classification(Task[LabelData]):
         from llmkit.tasks.label.usage import usage_example
 
         return usage_example(model)
-
-
-@dataclass(frozen=True)
-class Regression(Classification):
-    """Texts or pairs of texts, each with a number, which is text in canonical columns and predictions."""
-
-    names: tuple[str, ...] = ("score",)  # the name of the only output
-
-    def _label(self, value: Any, column: str) -> str:
-        if value is None or value == "":
-            raise MissingLabel(f"{column!r} is empty")
-        try:
-            number = float("nan" if isinstance(value, bool) else value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise BadRow(f"{column!r} is not a number: {value!r}")
-        if number == -1:
-            raise MissingLabel(f"{column!r} is -1, which marks a withheld number")
-        return as_text(number)
-
-    def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """See Task: the name of the only output."""
-        return self.names
-
-    def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
-        """See Task: nothing, since there are no labels to count."""
-        return iter(())
-
-    def _number_of(self, codec: Codec) -> Callable[[str], float]:
-        return float
-
-    def _prediction(self, example_id: str, logits: Array, codec: Codec) -> Prediction:
-        return Prediction(example_id, as_text(logits[0]), 1.0)
-
-    def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
-        """See Task. Raises UserError if a prediction is not a number."""
-        from llmkit.tasks.label.scores import number_scores
-
-        return number_scores(predictions, examples)
-
-
-def as_text(number: float) -> str:
-    """The shortest text that reads back as the same float32 number."""
-    return str(np.float32(number))
 
 
 def _text(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | None]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmkit.corpus.words import word_places
 from llmkit.system.errors import UserError
-from llmkit.tasks.examples import checked_text, missing_column
+from llmkit.tasks.examples import checked_text, first_in, missing_column
 from llmkit.tasks.tags.offsets import tags_of
 from llmkit.tasks.tags.sections import TagData
 from llmkit.tasks.values import BadRow, MissingLabel
@@ -32,7 +32,7 @@ def sentence(row: Mapping[str, Any], data: TagData, tag_columns: Sequence[str], 
     found = {"tokens": words, "tags": [], "text": None, "inexact": 0}
     if not labelled:
         return found
-    tags_column = data.tags_column or _first_in(row, tag_columns)
+    tags_column = data.tags_column or first_in(row, tag_columns)
     tags = _list(row, tags_column, "tags_column", BadRow if data.tags_column is not None else MissingLabel)
     if len(tags) != len(words):
         raise BadRow(f"{len(words):,} {column!r}, but {len(tags):,} {tags_column!r}: each word needs a tag")
@@ -51,7 +51,7 @@ def _text(
         raise BadRow(f"{column!r} is empty: a text without words")
     if not labelled:
         return {"tokens": words, "tags": [], "text": text, "inexact": 0}
-    marked_column = data.tags_column or _first_in(row, (*MARKED, *tag_columns))
+    marked_column = data.tags_column or first_in(row, (*MARKED, *tag_columns))
     marked = _list(row, marked_column, "tags_column", BadRow if data.tags_column is not None else MissingLabel)
     if any(isinstance(item, str | int) for item in marked):
         raise BadRow(f"{marked_column!r} holds tags of words, but {column!r} is a text: give its words as a list")
@@ -76,10 +76,6 @@ def _tag(tag: Any, names: Sequence[str], what: str) -> str:
     if tag.split() != [tag]:
         raise BadRow(f"{what} contains white space: {tag!r}")
     return checked_text(tag, what)
-
-
-def _first_in(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    return next((column for column in columns if column in row), columns[0])
 
 
 def _list(row: Mapping[str, Any], name: str, option: str, missing: type[BadRow]) -> list[Any]:

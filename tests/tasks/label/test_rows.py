@@ -87,7 +87,7 @@ BAD_ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
     "surrogate": ("classification", {"text": "\ud800", "label": 1}, "'text' holds half a surrogate pair"),
     "surrogate label": ("classification", {"text": "a", "label": "\ud800"}, "'label' holds half a surrogate pair"),
     "share": ("classification", {"text": "a", "label": 0.5}, "'label' is neither text nor a whole number: 0.5"),
-    "list": ("classification", {"text": "a", "label": [1]}, "'label' is neither text nor a whole number: [1]"),
+    "list": ("classification", {"text": "a", "label": [1]}, "'label' is a list, [1], but a text has one label"),
     "no label": ("classification", {"text": "a", "label": None}, "'label' is empty"),
     "not a number": ("classification", {"text": "a", "label": float("nan")}, "'label' is empty"),
     "blank label": ("classification", {"text": "a", "label": " "}, "'label' is empty"),

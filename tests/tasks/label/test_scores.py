@@ -10,7 +10,7 @@ from support.labels import examples_from, reviews
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.label import metrics
-from llmkit.tasks.label.metrics import correlations
+from llmkit.tasks.label.metrics import number_metrics
 from llmkit.tasks.label.sections import LabelData
 from llmkit.tasks.values import Prediction
 
@@ -47,7 +47,7 @@ OFFICIAL_NUMBERS = [
 def test_correlations_are_those_of_scipy(
     gold: list[float], predicted: list[float], official: tuple[float, ...]
 ) -> None:
-    found = correlations(np.array(gold, float), np.array(predicted, float))
+    found = number_metrics(np.array(gold, float), np.array(predicted, float))
     assert (found["pearson"], found["spearmanr"]) == pytest.approx(official)
     assert found["combined_score"] == pytest.approx(sum(official) / 2)
 

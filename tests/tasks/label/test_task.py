@@ -12,8 +12,9 @@ from support.labels import examples_from, reviews, rows_for
 
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.label.regression import Regression
 from llmkit.tasks.label.sections import LabelData
-from llmkit.tasks.label.task import Classification, Regression
+from llmkit.tasks.label.task import Classification
 from llmkit.tasks.values import Codec, Prediction
 
 OWN = TASKS["classification"]
@@ -27,7 +28,7 @@ def test_features_learn_the_labels_by_number(name: str, tokenizer: Any) -> None:
     examples = examples_from(task, *rows)
     codec = Codec(tokenizer, labels=task.labels(examples))
     features = task.encode(examples, codec, LabelData(path="x"), training=True)
-    wanted = [row["label"] for row in rows] if name != "classification" else [0, 1, 0]
+    wanted = [float(row["label"]) for row in rows] if name != "classification" else [0, 1, 0]
     assert features["label"][:] == pytest.approx(wanted)
     assert features.features["label"].dtype == ("float64" if isinstance(task, Regression) else "int64")
 

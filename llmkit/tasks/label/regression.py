@@ -1,0 +1,147 @@
+"""Regression of texts or pairs of texts: a number instead of a label.
+
+In canonical columns and in predictions the number is text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from llmkit.system.errors import UserError
+from llmkit.tasks.label.sections import LabelData
+from llmkit.tasks.label.task import Classification
+from llmkit.tasks.values import Array, BadRow, Codec, MissingLabel, Prediction
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+    from transformers import PreTrainedModel
+
+    from llmkit.models.checkpoint import Checkpoint
+    from llmkit.recipes.finetuning import FinetuneRecipe
+
+
+@dataclass(frozen=True)
+class Regression(Classification):
+    """Texts or pairs of texts, each with a number of any size: training standardizes them.
+
+    R² selects the best checkpoint. It orders checkpoints as the mean squared error does.
+    """
+
+    metric: str = "r2"
+    headline: tuple[str, ...] = ("pearson", "spearmanr", "r2")
+    names: tuple[str, ...] = ("score",)  # the name of the only output
+    label_columns: tuple[str, ...] = ("label", "score")
+
+    score_unit: ClassVar[str] = "in percent; `mse` is in squared units of the numbers"
+
+    def _label(self, value: Any, column: str) -> str:
+        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+            raise MissingLabel(f"{column!r} is empty")
+        try:
+            number = float("nan" if isinstance(value, bool) else value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not abs(number) <= float(np.finfo(np.float32).max):
+            raise BadRow(f"{column!r} is not a number: {value!r}")
+        return as_text(number)
+
+    def labels(self, examples: Dataset | None) -> tuple[str, ...]:
+        """See Task: the name of the only output. Raises UserError if all training examples have the same number."""
+        if examples is not None and len(set(examples["label"][:])) < 2:
+            raise UserError(
+                f"every one of the {len(examples):,} training examples has the number {examples['label'][0]}",
+                remedy="give examples with other numbers too, or choose another column with data.label_column",
+            )
+        return self.names
+
+    def _standard(self, train: Dataset) -> tuple[float, float]:
+        """The mean and standard deviation to train with."""
+        numbers = _numbers(train)
+        return float(numbers.mean()), float(numbers.std())
+
+    def codec_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
+        """See Task."""
+        return replace(super().codec_to_train(recipe, checkpoint, train), standard=self._standard(train))
+
+    def model_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, codec: Codec) -> PreTrainedModel:
+        """See Task. Raises UserError if the model has no output layer with a bias."""
+        from llmkit.tasks.label.standardize import standardize
+
+        model = super().model_to_train(recipe, checkpoint, codec)
+        standardize(model, *codec.standard, trained=checkpoint is not None and self._keeps_head(checkpoint.config))
+        return model
+
+    def _keeps_head(self, config: Any) -> bool:
+        """Whether a checkpoint's own output is one number, which training goes on from."""
+        known = {self.names[0].lower(), "label_0"}  # transformers' name for an output without one
+        outputs = [name.lower() for name in (config.id2label or {}).values()]
+        return (config.architectures or [""])[0].endswith("ForSequenceClassification") and outputs in (
+            [n] for n in known
+        )
+
+    def finalize(self, model: PreTrainedModel) -> None:
+        """See Task."""
+        from llmkit.tasks.label.standardize import unstandardize
+
+        unstandardize(model)
+
+    def load_trained(self, checkpoint: Checkpoint, data: LabelData) -> tuple[PreTrainedModel, Codec]:
+        """See Task."""
+        from llmkit.tasks.label.standardize import standardize
+
+        model, codec = super().load_trained(checkpoint, data)
+        standardize(model, *codec.standard)  # the same numbers as in training, to the last digit
+        return model, codec
+
+    def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
+        """See Task: nothing, since there are no labels to compare."""
+
+    def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
+        """See Task: `numbers from 0.2 to 5, mean 2.7, standard deviation 1.3`."""
+        numbers = _numbers(examples["train"])
+        low, high, mean, deviation = map(_short, (numbers.min(), numbers.max(), numbers.mean(), numbers.std()))
+        yield False, f"numbers from {low} to {high}, mean {mean}, standard deviation {deviation}"
+
+    def _number_of(self, codec: Codec) -> Callable[[str], float]:
+        mean, deviation = codec.standard
+        return lambda label: (float(label) - mean) / deviation
+
+    def _prediction(self, example_id: str, logits: Array, codec: Codec) -> Prediction:
+        return Prediction(example_id, as_text(logits[0]), 1.0)
+
+    def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
+        """See Task: the headline scores and `mse`. A missing prediction counts as the mean of the gold numbers.
+
+        Raises UserError if a prediction is not a number.
+        """
+        from llmkit.tasks.label.scores import number_scores
+
+        mean = float(_numbers(examples).mean())
+        return number_scores(predictions, examples, dict.fromkeys([*self.headline, "mse"]), missing=mean)
+
+    def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
+        """See Task. The mean squared error is not in percent, and says so."""
+        rows = [row for row in super().score_rows(scores) if row[0] != "mse"]
+        if "mse" in scores:
+            low, high = map(_short, scores["mse_interval"])
+            rows.append(["mse (not percent)", _short(scores["mse"]), f"{low} to {high}"])
+        return rows
+
+
+def as_text(number: float) -> str:
+    """The shortest text that reads back as the same float32 number, without an exponent."""
+    return np.format_float_positional(np.float32(number), trim="0")
+
+
+def _short(number: float) -> str:
+    """A number with four digits that matter, for people."""
+    return np.format_float_positional(number, precision=4, fractional=False, trim="-")
+
+
+def _numbers(examples: Dataset) -> Array:
+    return np.array([float(label) for label in examples["label"][:]])
