@@ -58,6 +58,7 @@ EXPECTED = {
     "ner-bert-base": "F1 about 95 on dev, 91 on test (published)",
     "glue-bert-base": "CoLA 56.5, SST-2 92.3, MRPC 84.1 / 88.9, QNLI 90.7, MNLI 83.9 / 84.1 (published)",
     "classification-bert-base": "depends on your data",
+    "regression-bert-base": "depends on your data",
     "summarization-bert2bert": "ROUGE-L 30.1 on XSum, 36.3 on CNN/Daily Mail (published: Rothe et al. 2020)",
     "translation-base": "not run to the end",
     "translation-small": "BLEU 36.3 on Multi30k, English to German ([results](results.md#texts-into-texts))",
@@ -74,7 +75,7 @@ FINETUNE = "`llmkit finetune -r NAME_OR_PATH`, or `--task` alone: `llmkit tasks`
 KINDS: dict[type[Section], tuple[str, str]] = {
     PretrainRecipe: ("Pretraining", "`llmkit pretrain -r NAME_OR_PATH`"),
     SpanRecipe: ("Fine-tuning: questions on passages", FINETUNE),
-    LabelRecipe: ("Fine-tuning: labels of texts", FINETUNE),
+    LabelRecipe: ("Fine-tuning: labels and numbers of texts", FINETUNE),
     TagRecipe: ("Fine-tuning: tags of words", FINETUNE),
     TextRecipe: ("Fine-tuning: texts into texts", FINETUNE),
     TokenizeRecipe: (

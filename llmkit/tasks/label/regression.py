@@ -78,11 +78,9 @@ class Regression(Classification):
 
     def _keeps_head(self, config: Any) -> bool:
         """Whether a checkpoint's own output is one number, which training goes on from."""
-        known = {self.names[0].lower(), "label_0"}  # transformers' name for an output without one
         outputs = [name.lower() for name in (config.id2label or {}).values()]
-        return (config.architectures or [""])[0].endswith("ForSequenceClassification") and outputs in (
-            [n] for n in known
-        )
+        named = outputs in ([self.names[0].lower()], ["label_0"])  # transformers' name for an output without one
+        return named and (config.architectures or [""])[0].endswith("ForSequenceClassification")
 
     def finalize(self, model: PreTrainedModel) -> None:
         """See Task."""

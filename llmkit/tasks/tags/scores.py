@@ -16,6 +16,8 @@ from llmkit.tasks.values import Prediction, by_id
 if TYPE_CHECKING:
     from datasets import Dataset
 
+ENTITY_SCORES = ("f1", "f1_interval", "precision", "recall", "support")  # of no use where each word is scored
+
 
 def tag_scores(predictions: Sequence[Prediction], examples: Dataset, read: Reader | None = None) -> dict[str, Any]:
     """Entity `f1`, `precision` and `recall` and tag `accuracy` in percent, `macro_f1`, `support`, and `per_type`.

@@ -152,9 +152,12 @@ class Tagging(Task[TagData]):
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> dict[str, Any]:
         """See Task. Raises UserError if a prediction does not have one tag per word."""
-        from llmkit.tasks.tags.scores import tag_scores
+        from llmkit.tasks.tags.scores import ENTITY_SCORES, tag_scores
 
-        return tag_scores(predictions, examples, each_word if self.each_word else None)
+        if not self.each_word:
+            return tag_scores(predictions, examples)
+        scores = tag_scores(predictions, examples, each_word)
+        return {name: value for name, value in scores.items() if name not in ENTITY_SCORES}
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""
