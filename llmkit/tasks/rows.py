@@ -174,5 +174,5 @@ FORMATS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[LocatedRow]]] = {
     ".tsv": _table("\t"),
     ".parquet": _parquet_rows,
     # CoNLL-2003 consists of eng.train, eng.testa and eng.testb.
-    **dict.fromkeys((".conll", ".bio", ".iob2", ".train", ".testa", ".testb", ".txt"), sentences),
+    **dict.fromkeys((".conll", ".conllu", ".bio", ".iob2", ".train", ".testa", ".testb", ".txt"), sentences),
 }

@@ -2,6 +2,11 @@
 
 EU NNP B-NP B-ORG
 rejects VBZ B-VP O
+
+And CoNLL-U, the format of Universal Dependencies, whose ten columns begin with a word's number:
+
+1  EU       EU      PROPN  NNP  …
+2  rejects  reject  VERB   VBZ  …
 """
 
 from __future__ import annotations
@@ -16,11 +21,12 @@ from llmkit.system.files import text_lines
 from llmkit.tasks.values import LocatedRow
 
 DOCUMENT = "-DOCSTART-"
+UNIVERSAL = 10  # columns of CoNLL-U
 _Line = tuple[int, list[str]]
 
 
 def sentences(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
-    """One row per sentence, with `tokens` and `tags`; its place is its first line.
+    """One row per sentence, with `tokens` and `tags`, or `upos` and `xpos`; its place is its first line.
 
     Columns are separated by tabs, or by spaces if a line has no tab. Document markers and comments before a sentence
     are skipped. Raises UserError if a line's number of columns differs from the rest of its sentence.
@@ -46,6 +52,11 @@ def _fields(line: str) -> list[str]:
 
 
 def _sentence(file: Path, lines: list[_Line]) -> LocatedRow:
+    if any(len(fields) == UNIVERSAL and fields[0] == "1" for _, fields in lines):
+        # Not comments, nor the ranges of contractions (3-4), nor words that are left out in the text (3.1).
+        words = [fields for _, fields in lines if len(fields) == UNIVERSAL and fields[0].isdecimal()]
+        form, upos, xpos = ([fields[column] for fields in words] for column in (1, 3, 4))
+        return f"{file}:{lines[0][0]}", {"tokens": form, "upos": upos, "xpos": xpos}
     widths = Counter(len(fields) for _, fields in lines)
     width = max(widths, key=lambda size: (widths[size], size))  # of most lines
     # A comment as in CoNLL-U, `# text = …`. A word `#` has as many columns as the other words.

@@ -56,6 +56,34 @@ def test_columns_with_tabs_and_comments(tmp_path: Path) -> None:
     assert second["tokens"] == ["c"]
 
 
+UNIVERSAL = """# sent_id = 7
+# text = Er geht zum Meer und schwimmt gern weit.
+1	Er	er	PRON	PPER	Case=Nom	2	nsubj	_	_
+2	geht	gehen	VERB	VVFIN	_	0	root	_	_
+3-4	zum	_	_	_	_	_	_	_	_
+3	zu	zu	ADP	APPR	_	5	case	_	_
+4	dem	der	DET	ART	_	5	det	_	_
+4.1	x	x	NOUN	NN	_	_	_	_	_
+5	Meer	Meer	NOUN	NN	_	2	obl	_	SpaceAfter=No
+
+1	Ja	ja	INTJ	PTKANT	_	0	root	_	_
+"""
+
+
+@pytest.mark.parametrize("ending", ["conllu", "conll"])
+def test_universal_dependencies(ending: str, tmp_path: Path) -> None:
+    file = tmp_path / f"de.{ending}"
+    file.write_text(UNIVERSAL, encoding="utf-8")
+    for column, tags in (
+        (None, ["PRON", "VERB", "ADP", "DET", "NOUN"]),
+        ("xpos", ["PPER", "VVFIN", "APPR", "ART", "NN"]),
+    ):
+        data = TagData(train=str(file), tags_column=column)
+        first, second = load_examples(TASKS["pos"], data, ["train"])["train"]
+        assert (first["tokens"], first["tags"]) == (["Er", "geht", "zu", "dem", "Meer"], tags)
+        assert second["tokens"] == ["Ja"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
