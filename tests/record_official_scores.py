@@ -3,6 +3,9 @@
     python tests/record_official_scores.py squad evaluate-v1.1.py evaluate-v2.0.py
     python tests/record_official_scores.py entities FOLDER_WITH_SEQEVAL
     python tests/record_official_scores.py natural-questions nq_eval.py
+    python tests/record_official_scores.py mlqa mlqa_evaluation_v1.py
+    python tests/record_official_scores.py cmrc2018 squad-style-data/cmrc2018_evaluate.py
+    python tests/record_official_scores.py bleu
 
 Run by hand, and only to change the recorded answers: the scorers are not part of this repository. A seed gives
 the same answers. Files are written to tests/data:
@@ -22,6 +25,17 @@ official_nq_scores.jsonl.gz
     a line per data set: non_null (the flag short_non_null_threshold), predictions (a span, "yes", "no" or null),
     scores, annotations (lists of spans, "yes" or "no"), and the metrics of short answers, which go from 0 to 1.
     nq_eval.py needs its eval_utils.py beside it, and the packages absl-py and six
+official_mlqa_scores.jsonl.gz
+    a line per pair: [language, prediction, golds, [em, f1]] from 0 to 1
+official_mlqa_aggregates.json.gz
+    what the whole script printed for the pairs of each language, as {language: output}; every 17th has no prediction
+official_cmrc2018_scores.jsonl.gz
+    a line per pair: [prediction, golds, [em, f1]] from 0 to 1. The script is for Python 2; what Python 3 lacks is taken
+    out of it. It needs NLTK's data punkt_tab. Pairs are left out if it matters that this divides English text into
+    sentences: llmkit does without
+official_bleu_scores.jsonl.gz
+    a line per data set: language, hypotheses, references, and sacrebleu's bleu in percent with its signature. Needs
+    the packages of sacrebleu[ja,ko]
 """
 
 from __future__ import annotations
@@ -36,7 +50,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 DATA = Path(__file__).parent / "data"
@@ -243,6 +257,136 @@ def record_squad(options: argparse.Namespace) -> None:
     write_gz(options.output / "official_squad_aggregates.json.gz", json.dumps(runs))
 
 
+# Words of each language, with its articles and near misses of them, and what else answers hold.
+LANGUAGES = {
+    "en": "the The A an theme river bank, Denver's don't U.S.",
+    "es": "el El La las unos río niño, año ¿qué? Delta",
+    "de": "der Die das Haus eines Straße, über Dennoch desto",
+    "ar": "المدينة كتاب، ال الكتاب والكتاب البحر؟ في قال",
+    "hi": "मेले में तीन सौ किताबें। और बच्चों क़लम ज़",
+    "vi": "của là Hà Nội, cái sông chiếc những Cái người",
+    "zh": "东港的灯塔 大火之后， 重新 点亮 龥 龦 㐀 ＡＢＣ 東京タワー 镇长。",
+}
+ANYWHERE = ["$3.5", "x^y", "1976", "“q”", "—", "…", "🙂", "½", "İ", "e\u0301", "「」", "x_a", "`b`", "《书》"]
+
+
+def random_pair_in(rng: random.Random, language: str) -> tuple[str, list[str]]:
+    """A prediction, and the answers of one to three people who nearly agree, in a language."""
+    words = LANGUAGES[language].split(" ")
+    glue = ["", "", " ", "，", "-"] if language == "zh" else [" ", " ", " ", "", "\u00a0", "\u3000", "\n", "-", ", "]
+
+    def phrase() -> str:
+        drawn = [rng.choice(words if rng.random() < 0.8 else ANYWHERE) for _ in range(rng.randint(1, 5))]
+        return drawn[0] + "".join(rng.choice(glue) + word for word in drawn[1:])
+
+    def nearly(text: str) -> str:
+        cut = rng.randint(0, len(text))
+        edits = [
+            text,
+            text,
+            text[:cut],
+            text[cut:],
+            text.upper(),
+            f"{rng.choice(words)} {text}",
+            text + rng.choice(".。!"),
+        ]
+        return rng.choice(edits)
+
+    base = phrase()
+    golds = [nearly(base) for _ in range(rng.choice([1, 1, 2, 3]))]
+    return (nearly(base) if rng.random() < 0.85 else phrase()), golds
+
+
+def record_mlqa(options: argparse.Namespace) -> None:
+    rng = random.Random(options.seed)
+    mlqa = load(options.mlqa)
+    lines, outputs = [], {}
+    for language in LANGUAGES:
+        pairs = [random_pair_in(rng, language) for _ in range(800)]
+        for prediction, golds in pairs:
+            scores = [
+                float(mlqa.metric_max_over_ground_truths(function, prediction, golds, language))
+                for function in (mlqa.exact_match_score, mlqa.f1_score)
+            ]
+            lines.append([language, prediction, golds, scores])
+        data = {"version": 1.0, "data": dataset({f"q{i}": golds for i, (_, golds) in enumerate(pairs)}, columns=False)}
+        predictions = {f"q{i}": text for i, (text, _) in enumerate(pairs) if i % 17}
+        outputs[language] = run_script(options.mlqa, data, predictions, language)
+    write_lines(options.output / "official_mlqa_scores.jsonl.gz", lines)
+    write_gz(options.output / "official_mlqa_aggregates.json.gz", json.dumps(outputs))
+
+
+def record_cmrc2018(options: argparse.Namespace) -> None:
+    source = options.cmrc2018.read_text(encoding="utf-8")
+    for old, new in {
+        "reload(sys)": "",
+        "sys.setdefaultencoding('utf8')": "",
+        "ur'": "r'",
+        ".decode('utf-8')": "",
+    }.items():
+        assert old in source
+        source = source.replace(old, new)
+    cmrc = ModuleType("cmrc2018_evaluate")
+    exec(source, vars(cmrc))
+    rng = random.Random(options.seed)
+    lines, left_out = [], 0
+    nltk, divided = vars(cmrc)["nltk"], False
+
+    def word_tokenize(text: str) -> list[str]:
+        nonlocal divided
+        words: list[str] = nltk.word_tokenize(text)
+        divided = divided or words != nltk.word_tokenize(text, preserve_line=True)
+        return words
+
+    vars(cmrc)["nltk"] = SimpleNamespace(word_tokenize=word_tokenize)
+    while len(lines) < 1500:
+        prediction, golds = random_pair_in(rng, "zh" if rng.random() < 0.8 else "en")
+        divided = False
+        scores = [float(cmrc.calc_em_score(golds, prediction)), float(cmrc.calc_f1_score(golds, prediction))]
+        if divided:
+            left_out += 1
+        else:
+            lines.append([prediction, golds, scores])
+    print(f"{left_out} pairs are left out")
+    write_lines(options.output / "official_cmrc2018_scores.jsonl.gz", lines)
+
+
+SENTENCES = {
+    "zh": ["东港的灯塔在昨夜的大火之后重新点亮。", "镇长感谢了消防员，他们来自3个城市。", "ABC公司售出1,500本书。"],
+    "ja": [
+        "犬が草の上を速く走ります。",
+        "東京タワーは1958年に建てられました。",
+        "猫は家で静かに眠っています、とABC社は言った。",
+    ],
+    "ko": [
+        "개가 풀밭 위를 빠르게 달립니다.",
+        "서울 타워는 1969년에 지어졌습니다.",
+        "고양이는 집에서 조용히 자고 있습니다.",
+    ],
+    "de": ["Der Hund läuft schnell über das Gras.", "Der Turm wurde 1958 gebaut.", "Die Katze schläft ruhig."],
+}
+BLEU_TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab", "de": "13a"}
+
+
+def record_bleu(options: argparse.Namespace) -> None:
+    from sacrebleu.metrics import BLEU
+
+    rng = random.Random(options.seed)
+    lines = []
+    for language, sentences in SENTENCES.items():
+        for _ in range(15):
+            references = ["".join(rng.sample(sentences, rng.randint(1, 3))) for _ in range(rng.randint(3, 9))]
+            hypotheses = []
+            for text in references:
+                start, stop = rng.randint(0, 3), rng.randint(0, 5)
+                hypotheses.append(text[start : len(text) - stop] if rng.random() < 0.7 else text)
+            metric = BLEU(tokenize=BLEU_TOKENIZERS[language])
+            bleu = metric.corpus_score(hypotheses, [references]).score
+            line = {"language": language, "hypotheses": hypotheses, "references": references, "bleu": bleu}
+            lines.append({**line, "signature": str(metric.get_signature())})
+    write_lines(options.output / "official_bleu_scores.jsonl.gz", lines)
+
+
 def write_lines(path: Path, lines: list[Any]) -> None:
     write_gz(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
@@ -358,6 +502,13 @@ def main() -> None:
     nq = commands.add_parser("natural-questions")
     nq.add_argument("nq_eval", type=Path, help="nq_eval.py")
     nq.set_defaults(record=record_nq)
+    mlqa = commands.add_parser("mlqa")
+    mlqa.add_argument("mlqa", type=Path, help="mlqa_evaluation_v1.py")
+    mlqa.set_defaults(record=record_mlqa)
+    cmrc2018 = commands.add_parser("cmrc2018")
+    cmrc2018.add_argument("cmrc2018", type=Path, help="cmrc2018_evaluate.py for SQuAD-style data")
+    cmrc2018.set_defaults(record=record_cmrc2018)
+    commands.add_parser("bleu").set_defaults(record=record_bleu)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     options.record(options)

@@ -46,6 +46,7 @@ def prepare(settings: Settings, split: str, output: Path | None) -> Prepared:
     task, data = settings.task, settings.data
     model, codec = task.load_trained(settings.checkpoint, data)
     examples = load_examples(task, data, [split])[split]
+    task.check_scores(examples, data)
     task.check_labels(settings.checkpoint.name, codec, examples)
     features = features_of(task, examples, codec, data, training=False)
     return Prepared(settings, model, codec, examples, features, output)
@@ -85,6 +86,7 @@ def evaluate_predictions(
     quiet()
     section = overridden(task.data_class(**data_origin(data, task)), overrides)
     examples = load_examples(task, section, [split])[split]
+    task.check_scores(examples, section)
     predictions = read_predictions(file)
     known = set(examples["id"])
     unknown = [p.id for p in predictions if p.id not in known]

@@ -67,6 +67,7 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
     run, recipe = open_job(recipe, output, resume=resume)
     task = task_named(recipe.task)
     examples = load_examples(task, recipe.data, ["train", "validation"])
+    task.check_scores(examples["validation"], recipe.data)
     checkpoint = Checkpoint.named(recipe.model.pretrained) if recipe.model.pretrained is not None else None
     codec = task.codec_to_train(recipe, checkpoint, examples["train"])
     set_seed(recipe.train.seed)  # the fresh weights of a head follow from it

@@ -143,6 +143,9 @@ def _scores(facts: Facts) -> Iterator[str]:
     else:
         yield "On held-out documents. The loss is in nats per masked token. Whole numbers are counts."
     yield _table(["score", "value", "95 % interval"], rows(facts.scores, ""))
+    # How texts were compared, for instance sacrebleu's signature.
+    if told := [f"- {name}: `{value}`" for name, value in facts.scores.items() if isinstance(value, str)]:
+        yield "\n".join(told)
 
 
 def _usage(facts: Facts) -> Iterator[str]:

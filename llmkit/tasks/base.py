@@ -106,6 +106,9 @@ class Task(ABC, Generic[D]):
         An example without a prediction scores 0.
         """
 
+    def check_scores(self, examples: Dataset, data: D) -> None:
+        """Warn if the scores of `examples` would mislead. Raises UserError if they lack a package."""
+
     # --- rows ---
 
     @property

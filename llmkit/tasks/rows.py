@@ -91,7 +91,10 @@ def _hub_rows(data: DataSection, split: str) -> Iterator[LocatedRow]:
     assert data.path is not None
     try:
         with reading_from_the_hub("dataset", data.path, data.revision):
-            rows = load_dataset(data.path, data.name, split=split, revision=data.revision)
+            # The Hub's parquet conversion has a folder for each configuration, and no README.md that names them.
+            converted = data.revision == "refs/convert/parquet"
+            part = {"data_dir": data.name} if converted else {"name": data.name}
+            rows = load_dataset(data.path, split=split, revision=data.revision, **part)
     except ValueError as error:  # an unknown split or configuration
         raise UserError(
             f"{data.path}: {str(error).splitlines()[0]}", remedy="name another with --split or data.name"

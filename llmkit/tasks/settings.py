@@ -31,18 +31,20 @@ class Settings:
 def settings_of(name: str, task: str | None, data: str | None, overrides: Sequence[str] = ()) -> Settings:
     """The settings of a run or a checkpoint, with the user's `task`, `data` and `overrides` in place of its own.
 
-    `data` is a Hub id, folder or file; None means the run's data. `overrides` set keys of the data section. Raises
-    UserError if neither the model nor the user names a task, or data.
+    `data` is a Hub id, folder or file. None means the run's data, or the dataset of a `task` other than the run's.
+    `overrides` set keys of the data section. Raises UserError if neither the model nor the user names a task, or data.
     """
     purpose = purpose_of(name, task_given=task is not None)
     if task is None and purpose is None:
         raise UserError(f"{name} does not say what task it is for", remedy="name it: --task squad")
     own = purpose.data if purpose else {}
-    if data is None and not own.keys() & DataSection.origin():
-        raise UserError(f"{name} does not say what data to evaluate it on", remedy="name it: --data PATH")
     trained_for = purpose.task if purpose else None
     chosen = task_named(task) if task else trained_for
     assert chosen is not None
+    if data is None and chosen.hub_id is not None and _asks_for_its_own_data(chosen, trained_for, overrides):
+        data = chosen.hub_id
+    if data is None and not own.keys() & DataSection.origin():
+        raise UserError(f"{name} does not say what data to evaluate it on", remedy="name it: --data PATH")
     if trained_for is not None and not trained_for.is_compatible(chosen):
         raise UserError(
             f"{name} was fine-tuned for {trained_for.name}, which does not predict the same kind of answers as "
@@ -53,6 +55,14 @@ def settings_of(name: str, task: str | None, data: str | None, overrides: Sequen
     section = data_section(checkpoint, chosen, own, data, overrides)
     threshold = purpose.null_threshold if purpose and chosen is trained_for else None
     return Settings(checkpoint, chosen, section, threshold)
+
+
+def _asks_for_its_own_data(task: Task[Any], trained_for: Task[Any] | None, overrides: Sequence[str]) -> bool:
+    """Whether the task's dataset on the Hub is meant: if the task is not the run's, or for a model, with data.name."""
+    keys = {override.partition("=")[0].removeprefix("data.") for override in overrides}
+    if keys & (DataSection.origin() - {"name", "revision"}):
+        return False
+    return task is not trained_for and (trained_for is not None or "name" in keys)
 
 
 def data_section(

@@ -321,9 +321,11 @@ def test_limits_follow_from_the_run(folder: Path, tmp_path: Path) -> None:
 
     def scores(value: Any) -> None:
         value["f1_interval"] = None
+        value["normalization"] = "MLQA, zh"
 
     run = with_facts(folder / "runs" / "squad", tmp_path / "run", recipe=recipe, env=environment, metrics=scores)
     text = card_of(run)
+    assert "\n- normalization: `MLQA, zh`\n" in text
     limits = text.partition("## Known limits")[2]
     assert ModelCard(text).data.language == "en"
     assert "synthetic" in limits

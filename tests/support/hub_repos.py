@@ -124,9 +124,39 @@ def add_squad_v2(hub: StandInHub) -> str:
 
 
 def _add_squad(hub: StandInHub, name: str, config: str, splits: Splits) -> str:
+    return hub.add_dataset(
+        f"rajpurkar/{name}", declared({config: (_span_columns("id title context question"), splits)})
+    )
+
+
+def _span_columns(texts: str) -> Columns:
     answers = {"name": "answers", "sequence": [*columns("string", "text"), *columns("int32", "answer_start")]}
-    features = [*columns("string", "id title context question"), answers]
-    return hub.add_dataset(f"rajpurkar/{name}", declared({config: (features, splits)}))
+    return [*columns("string", texts), answers]
+
+
+def add_xquad(hub: StandInHub) -> str:
+    """A configuration a language, for validation alone."""
+    english = [{key: value for key, value in row.items() if key != "title"} for row in SQUAD_TRAIN]
+    rows = {"xquad.en": english, "xquad.zh": rows_of("xquad")}
+    features = _span_columns("id context question")
+    return hub.add_dataset("google/xquad", declared({name: (features, {"validation": rows[name]}) for name in rows}))
+
+
+def add_mlqa(hub: StandInHub) -> str:
+    """A folder for each pair of languages, of the passage and of the question."""
+    english = [{key: value for key, value in row.items() if key != "title"} for row in SQUAD_TRAIN]
+    schema = Features._from_yaml_list(_span_columns("context question id")).arrow_schema.remove_metadata()
+    files = {}
+    for name, rows in {"mlqa.en.en": english, "mlqa.de.de": rows_of("mlqa"), "mlqa.de.en": rows_of("mlqa")[:1]}.items():
+        for split, part in (("validation", rows), ("test", rows[:1])):
+            files[f"{name}/{split}/0000.parquet"] = parquet(part, schema)
+    return with_script(hub, "facebook/mlqa", files)
+
+
+def add_cmrc2018(hub: StandInHub) -> str:
+    rows = rows_of("cmrc2018")
+    splits = {"train": rows, "validation": rows, "test": rows[:1]}
+    return hub.add_dataset("hfl/cmrc2018", declared({"default": (_span_columns("id context question"), splits)}))
 
 
 _PAGE = ["<P>", "A", "tide", "is", "the", "rise", "and", "fall", "of", "the", "sea", ".", "</P>"]

@@ -18,20 +18,28 @@ from support.hub_repos import (
     SQUAD_TRAIN,
     SQUAD_V2_VALIDATION,
     SQUAD_VALIDATION,
+    add_cmrc2018,
     add_conll2003,
     add_glue,
+    add_mlqa,
     add_natural_questions,
     add_squad,
     add_squad_v2,
+    add_xquad,
+    rows_of,
 )
 from support.tasks import letters
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification
 
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.tasks import TASKS
+from llmkit.tasks.purpose import write_purpose
+from llmkit.tasks.span.sections import SpanData
 
 pytestmark = pytest.mark.oldest
+# Configurations of one language, by a name for the step.
+SPANS = {"Chinese": "xquad.zh", "German": "mlqa.de.de", "German and English": "mlqa.de.en", "English": "mlqa.en.en"}
 READ = ("squad", "squad_v2", "natural_questions", "ner", *(name for name in TASKS if name.startswith("glue/")))
 
 
@@ -63,14 +71,36 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     for name in READ:
         recipe = read_recipe(FinetuneRecipe, TASKS[name].recipe, [f"task={name}"], tasks=TASKS)
         steps[name] = examples(name, recipe.data.model_dump(exclude_unset=True), "train", "validation")
+    for name, config in SPANS.items():
+        task = TASKS[config.partition(".")[0]]
+        steps[name] = examples(
+            task.name, {"path": task.hub_id, "revision": task.hub_revision, "name": config}, "validation"
+        )
+    steps["cmrc2018"] = examples("cmrc2018", {"path": TASKS["cmrc2018"].hub_id}, "train", "validation")
     steps["dev"] = examples(
         "natural_questions", {"path": TASKS["natural_questions"].hub_id, "name": "dev"}, "validation"
     )
     evaluate = ["eval", "model", "--task", "glue/mnli", "--data", "nyu-mll/glue"]
+    reader = BertForQuestionAnswering(BertConfig(vocab_size=len(tokenizer), **shape))
+    reader.save_pretrained(folder / "reader")
+    tokenizer.save_pretrained(folder / "reader")
+    write_purpose(folder / "reader", TASKS["squad"], SpanData(path="x", max_length=64, doc_stride=16), None)
+    for config in ("xquad.zh", "mlqa.de.de", "xquad.xx", "mlqa.xx.xx"):
+        task_name = config.partition(".")[0]
+        steps[config] = command("eval", "reader", "--task", task_name, f"data.name={config}", "--json")
     steps["mnli"] = command(*evaluate, "--json")
     steps["mnli, test"] = command(*evaluate, "--split", "test")
     with StandInHub() as hub:
-        for add in (add_squad, add_squad_v2, add_natural_questions, add_conll2003, add_glue):
+        for add in (
+            add_squad,
+            add_squad_v2,
+            add_natural_questions,
+            add_conll2003,
+            add_glue,
+            add_xquad,
+            add_mlqa,
+            add_cmrc2018,
+        ):
             add(hub)
         return Answers(folder, in_one_process(hub.environ(folder / "hf"), folder, steps))
 
@@ -82,6 +112,27 @@ def test_squad(answers: Answers) -> None:
     without = [row["answers"]["text"] for row in answers.examples("squad_v2")["validation"]]
     assert without == [row["answers"]["text"] for row in SQUAD_V2_VALIDATION]
     assert [] in without, "some questions of squad_v2 have no answer"
+
+
+def test_configurations_of_a_language(answers: Answers) -> None:
+    found = {name: [row["context"] for row in answers.examples(name)["validation"]] for name in SPANS}
+    assert found["Chinese"] == [row["context"] for row in rows_of("xquad")]
+    assert found["German"] == [row["context"] for row in rows_of("mlqa")]
+    assert (len(found["German and English"]), len(found["English"])) == (1, 2)
+    (row,) = [row for row in answers.examples("cmrc2018")["train"] if row["unplaced"]]
+    assert row["answers"]["answer_start"] == [23, 23], "one of its answers starts a character further on than it says"
+
+
+def test_a_model_for_squad_is_scored_on_another_language(answers: Answers) -> None:
+    """The task brings its dataset, and the configuration its language."""
+    for config, normalization in (("xquad.zh", "MLQA, zh"), ("mlqa.de.de", "MLQA, de")):
+        assert answers.ran[config].code == 0, answers.ran[config].err
+        scores = json.loads(answers.ran[config].out)
+        assert (scores["total"], scores["normalization"]) == (3, normalization)
+    for config in ("xquad.xx", "mlqa.xx.xx"):
+        assert answers.ran[config].code == 1
+        assert config in answers.ran[config].err
+        assert "Traceback" not in answers.ran[config].err
 
 
 def test_natural_questions(answers: Answers) -> None:

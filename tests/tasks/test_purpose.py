@@ -13,6 +13,7 @@ from support.runs import finetuned, pretrained, questions, write_questions
 
 from llmkit.tasks import TASKS
 from llmkit.tasks.purpose import FILE, Purpose, purpose_of, write_purpose
+from llmkit.tasks.settings import settings_of
 from llmkit.tasks.text.sections import TextData
 
 
@@ -77,6 +78,24 @@ def test_another_task_is_named(model: Path, llmkit: Command) -> None:
     code, _, err = llmkit("eval", str(model), "--task", "ner", "--data", "demo")
     assert code == 1
     assert "was fine-tuned for squad_v2, which does not predict the same kind of answers as ner" in err
+
+
+@pytest.mark.parametrize(
+    ("task", "overrides", "path", "name"),
+    [
+        (None, [], None, None),  # the run's own data
+        ("squad_v2", [], None, None),
+        ("squad_v2", ["data.name=x"], None, "x"),
+        ("xquad", ["data.name=xquad.zh"], "google/xquad", "xquad.zh"),
+        ("mlqa", [], "facebook/mlqa", "mlqa.en.en"),
+        ("xquad", ["data.validation=other.jsonl"], None, None),
+    ],
+)
+def test_another_task_brings_its_data(
+    task: str | None, overrides: list[str], path: str | None, name: str | None, run: Path
+) -> None:
+    data: Any = settings_of(str(run), task, None, overrides).data
+    assert (data.path, data.name) == (path, name)
 
 
 def test_what_has_no_purpose(run: Path, model: Path) -> None:

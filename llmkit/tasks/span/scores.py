@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmkit.tasks.bootstrap import percent_interval
+from llmkit.tasks.span.normalization import Normalize
 from llmkit.tasks.span.null_threshold import best_threshold
-from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2, means_of_parts
+from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2, means_of_parts, normalize_answer
 from llmkit.tasks.values import Array, Prediction, by_id
 
 if TYPE_CHECKING:
@@ -23,34 +25,44 @@ _MISSING = "\0"
 Score = Callable[[str, Sequence[str]], float]
 
 
-def squad_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
-    """SQuAD 1.1: `exact_match` and `f1` in percent, with 95 % intervals [low, high] over paragraphs, and `total`."""
-    texts, golds = _texts(by_id(predictions, examples)), _golds(examples)
-    exact, overlap = _scored(texts, golds, exact_match), _scored(texts, golds, f1)
-    return {
-        # Sum sequentially, as in the official script: numpy's pairwise sum may differ in the last bit.
-        "exact_match": 100 * sum(exact.tolist()) / len(examples),
-        "f1": 100 * sum(overlap.tolist()) / len(examples),
-        "total": len(examples),
-        **_intervals(exact, overlap, examples),
-    }
+def squad_scores(
+    predictions: Sequence[Prediction], examples: Dataset, normalize: Normalize = normalize_answer
+) -> dict[str, Any]:
+    """SQuAD 1.1: `exact_match` and `f1` in percent, with 95 % intervals [low, high] over paragraphs, and `total`.
+
+    `normalize` says which texts are equal: by default SQuAD's own, for English.
+    """
+    texts, golds = texts_of(by_id(predictions, examples)), golds_of(examples)
+    exact = scored(texts, golds, partial(exact_match, normalize=normalize))
+    overlap = scored(texts, golds, partial(f1, normalize=normalize))
+    return mean_scores({"exact_match": exact, "f1": overlap}, examples)
 
 
-def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
+def mean_scores(scores: Mapping[str, Array], examples: Dataset) -> dict[str, Any]:
+    """The means in percent of scores from 0 to 1, [questions], with 95 % intervals over paragraphs, and `total`."""
+    # Sum sequentially, as in the official scripts: numpy's pairwise sum may differ in the last bit.
+    means = {name: 100 * sum(values.tolist()) / len(examples) for name, values in scores.items()}
+    return {**means, "total": len(examples), **_intervals(scores, examples)}
+
+
+def squad_v2_scores(
+    predictions: Sequence[Prediction], examples: Dataset, normalize: Normalize = normalize_answer
+) -> dict[str, Any]:
     """SQuAD 2.0: as `squad_scores`, plus means over the questions with (HasAns) and without (NoAns) an answer.
 
     If all predictions have null scores, also `tuned`: the best threshold on one half of the paragraphs, with the
     scores on that half and on the other half, which was not used for tuning.
     """
-    found, golds = by_id(predictions, examples), _golds(examples)
-    texts = _texts(found)
-    exact, overlap = _scored(texts, golds, exact_match_v2), _scored(texts, golds, f1_v2)
+    found, golds = by_id(predictions, examples), golds_of(examples)
+    texts = texts_of(found)
+    is_exact, token_f1 = partial(exact_match_v2, normalize=normalize), partial(f1_v2, normalize=normalize)
+    exact, overlap = scored(texts, golds, is_exact), scored(texts, golds, token_f1)
     means = means_of_parts({"exact": exact, "f1": overlap}, np.array([bool(gold) for gold in golds]))
     scores: dict[str, Any] = {
         "exact_match": means.pop("exact"),
         "f1": means.pop("f1"),
         "total": means.pop("total"),
-        **_intervals(exact, overlap, examples),
+        **_intervals({"exact_match": exact, "f1": overlap}, examples),
         **means,
     }
     if all(p.null_score is not None for p in predictions):
@@ -58,24 +70,26 @@ def squad_v2_scores(predictions: Sequence[Prediction], examples: Dataset) -> dic
             p.candidates[0].text if p is not None and p.candidates else t for p, t in zip(found, texts, strict=True)
         ]
         abstained = [number for number, text in enumerate(texts) if text != answered[number]]
-        for values, score in ((exact, exact_match_v2), (overlap, f1_v2)):
+        for values, score in ((exact, is_exact), (overlap, token_f1)):
             # Score abstentions as if they were answered; the other questions are scored already.
-            values[abstained] = _scored([answered[n] for n in abstained], [golds[n] for n in abstained], score)
-        scores["tuned"] = _tuned(found, exact, overlap, golds, examples)
+            values[abstained] = scored([answered[n] for n in abstained], [golds[n] for n in abstained], score)
+        # Abstaining is correct on a question without an answer. A question without a prediction scores 0 either way.
+        empty = ["" if prediction is not None else _MISSING for prediction in found]
+        unanswered = {"exact_match": scored(empty, golds, is_exact), "f1": scored(empty, golds, token_f1)}
+        scores["tuned"] = _tuned(found, {"exact_match": exact, "f1": overlap}, unanswered, examples)
     return scores
 
 
 def _tuned(
-    found: Sequence[Prediction | None], exact: Array, overlap: Array, golds: Sequence[Sequence[str]], examples: Dataset
+    found: Sequence[Prediction | None],
+    answered: Mapping[str, Array],
+    unanswered: Mapping[str, Array],
+    examples: Dataset,
 ) -> dict[str, Any] | None:
     """The null threshold tuned on one half of the paragraphs and reported on the other; None if one half is empty.
 
-    `exact` and `overlap` are the scores, [questions], if every question is answered.
+    The scores are `exact_match` and `f1`, [questions], if every question is answered and if none is.
     """
-    # Abstaining is correct on a question without an answer. A question without a prediction scores 0 either way.
-    empty = ["" if prediction is not None else _MISSING for prediction in found]
-    answered = {"exact_match": exact, "f1": overlap}
-    unanswered = {"exact_match": _scored(empty, golds, exact_match_v2), "f1": _scored(empty, golds, f1_v2)}
     null = np.array([float(p.null_score or 0.0) if p is not None else 0.0 for p in found])
     # Split paragraphs, not questions, by hash: the halves do not depend on the order of the data.
     half = np.array([hashlib.sha256(context.encode()).digest()[0] % 2 for context in examples["context"][:]], bool)
@@ -91,22 +105,22 @@ def _tuned(
     return {"null_threshold": threshold, "tuned_on": report(~half), "reported_on": report(half)}
 
 
-def _texts(found: Sequence[Prediction | None]) -> list[str]:
+def texts_of(found: Sequence[Prediction | None]) -> list[str]:
+    """The predicted texts. A missing prediction gets a text that equals no answer, not even the empty one."""
     return [prediction.text if prediction is not None else _MISSING for prediction in found]
 
 
-def _golds(examples: Dataset) -> list[list[str]]:
+def golds_of(examples: Dataset) -> list[list[str]]:
+    """The texts of the answers to each question."""
     return [answers["text"] for answers in examples["answers"][:]]
 
 
-def _scored(texts: Sequence[str], golds: Sequence[Sequence[str]], score: Score) -> Array:
+def scored(texts: Sequence[str], golds: Sequence[Sequence[str]], score: Score) -> Array:
+    """The score of each text against its answers, [questions]."""
     return np.array([score(text, gold) for text, gold in zip(texts, golds, strict=True)])
 
 
-def _intervals(exact: Array, overlap: Array, examples: Dataset) -> dict[str, list[float] | None]:
+def _intervals(scores: Mapping[str, Array], examples: Dataset) -> dict[str, list[float] | None]:
     """Bootstrap over paragraphs: questions on one paragraph are not independent."""
     paragraphs = examples["context"][:]
-    return {
-        "exact_match_interval": percent_interval(exact, paragraphs),
-        "f1_interval": percent_interval(overlap, paragraphs),
-    }
+    return {f"{name}_interval": percent_interval(values, paragraphs) for name, values in scores.items()}

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
+from llmkit.system.console import warn
 from llmkit.tasks.base import Task
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans
@@ -41,6 +42,9 @@ class ExtractiveQA(Task[SpanData]):
 
     With `margins`, a span's score is its logit minus the null logit of its window, so that scores are comparable across
     the windows of a long document (Alberti et al. 2019). Otherwise it is the logit.
+
+    `script` names the official script that scores English: SQuAD's, or MLQA's, which removes more punctuation. MLQA's
+    scores other languages in both cases.
     """
 
     metric: str = "f1"
@@ -49,6 +53,7 @@ class ExtractiveQA(Task[SpanData]):
     pipeline_tag: str | None = "question-answering"
     null_answers: bool = False
     margins: bool = False
+    script: Literal["squad", "mlqa"] = "squad"
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = SpanRecipe
     answers_questions: ClassVar[bool] = True
@@ -147,9 +152,28 @@ class ExtractiveQA(Task[SpanData]):
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Any]:
         """See Task."""
+        from llmkit.tasks.span.normalization import is_in_mlqa, normalizer
         from llmkit.tasks.span.scores import squad_scores, squad_v2_scores
 
-        return (squad_v2_scores if self.null_answers else squad_scores)(predictions, examples)
+        score = squad_v2_scores if self.null_answers else squad_scores
+        language = data.answer_language or "en"
+        if self.script == "squad" and language == "en":
+            return score(predictions, examples)
+        scores = score(predictions, examples, normalizer(language))
+        return {**scores, "normalization": f"{'MLQA' if is_in_mlqa(language) else 'Unicode'}, {language}"}
+
+    def check_scores(self, examples: Dataset, data: SpanData) -> None:
+        """See Task: warns about answers in a script without spaces that would be scored as English."""
+        from llmkit.tasks.languages import language_by_script
+
+        if data.answer_language is not None:
+            return
+        language = language_by_script(text for answers in examples["answers"][:] for text in answers["text"])
+        if language is not None:
+            warn(
+                "the answers are scored as English, but their script is another: F1 counts what stands between two "
+                f"spaces as one word; say their language: data.language={language}"
+            )
 
     def describe_inputs(self, features: Dataset) -> str:
         """See Task."""
@@ -167,9 +191,12 @@ class ExtractiveQA(Task[SpanData]):
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
         """See Task."""
+        from llmkit.tasks.score_tables import Table
         from llmkit.tasks.span.score_tables import threshold_tables
 
-        return threshold_tables(scores)
+        yield from threshold_tables(scores)
+        if "normalization" in scores:
+            yield Table(["scores", "answers compared by"], [["exact_match, f1", scores["normalization"]]])
 
     def usage_example(self, model: Published) -> str:
         """See Task."""

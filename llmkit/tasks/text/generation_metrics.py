@@ -2,35 +2,88 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmkit.corpus.words import words
+from llmkit.system.errors import UserError
+from llmkit.tasks.languages import is_english_like, language_by_script
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
+
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 RESAMPLES = 1000
+# sacrebleu's tokenizers. For other languages it takes 13a, which keeps what stands between two spaces together.
+_BLEU_TOKENIZERS = {
+    "zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab",
+    **dict.fromkeys(("th", "lo", "km", "my", "bo"), "char"),
+}  # fmt: skip
+_EXTRAS = {"ja-mecab": "japanese", "ko-mecab": "korean"}
 
 
-def rouge(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, list[float]]:
-    """The F-measures of each text, from 0 to 1, with stemming, as papers on summarization report them.
+class _UnicodeWords:
+    """A tokenizer for rouge-score: words of any script, lowercased, without a stemmer."""
 
-    For rougeLsum, each line of a text is a sentence.
+    def tokenize(self, text: str) -> list[str]:
+        """The words of a text; in scripts without spaces its characters."""
+        return words(unicodedata.normalize("NFC", text.lower()))
+
+
+def rouge(
+    hypotheses: Sequence[str], references: Sequence[str], language: str | None = None
+) -> tuple[dict[str, list[float]], str]:
+    """The F-measures of each text, from 0 to 1, and how texts were cut into words.
+
+    For English, by rouge-score itself with stemming, as papers on summarization report them. rouge-score drops all
+    letters but a-z, so texts in other languages are cut into Unicode words. Without a `language` (a code such as `en`),
+    the letters of the references decide. For rougeLsum, each line of a text is a sentence.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(list(ROUGE), use_stemmer=True)
+    english = language == "en" or (language is None and is_english_like(references))
+    tokenizer = None if english else _UnicodeWords()
+    scorer = RougeScorer(list(ROUGE), use_stemmer=True, tokenizer=tokenizer)
     scores = [scorer.score(reference, text) for text, reference in zip(hypotheses, references, strict=True)]
-    return {name: [float(score[name].fmeasure) for score in scores] for name in ROUGE}
+    measures = {name: [float(score[name].fmeasure) for score in scores] for name in ROUGE}
+    return measures, "rouge-score: a-z and 0-9, stemmed" if english else "Unicode words, not stemmed"
 
 
-def bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
-    """Corpus-level `bleu` and `chrf` in percent, each with sacrebleu's `_signature` and a 95 % bootstrap `_interval`
-    over texts, None if there is only one text."""
+def bleu_metric(references: Sequence[str], language: str | None = None) -> BLEU:
+    """sacrebleu's BLEU with its tokenizer for the language.
+
+    `language` is a code such as `ja`. If it has no tokenizer of its own, the script of the references decides. Raises
+    UserError if the tokenizer's packages are not installed.
+    """
     from sacrebleu.metrics.bleu import BLEU
+
+    languages = (language, language_by_script(references))
+    tokenizer = next((_BLEU_TOKENIZERS[found] for found in languages if found in _BLEU_TOKENIZERS), "13a")
+    try:
+        return BLEU(tokenize=tokenizer)
+    except RuntimeError:
+        if tokenizer not in _EXTRAS:
+            raise
+        extra = _EXTRAS[tokenizer]
+        raise UserError(
+            f"BLEU of {extra.title()} texts needs sacrebleu's tokenizer {tokenizer}, whose packages are not installed",
+            remedy=f"install it: pip install 'llmkit[{extra}]'",
+        ) from None
+
+
+def bleu_and_chrf(
+    hypotheses: Sequence[str], references: Sequence[str], language: str | None = None, *, seed: int = 0
+) -> dict[str, Any]:
+    """Corpus-level `bleu` and `chrf` in percent, each with sacrebleu's `_signature` and a 95 % bootstrap `_interval`
+    over texts, None if there is only one text. See `bleu_metric` for `language`, and for what it raises."""
     from sacrebleu.metrics.chrf import CHRF
 
     scores: dict[str, Any] = {}
-    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+    metrics: dict[str, Any] = {"bleu": bleu_metric(references, language), "chrf": CHRF()}
+    for name, metric in metrics.items():
         # sacrebleu's counts per text. Its own bootstrap fails on numpy's floats.
         counts = np.asarray(metric._extract_corpus_statistics(list(hypotheses), [list(references)]))
         scores[name] = _score(metric, counts.sum(axis=0))

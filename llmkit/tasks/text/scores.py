@@ -33,16 +33,16 @@ def translation_scores(predictions: Sequence[Prediction], examples: Dataset, dat
     """`bleu` and `chrf` in percent; see `bleu_and_chrf`."""
     from llmkit.tasks.text.generation_metrics import bleu_and_chrf
 
-    return {**bleu_and_chrf(*_texts(predictions, examples)), "total": len(examples)}
+    return {**bleu_and_chrf(*_texts(predictions, examples), data.language_of_targets), "total": len(examples)}
 
 
 def summary_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
-    """`rouge1`, `rouge2`, `rougeL` and `rougeLsum`, F-measures in percent."""
+    """`rouge1`, `rouge2`, `rougeL` and `rougeLsum`, F-measures in percent, and `rouge_tokenizer`, what they count."""
     from llmkit.tasks.text.generation_metrics import rouge
 
-    found = rouge(*_texts(predictions, examples))
+    found, tokenizer = rouge(*_texts(predictions, examples), data.target_language)
     means = {key: value for name, values in found.items() for key, value in _mean(name, values, examples).items()}
-    return {**means, "total": len(examples)}
+    return {**means, "rouge_tokenizer": tokenizer, "total": len(examples)}
 
 
 def program_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from llmkit.recipes.finetuning import DataSection, FinetuneModelSection, FinetuneRecipe
 from llmkit.recipes.pretraining import Section, TrainSection
+from llmkit.tasks.languages import Language, language_of
 
 VocabularySize = Annotated[int, Field(ge=300, le=2**31 - 1)]
 
@@ -54,6 +55,11 @@ class TextData(DataSection):
         description="Column of the source, or its language if rows have a `translation`; by default the task's own.",
     )
     target_column: str | None = Field(None, description="Column or language of the target; by default the task's own.")
+    target_language: Language | None = Field(
+        None,
+        description="Language of the targets, such as `zh`, for the scores: how texts are cut into words. By default "
+        "`target_column`, if it is a language's code, or else what the script of the targets tells.",
+    )
     source_prefix: str = Field(
         "", description="Text to put before every source, as T5 expects: `translate English to German: `."
     )
@@ -61,6 +67,11 @@ class TextData(DataSection):
         None,
         description="For SQL: an SQLite file, or Spider's folder of databases. Queries are run and results compared.",
     )
+
+    @property
+    def language_of_targets(self) -> str | None:
+        """`target_language`, or else `target_column` if it has the form of a code."""
+        return self.target_language or language_of(self.target_column or "")
 
     @classmethod
     def places(cls) -> frozenset[str]:

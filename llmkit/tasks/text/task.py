@@ -10,7 +10,7 @@ The canonical columns are id, source, target and, for SQL, database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
     from llmkit.tasks.head import Head, Loss
+    from llmkit.tasks.score_tables import Table
 
 Measure = Literal["translation", "summary", "program"]
 _HEADLINES: dict[Measure, tuple[str, ...]] = {
@@ -133,6 +134,21 @@ class Seq2Seq(Task[TextData]):
         from llmkit.tasks.text.scores import SCORES
 
         return SCORES[self.measure](predictions, examples, data)
+
+    def check_scores(self, examples: Dataset, data: TextData) -> None:
+        """See Task: BLEU of some languages needs more packages."""
+        if self.measure == "translation":
+            from llmkit.tasks.text.generation_metrics import bleu_metric
+
+            bleu_metric(examples["target"][:], data.language_of_targets)
+
+    def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
+        """See Task: how texts were cut into words."""
+        from llmkit.tasks.score_tables import Table
+
+        names = {"bleu_signature": "bleu", "chrf_signature": "chrf", "rouge_tokenizer": "rouge"}
+        if rows := [[name, scores[key]] for key, name in names.items() if key in scores]:
+            yield Table(["score", "computed with"], rows)
 
     def codec_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
         """See Task."""
