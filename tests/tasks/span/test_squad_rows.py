@@ -112,7 +112,7 @@ def test_a_mistyped_field_of_nested_json_is_not_read_as_no_answer(tmp_path: Path
     assert "data[0].paragraphs[0].qas[0]: no 'answers' (did you mean answer?)" in problems(file, SQUAD_V2)
     right = {"id": "a", "question": "Who?", "answers": []}
     file = write(tmp_path, "context.json", {"data": [article(right, context=None, contxt=CONTEXT)]})
-    assert "no 'context' (did you mean contxt?)" in problems(file, SQUAD_V2)
+    assert "'context' is empty (did you mean contxt?)" in problems(file, SQUAD_V2)
     file = write(tmp_path, "questions.json", {"data": [article("Who?")]})
     assert "data[0].paragraphs[0].qas[0]: expected an object" in problems(file)
 
