@@ -36,11 +36,11 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "number-question": "'question' is empty or not text",
             "text-answers": "'answers' is neither",
             "uneven-answers": "'answers' has 1 texts and 0 starts",
-            "empty-answer": "an answer is empty",
+            "empty-answer": "no answer; for questions without an answer use --task squad_v2",
             "negative-start": "answer 'tom reed' is not at character -24",
             "float-start": "an answer needs a text and a whole number",
             "far-start": "answer 'tom reed' is not at character 999",
-            "unanswerable": "no answer; for questions without an answer use the task squad_v2",
+            "unanswerable": "no answer; for questions without an answer use --task squad_v2",
         }.items()
     },
     "no files of one's own": (["finetune", "--task", "classification", "model.pretrained=encoder"], ["data.train: no such file: train.csv"]),
