@@ -29,7 +29,7 @@ from llmkit.system.progress import Course, Progress
 from llmkit.tasks.examples import examples_of, expanded, id_of
 from llmkit.tasks.features import examples_fingerprint
 from llmkit.tasks.inference import BATCH_SIZE, Reader, model_fingerprint
-from llmkit.tasks.rows import rows_of
+from llmkit.tasks.rows.origin import rows_of
 from llmkit.tasks.settings import Settings
 from llmkit.tasks.values import LocatedRow, Prediction
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Any, Protocol, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from llmkit.recipes.pretraining import Fraction, ModelSection, Section, TrainSection
 from llmkit.system.errors import did_you_mean
@@ -62,19 +62,36 @@ class FinetuneModelSection(ModelSection):
         return "a tokenizer: model.tokenizer=HUB_ID_OR_FOLDER"
 
 
+def _names_files(value: Any) -> Any:
+    """One message for a value that is neither a path nor a list of paths."""
+    if value is None or isinstance(value, str) or (isinstance(value, list) and value and _all_text(value)):
+        return value
+    raise ValueError(f"should be a file, a pattern, a folder, or a list of these, got {value!r}")
+
+
+def _all_text(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+Files = Annotated[str | list[str] | None, BeforeValidator(_names_files)]
+
+
 class DataSection(Section):
     """The dataset, and how it is read."""
 
     path: str | None = Field(
         None,
-        description="Hub id, folder with one file per split (`train*`, `validation*` or `dev*`, `test*`), or `demo`. "
-        "Without a path or files, the task's dataset on the Hub is used.",
+        description="Hub id, folder with the files of each split (`train*`, `validation*` or `dev*`, `test*`), folder "
+        "that `save_to_disk` wrote, or `demo`. Without a path or files, the task's dataset on the Hub is used.",
     )
     name: str | None = Field(None, description="Configuration of a Hub dataset.")
     revision: str | None = Field(None, description="Revision of a Hub dataset.")
-    train: str | None = Field(None, description="File of training examples.")
-    validation: str | None = Field(None, description="File of validation examples.")
-    test: str | None = Field(None, description="File of test examples.")
+    train: Files = Field(
+        None,
+        description="Training examples: a file, a pattern such as `train-*.parquet`, a folder, or a list of these.",
+    )
+    validation: Files = Field(None, description="Validation examples, given in the same ways.")
+    test: Files = Field(None, description="Test examples, given in the same ways.")
     max_length: Annotated[int, Field(ge=16)] = Field(128, description="Tokens per input. Longer inputs are truncated.")
 
     @model_validator(mode="after")

@@ -205,7 +205,8 @@ def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
             draft.problems.append(f"{place}: not of the form section.key=value")
             continue
         try:
-            value = yaml.load(text, Loader=_Loader)
+            # `*.csv` is a pattern: in YAML it would be an alias, and an override has nothing to refer to.
+            value = text if text.startswith("*") else yaml.load(text, Loader=_Loader)
         except yaml.YAMLError:
             draft.problems.append(f"{place}: the value is not valid YAML; quote it")
             continue

@@ -167,8 +167,8 @@ def _data(facts: Facts) -> Iterator[str]:
     elif facts.synthetic:
         yield f"{DEMO} questions."
     else:
-        files = [f"`{facts.data[split]}` ({split})" for split in sizes if split in facts.data]
-        yield f"Local files: {', '.join(files) or '`' + facts.data['path'] + '`'}."
+        files = [f"{_files(facts.data[split])} ({split})" for split in sizes if split in facts.data]
+        yield f"Local files: {', '.join(files) or _files(facts.data['path'])}."
     rows = ([split, *row, f"`{fingerprints[split]}`"] for split, row in counts.items())
     yield _table(["split", *units, "fingerprint"], rows)
     yield "A fingerprint is a hash of the examples. The same data gives the same fingerprint."
@@ -176,6 +176,12 @@ def _data(facts: Facts) -> Iterator[str]:
     if facts.task.labelled and len(labels) > 1:  # a single label means regression
         more = f" and {len(labels) - LISTED} more" if len(labels) > LISTED else ""
         yield f"Labels: {', '.join(f'`{label}`' for label in labels[:LISTED])}{more}."
+
+
+def _files(given: str | list[str]) -> str:
+    names = [given] if isinstance(given, str) else given
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"`{name}`" for name in names[:LISTED]) + more
 
 
 def _source(source: Mapping[str, Any], facts: Facts) -> str:

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import gzip
 import json
 import os
+import re
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 from llmkit.system.errors import UserError
 
 # Errors of a full disk, an exceeded quota or file size limit, a read-only file system, and missing permissions.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_VALUE = re.compile(r"[^ \t\r\n]")  # the first character of the next JSON value
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file, without its byte order mark and with line ends unchanged.
+    """Read a UTF-8 file, plain or compressed (`.gz`), without its byte order mark and with line ends unchanged.
 
-    Raises UserError if the file cannot be read or is not UTF-8.
+    Raises UserError if the file cannot be read, is damaged, or is not UTF-8.
     """
+    with _reading(path), _opened(path) as file:
+        content = file.read()
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}", remedy="check the path") from None
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8 text (byte {error.start})", remedy="convert it to UTF-8, for instance with iconv"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}", remedy="give a file that can be read") from None
+        raise _not_utf8(path, content, f"byte {error.start}", str(path)) from None
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -42,31 +41,78 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises UserError if the file cannot be read, is damaged, or is not UTF-8.
     """
-    number = 0
+    number, line = 0, b""
+    with _reading(path, lambda: number):
+        try:
+            with _opened(path) as lines:
+                for number, line in enumerate(lines, start=1):
+                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            start = line if number == 1 else b""
+            raise _not_utf8(path, start, f"byte {error.start} of the line", f"{path}:{number}") from None
+
+
+def beginning(path: Path, size: int) -> bytes:
+    """The first bytes of a file. Raises UserError if it cannot be read."""
+    with _reading(path), path.open("rb") as file:
+        return file.read(size)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+@contextmanager
+def _reading(path: Path, lines_read: Callable[[], int] | None = None) -> Iterator[None]:
+    """A context in which a file is read. Raises UserError if it is not there, is damaged, or cannot be read."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}:{number}: not UTF-8 text (byte {error.start} of the line)", remedy="save the file as UTF-8"
-        ) from None
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: damaged after line {number}: {error}", remedy="download the file again") from None
+        after = f" after line {lines_read()}" if lines_read is not None else ""
+        raise UserError(f"{path}: damaged{after}: {error}", remedy="download the file again") from None
     except FileNotFoundError:
         raise UserError(f"no such file: {path}", remedy="check the path") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", remedy="give a file that can be read") from None
 
 
+def _not_utf8(path: Path, start: bytes, where: str, place: str) -> UserError:
+    """The error for a file of another encoding. Excel's "Unicode Text" is UTF-16, with its byte order mark."""
+    encoding = "UTF-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
+    return UserError(
+        f"{place}: not UTF-8 text{f' but {encoding}' if encoding else ''} ({where})",
+        remedy="save the file as UTF-8 (in Excel: CSV UTF-8), or convert it: "
+        f"iconv -f {encoding or 'WINDOWS-1252'} -t UTF-8 {path.name} > new-{path.name}",
+    )
+
+
 def parse_json(text: str, path: Path, line: int | None = None) -> Any:
     """Parse the text of a JSON file, or of its line `line`. Raises UserError with the file and line."""
-    try:
+    with _parsing(path, line):
         return json.loads(text)
+
+
+def json_values(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line, value) of the JSON values in a text, one after another: usually one. Raises UserError."""
+    decoder, position, line = json.JSONDecoder(), 0, 1
+    while start := _VALUE.search(text, position):
+        line += text.count("\n", position, start.start())
+        with _parsing(path, None):  # the decoder counts lines from the beginning of the text
+            value, end = decoder.raw_decode(text, start.start())
+        yield line, value
+        line += text.count("\n", start.start(), end)
+        position = end
+
+
+@contextmanager
+def _parsing(path: Path, line: int | None) -> Iterator[None]:
+    try:
+        yield
     except json.JSONDecodeError as error:
+        whole = "; if the file is one JSON document, let its name end in .json" if line == 1 else ""
         raise UserError(
             f"{path}:{line or error.lineno}: broken JSON: {error.msg} (column {error.colno})",
-            remedy="correct the line; a file that was cut off ends like this too",
+            remedy=f"correct the line; a file that was cut off ends like this too{whole}",
         ) from None
     except (ValueError, RecursionError) as error:  # an integer with too many digits, or too deep nesting
         raise UserError(f"{path}:{line or 1}: cannot parse this JSON: {error}", remedy="correct it") from None

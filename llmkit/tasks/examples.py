@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
-from llmkit.tasks.rows import DEMO, rows_of
+from llmkit.tasks.rows.origin import DEMO, rows_of
+from llmkit.tasks.rows.splits import serves_every_split
 from llmkit.tasks.values import BadRow, LocatedRow, MissingColumn, MissingLabel
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
     found = {}
     for split in splits:
         # A file given by the user holds all parts of its split.
-        parts = (split,) if data.path is None or Path(data.path).is_file() else task.splits(split)
+        parts = (split,) if serves_every_split(data) else task.splits(split)
         loaded = [
             examples_of(
                 task,
@@ -85,7 +86,7 @@ def examples_of(
                 problems.append(str(row))  # already includes the place
                 continue
             if not isinstance(row, Mapping):
-                raise BadRow("expected an object")
+                raise BadRow(f"expected an object with {', '.join(task.columns)}, not {_kind(row)}")
             example = task.example(row, data, labelled=labelled)
             example_id = id_of(row, first + read - 1)
         except BadRow as problem:
@@ -106,7 +107,10 @@ def examples_of(
             remedy="name another split or file; `llmkit predict` labels it",
         )
     if problems and kinds[MissingColumn] == read:
-        raise UserError(f"{problems[0]} (all rows of {where} are like this)", remedy="say which column to read")
+        raise UserError(
+            f"{problems[0]} (all rows of {where} are like this)",
+            remedy="say which column to read; the first line of a table must name its columns",
+        )
     if problems:
         more = len(problems) - MAX_SHOWN
         shown = problems[:MAX_SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])
@@ -115,6 +119,12 @@ def examples_of(
         raise UserError(f"{where} holds no {task.item}", remedy="check the file")
     examples = Dataset.from_dict(columns, features=Features(schema) if schema is not None else None)
     return examples.add_column("second_candidate", ambiguous) if ambiguous else examples
+
+
+def _kind(value: Any) -> str:
+    """What JSON calls a value."""
+    kinds = {list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(value), "null")
 
 
 def id_of(row: Mapping[str, Any], number: int) -> str:
@@ -126,9 +136,10 @@ def id_of(row: Mapping[str, Any], number: int) -> str:
 def text_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
     """The text in a row's column `name`. `known` are the expected columns, left out of suggestions. Raises BadRow."""
     value = row.get(name)
-    if value is None:
-        near = did_you_mean(name, [key for key in row if key not in known])
-        raise BadRow(f"no {name!r}{near}; fields are {', '.join(map(str, row))}")
+    if is_missing(value):
+        near = did_you_mean(name, [key for key in row if key not in known and not is_missing(row[key])])
+        what = f"{name!r} is empty" if name in row else f"no {name!r}"
+        raise BadRow(f"{what}{near}; fields are {', '.join(map(str, row))}")
     if not isinstance(value, str) or not value.strip():
         raise BadRow(f"{name!r} is empty or not text")
     return checked_text(value, name)
@@ -139,10 +150,19 @@ def first_in(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     return next((column for column in columns if column in row), columns[0])
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a field holds nothing: null, or NaN as pandas writes it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def missing_column(row: Mapping[str, Any], name: str, option: str, near: Sequence[str]) -> str:
-    """The message for a row without the column `name`, which data.`option` sets. `near` are possible alternatives."""
+    """The message for a row without a value in the column `name`, which data.`option` sets.
+
+    `near` are possible alternatives.
+    """
     fields = ", ".join(map(str, row))
-    return f"no {name!r}{did_you_mean(name, near)}; fields are {fields}; choose one with data.{option}"
+    what = f"{name!r} is empty" if name in row else f"no {name!r}{did_you_mean(name, near)}"
+    return f"{what}; fields are {fields}; choose one with data.{option}"
 
 
 def checked_text(value: str, name: str) -> str:

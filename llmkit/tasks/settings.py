@@ -16,6 +16,7 @@ from llmkit.system.errors import UserError
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Task
 from llmkit.tasks.purpose import purpose_of
+from llmkit.tasks.rows.splits import is_pattern
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Settings:
 def settings_of(name: str, task: str | None, data: str | None, overrides: Sequence[str] = ()) -> Settings:
     """The settings of a run or a checkpoint, with the user's `task`, `data` and `overrides` in place of its own.
 
-    `data` is a Hub id, folder or file. None means the run's data, or the dataset of a `task` other than the run's.
-    `overrides` set keys of the data section. Raises UserError if neither the model nor the user names a task, or data.
+    `data` is a Hub id, folder, file or pattern. None means the run's data, or the dataset of a `task` that is not the
+    run's. `overrides` set keys of the data section. Raises UserError if neither the model nor the user names a task, or
+    data.
     """
     purpose = purpose_of(name, task_given=task is not None)
     if task is None and purpose is None:
@@ -94,8 +96,8 @@ def data_section(
 
 
 def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
-    """The keys that name the data: a file serves as every split; else it is a folder, a Hub id or `demo`."""
-    if Path(data).is_file():
+    """The keys that name the data: a file or a pattern serves as every split; else it is a folder, Hub id or `demo`."""
+    if Path(data).is_file() or is_pattern(data):
         return {"train": data, "validation": data, "test": data}
     own = data == task.hub_id
     return {

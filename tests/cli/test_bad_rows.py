@@ -20,7 +20,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "broken JSON": ([*TUNE, "data.train=broken.jsonl"], ["broken.jsonl:2: broken JSON"]),
     "misaligned": ([*TUNE, "data.train=misaligned.jsonl"], ["answer 'reed' is not at character 0"]),
     "duplicate": ([*TUNE, "data.train=twice.jsonl"], ["twice.jsonl:2: id 'q1' is taken by", "twice.jsonl:1"]),
-    "column": ([*TUNE, "data.train=column.jsonl"], ["column.jsonl:1: no 'context' (did you mean contxt?)"]),
+    "column": ([*TUNE, "data.train=column.jsonl"], ["column.jsonl:1: 'context' is empty (did you mean contxt?)"]),
     "stride": ([*TUNE, "data.doc_stride=40"], ["doc_stride 40 leaves no room in a window of max_length 32"]),
     "question too long": ([*TUNE, "data.train=long.jsonl"], ["example q1: its question takes"]),
     "positions": ([*TUNE, "data.max_length=128"], ["data.max_length 128 exceeds the 64 positions"]),
@@ -29,18 +29,18 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     **{
         name: ([*TUNE, f"data.train={name}.jsonl"], [f"{name}.jsonl:2: {told}"])
         for name, told in {
-            "no-question": "no 'question'",
-            "no-answers": "no 'answers'",
+            "no-question": "'question' is empty",
+            "no-answers": "'answers' is empty",
             "empty-context": "'context' is empty or not text",
             "empty-question": "'question' is empty or not text",
             "number-question": "'question' is empty or not text",
             "text-answers": "'answers' is neither",
             "uneven-answers": "'answers' has 1 texts and 0 starts",
-            "empty-answer": "an answer is empty",
+            "empty-answer": "no answer; for questions without an answer use --task squad_v2",
             "negative-start": "answer 'tom reed' is not at character -24",
             "float-start": "an answer needs a text and a whole number",
             "far-start": "answer 'tom reed' is not at character 999",
-            "unanswerable": "no answer; for questions without an answer use the task squad_v2",
+            "unanswerable": "no answer; for questions without an answer use --task squad_v2",
         }.items()
     },
     "no files of one's own": (["finetune", "--task", "classification", "model.pretrained=encoder"], ["data.train: no such file: train.csv"]),

@@ -55,7 +55,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "rows of a folder": ([*PREDICT, "two"], ["two is a folder"]),
     "rows empty": ([*PREDICT, "empty.jsonl"], ["empty.jsonl holds no question"]),
     "rows twice": ([*PREDICT, "twice.jsonl"], ["twice.jsonl:2: id 'q1' is taken by twice.jsonl:1"]),
-    "rows column": ([*PREDICT, "column.jsonl"], ["column.jsonl:1: no 'context' (did you mean contxt?)"]),
+    "rows column": ([*PREDICT, "column.jsonl"], ["column.jsonl:1: 'context' is empty (did you mean contxt?)"]),
     "rows question": ([*PREDICT, "empty-question.jsonl"], ["empty-question.jsonl:2: 'question' is empty or not text"]),
     "rows list": ([*PREDICT, "list.jsonl"], ["list.jsonl:1: expected an object"]),
     "rows nested": ([*PREDICT, "odd-qas.json"], ["odd-qas.json: data[0].paragraphs[0].qas[0]: expected an object"]),

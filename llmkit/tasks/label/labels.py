@@ -20,7 +20,10 @@ _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 
 
 def label_text(value: Any, column: str) -> str:
-    """A row's label as text: `true` for True, `2` for 2 and 2.0. Raises BadRow, or MissingLabel if it is empty."""
+    """A row's label as text: `true` for True, `2` for 2, 2.0 and "2.0". Raises BadRow, or MissingLabel if it is empty.
+
+    Text may be a number too: pandas writes a column of whole numbers as 2.0 if a value of it is missing.
+    """
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         raise MissingLabel(f"{column!r} is empty")
     if isinstance(value, bool):
@@ -37,7 +40,12 @@ def label_text(value: Any, column: str) -> str:
         raise BadRow(f"{column!r} is neither text nor a whole number: {value!r}")
     if not value.strip():
         raise MissingLabel(f"{column!r} is empty")
-    return value.strip()
+    return as_whole(value.strip())
+
+
+def as_whole(label: str) -> str:
+    """A label that is a whole number, without its decimals: `2` for `2.0`. Others are unchanged."""
+    return label.partition(".")[0] if _WHOLE.fullmatch(label) else label
 
 
 def name_of(label: str, names: Sequence[str], column: str) -> str:
@@ -99,6 +107,7 @@ def describe_unknown(counts: Counter[str], known: Iterable[str], what: str) -> s
 
 def check_labels(name: str, labels: Sequence[str], examples: Dataset) -> None:
     """Warn about examples whose label the model `name` does not know. Raises UserError if it knows none of them."""
+    labels = [as_whole(label) for label in labels]  # a model may call a label 2.0
     if not set(labels) & set(examples["label"][:]):
         raise UserError(
             f"{name} knows none of the labels of the data: it has {describe_labels(labels)}, "

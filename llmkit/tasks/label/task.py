@@ -15,7 +15,7 @@ import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
-from llmkit.tasks.examples import checked_text, first_in, missing_column
+from llmkit.tasks.examples import checked_text, first_in, is_missing, missing_column
 from llmkit.tasks.label import labels as label_forms
 from llmkit.tasks.label.sections import LabelData, LabelRecipe
 from llmkit.tasks.tokenizing import backend_copy
@@ -192,8 +192,10 @@ class Classification(Task[LabelData]):
 
 
 def _text(row: Mapping[str, Any], name: str, option: str, known: Sequence[str | None]) -> str:
-    if row.get(name) is None:
+    if name not in row:
         raise _no_column(row, name, option, known)
+    if is_missing(row[name]):
+        return ""
     if not isinstance(row[name], str):
         raise BadRow(f"{name!r} is not text; choose another column with data.{option}")
     return checked_text(row[name], name)

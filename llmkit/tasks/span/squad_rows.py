@@ -1,7 +1,10 @@
 """Convert rows of extractive question answering to canonical columns, and check them.
 
 A row is flat, {"id", "context", "question", "answers"}, with an optional "title". Its answers are
-{"text": […], "answer_start": […]} or a list of {"text", "answer_start"}. Or a row is an article of SQuAD's nested JSON.
+{"text": […], "answer_start": […]} or a list of {"text", "answer_start"}. Or a row is an article of SQuAD's nested JSON,
+or one of an article's paragraphs.
+
+A question without an answer has no answers, or `is_impossible`, or only empty texts, whatever their positions.
 """
 
 from __future__ import annotations
@@ -9,24 +12,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmkit.tasks.examples import checked_text, text_of
+from llmkit.tasks.examples import checked_text, is_missing, text_of
 from llmkit.tasks.values import BadRow, LocatedRow
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 _NO_ANSWERS: dict[str, list[Any]] = {"text": [], "answer_start": []}
 
 
-def questions_of(place: str, article: Any) -> Iterator[LocatedRow]:
-    """The questions of an article: {"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers"}]}]}."""
-    for p, paragraph in enumerate(_list(article, "paragraphs", place)):
-        inside = f"{place}.paragraphs[{p}]"
-        for q, question in enumerate(_list(paragraph, "qas", inside)):
-            here = f"{inside}.qas[{q}]"
-            if not isinstance(question, dict):
-                raise BadRow(f"{here}: expected an object")
-            inherited = {k: v for k, v in (article | paragraph).items() if k not in ("paragraphs", "qas")}
-            impossible: dict[str, Any] = {"answers": []} if question.get("is_impossible") else {}
-            yield here, inherited | question | impossible
+def expanded(place: str, row: Any) -> Iterator[LocatedRow]:
+    """The questions of an article or of a paragraph, each with its place; any other row as it is. Raises BadRow.
+
+    An article is {"title", "paragraphs": […]}, a paragraph {"context", "qas": [{"id", "question", "answers"}, …]}.
+    """
+    if isinstance(row, dict) and "qas" in row:
+        yield from _questions_of(place, row)
+    elif isinstance(row, dict) and ("paragraphs" in row or ("title" in row and "context" not in row)):
+        article = {name: value for name, value in row.items() if name != "paragraphs"}
+        for number, paragraph in enumerate(_list(row, "paragraphs", place)):
+            yield from _questions_of(f"{place}.paragraphs[{number}]", paragraph, article)
+    else:
+        yield place, row
+
+
+def _questions_of(place: str, paragraph: Any, article: Mapping[str, Any] | None = None) -> Iterator[LocatedRow]:
+    for number, question in enumerate(_list(paragraph, "qas", place)):
+        here = f"{place}.qas[{number}]"
+        if not isinstance(question, dict):
+            raise BadRow(f"{here}: expected an object")
+        yield here, {**(article or {}), **{k: v for k, v in paragraph.items() if k != "qas"}, **question}
 
 
 def _list(value: Any, name: str, place: str) -> list[Any]:
@@ -43,29 +56,38 @@ def question_of(row: Mapping[str, Any], *, null_answers: bool, labelled: bool) -
     if not isinstance(title, str):
         raise BadRow("'title' is not text")
     checked_text(title, "title")
-    if row.get("answers") is None and not labelled:
-        return {"title": title, "context": context, "question": question, "answers": _NO_ANSWERS}
-    if row.get("answers") is None:
-        text_of(row, "answers", COLUMNS)  # raises BadRow, with a similar name if there is one
-    answers = _answers(row["answers"])
-    if labelled:
-        _check(answers, context, null_answers=null_answers)
-    return {"title": title, "context": context, "question": question, "answers": answers}
+    return {
+        "title": title,
+        "context": context,
+        "question": question,
+        "answers": _gold(row, context, null_answers=null_answers) if labelled else _NO_ANSWERS,
+    }
 
 
-def _check(answers: Mapping[str, list[Any]], context: str, *, null_answers: bool) -> None:
-    if len(answers["text"]) != len(answers["answer_start"]):
-        raise BadRow(f"'answers' has {len(answers['text'])} texts and {len(answers['answer_start'])} starts")
-    if not answers["text"] and not null_answers:
-        raise BadRow("no answer; for questions without an answer use the task squad_v2")
-    for text, start in zip(answers["text"], answers["answer_start"], strict=True):
+def _gold(row: Mapping[str, Any], context: str, *, null_answers: bool) -> dict[str, list[Any]]:
+    """The answers of a row, checked. None of them are empty."""
+    if row.get("is_impossible") is True:
+        answers = _NO_ANSWERS
+    else:
+        if is_missing(row.get("answers")):
+            text_of(row, "answers", COLUMNS)  # raises BadRow, with a similar name if there is one
+        answers = _answers(row["answers"])
+    texts, starts = answers["text"], answers["answer_start"]
+    if len(texts) != len(starts):
+        raise BadRow(f"'answers' has {len(texts)} texts and {len(starts)} starts")
+    if all(isinstance(text, str) and not text.strip() for text in texts):
+        if not null_answers:
+            raise BadRow("no answer; for questions without an answer use --task squad_v2")
+        return _NO_ANSWERS
+    for text, start in zip(texts, starts, strict=True):
         if not isinstance(text, str) or not isinstance(start, int) or isinstance(start, bool):
             raise BadRow("an answer needs a text and a whole number of characters as its start")
         if not text.strip():
-            raise BadRow("an answer is empty")
+            raise BadRow("an answer is empty, beside one that is not")
         found = context[start : start + len(text)] if start >= 0 else ""
         if found != text:
             raise BadRow(f"answer {text!r} is not at character {start} of its context, which reads {found!r} there")
+    return answers
 
 
 def _answers(answers: Any) -> dict[str, list[Any]]:

@@ -27,7 +27,7 @@ from llmkit.tasks.span.sections import SpanData, SpanRecipe
 from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Prediction, Published, softmax
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.head import Head
     from llmkit.tasks.score_tables import Table
@@ -71,11 +71,8 @@ class ExtractiveQA(Task[SpanData]):
         return squad_rows.COLUMNS
 
     def expand(self, place: str, row: Any) -> Iterator[LocatedRow]:
-        """See Task: SQuAD's own files contain articles."""
-        if isinstance(row, dict) and ("paragraphs" in row or ("title" in row and "context" not in row)):
-            yield from squad_rows.questions_of(place, row)
-        else:
-            yield place, row
+        """See Task: SQuAD's own files contain articles, others' a list of paragraphs."""
+        return squad_rows.expanded(place, row)
 
     def example(self, row: Mapping[str, Any], data: SpanData, *, labelled: bool) -> dict[str, Any]:
         """See Task."""
@@ -174,6 +171,13 @@ class ExtractiveQA(Task[SpanData]):
                 "the answers are scored as English, but their script is another: F1 counts what stands between two "
                 f"spaces as one word; say their language: data.language={language}"
             )
+
+    def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
+        """See Task: how many questions have no answer, if they may have none."""
+        if self.null_answers:
+            for name, split in examples.items():
+                without = sum(not answers["text"] for answers in split["answers"])
+                yield False, f"{name}: {without:,} of {len(split):,} questions have no answer"
 
     def describe_inputs(self, features: Dataset) -> str:
         """See Task."""

@@ -10,13 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.spans import example
+from support.tasks import letters
 
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.span.sections import SpanData
+from llmkit.tasks.values import Codec
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
+SPLITS = ["train", "validation"]
 CONTEXT = "Tom Reed founded Ambury."
 
 
@@ -102,7 +105,7 @@ def test_answers_of_squad_2_in_its_own_json(tmp_path: Path) -> None:
         ("b", "Ambury", []),
         ("c", "Ambury", []),
     ]
-    assert "qas[1]: no answer; for questions without an answer use the task squad_v2" in problems(file)
+    assert "qas[1]: no answer; for questions without an answer use --task squad_v2" in problems(file)
 
 
 def test_a_mistyped_field_of_nested_json_is_not_read_as_no_answer(tmp_path: Path) -> None:
@@ -112,7 +115,7 @@ def test_a_mistyped_field_of_nested_json_is_not_read_as_no_answer(tmp_path: Path
     assert "data[0].paragraphs[0].qas[0]: no 'answers' (did you mean answer?)" in problems(file, SQUAD_V2)
     right = {"id": "a", "question": "Who?", "answers": []}
     file = write(tmp_path, "context.json", {"data": [article(right, context=None, contxt=CONTEXT)]})
-    assert "no 'context' (did you mean contxt?)" in problems(file, SQUAD_V2)
+    assert "'context' is empty (did you mean contxt?)" in problems(file, SQUAD_V2)
     file = write(tmp_path, "questions.json", {"data": [article("Who?")]})
     assert "data[0].paragraphs[0].qas[0]: expected an object" in problems(file)
 
@@ -215,7 +218,10 @@ def line(**changes: Any) -> str:
 
 BAD_ROWS = {
     "broken JSON": ('{"id": "x",\n', "rows.jsonl:1: broken JSON"),
-    "not an object": ("3\n", "rows.jsonl:1: expected an object"),
+    "not an object": (
+        "3\n",
+        "rows.jsonl:1: expected an object with id, title",
+    ),
     "no context": (line(context=...), "rows.jsonl:1: no 'context'"),
     "mistyped": (line(question=..., qestion="Who?"), "did you mean qestion?"),
     "empty question": (line(question=" "), "'question' is empty or not text"),
@@ -223,8 +229,9 @@ BAD_ROWS = {
     "misaligned": (line(answers={"text": ["Tom"], "answer_start": [1]}), "answer 'Tom' is not at character 1"),
     "negative": (line(answers={"text": ["Tom"], "answer_start": [-1]}), "is not at character -1"),
     "beyond": (line(answers={"text": ["Tom"], "answer_start": [999]}), "is not at character 999"),
-    "empty answer": (line(answers={"text": [""], "answer_start": [0]}), "an answer is empty"),
-    "no answer": (line(answers={"text": [], "answer_start": []}), "use the task squad_v2"),
+    "empty answer": (line(answers={"text": [""], "answer_start": [0]}), "use --task squad_v2"),
+    "empty beside one": (line(answers={"text": ["Tom", " "], "answer_start": [0, 0]}), "an answer is empty"),
+    "no answer": (line(answers={"text": [], "answer_start": []}), "use --task squad_v2"),
     "uneven": (line(answers={"text": ["Tom", "Reed"], "answer_start": [0]}), "'answers' has 2 texts and 1 starts"),
     "shape": (line(answers="Tom"), "'answers' is neither"),
     "start type": (line(answers={"text": ["Tom"], "answer_start": ["0"]}), "a whole number of characters"),
@@ -270,3 +277,36 @@ def test_bad_files(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             load_examples(SQUAD, SpanData(validation=str(tmp_path / name)), ["validation"])
         assert message in str(caught.value)
+
+
+def test_a_question_without_an_answer_in_every_form(tmp_path: Path) -> None:
+    """Labelling tools write an empty text, at -1 or 0, or say that the question is impossible."""
+    forms: list[dict[str, Any]] = [
+        {"answers": {"text": [], "answer_start": []}},
+        {"answers": {"text": [""], "answer_start": [-1]}},
+        {"answers": [{"text": "", "answer_start": 0}]},
+        {"answers": [{"text": " ", "answer_start": -1}, {"text": "", "answer_start": -1}]},
+        {"answers": None, "is_impossible": True},
+        {"answers": {"text": ["Tom"], "answer_start": [0]}, "is_impossible": True},
+        {"answers": ..., "is_impossible": True},
+    ]
+    file = write(tmp_path, "rows.jsonl", [row(number, **form) for number, form in enumerate(forms)])
+    assert [r["answers"]["text"] for r in load(file, SQUAD_V2)] == [[]] * len(forms)
+    assert problems(file).startswith(f"{file}:1: no answer; for questions without an answer use --task squad_v2")
+    (answered,) = load(write(tmp_path, "possible.jsonl", [row(is_impossible=False)]), SQUAD_V2)
+    assert answered["answers"]["text"] == ["Tom Reed"]
+    examples = load_examples(SQUAD_V2, SpanData(train=str(file), validation=str(tmp_path / "possible.jsonl")), SPLITS)
+    assert list(SQUAD_V2.describe_data(examples, Codec(letters()))) == [
+        (False, "train: 7 of 7 questions have no answer"),
+        (False, "validation: 0 of 1 questions have no answer"),
+    ]
+    assert not list(SQUAD.describe_data(examples, Codec(letters())))
+
+
+def test_a_list_of_paragraphs_without_their_article(tmp_path: Path) -> None:
+    """SimpleTransformers reads a list of paragraphs."""
+    paragraphs = [nested(ROW)["paragraphs"][0], nested(OTHER)["paragraphs"][0]]
+    read = load(write(tmp_path, "rows.json", paragraphs))
+    assert [(r["id"], r["answers"]) for r in read] == [(r["id"], r["answers"]) for r in (ROW, OTHER)]
+    paragraphs[1]["qas"][0]["answers"] = []
+    assert "bad.json: data[1].qas[0]: no answer" in problems(write(tmp_path, "bad.json", paragraphs))

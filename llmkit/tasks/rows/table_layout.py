@@ -1,0 +1,176 @@
+"""How a table is written: its separator, and whether quotation marks enclose fields or belong to the text.
+
+Formats do not say it. The .tsv files of GLUE quote nothing and contain lone quotation marks; pandas and Excel write
+.tsv files with quoted fields. Excel separates the fields of .csv files by semicolons in half of Europe. So the whole
+file decides: it is read as CSV's standard (RFC 4180) says where that fits, and its marks are text where only that fits.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from llmkit.system.console import warn
+from llmkit.system.errors import UserError
+from llmkit.system.files import text_lines
+
+MARK = '"'
+_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+_FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
+_QUOTED_TABS = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
+_QUOTED_FIELD = re.compile(r'(?:^|\t)"((?:[^"]|"")*)"')
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The separator of fields. If not `quoted`, quotation marks are text like any other."""
+
+    separator: str
+    quoted: bool
+
+    @property
+    def separator_name(self) -> str:
+        """The separator in words."""
+        return _NAMES[self.separator]
+
+
+def records(
+    file: Path, layout: Layout, read: Callable[[str], None] = lambda line: None
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (first line, fields) of each record that is not blank. `read` is called with each line.
+
+    Raises UserError with the line if the file is not written in this layout.
+    """
+    csv.field_size_limit(2**31 - 1)  # passages may exceed the default of 131,072 characters
+
+    def lines() -> Iterator[str]:
+        for number, line in text_lines(file):
+            if "\0" in line:
+                raise UserError(
+                    f"{file}:{number}: a NUL byte, which no text contains", remedy="save the table again as UTF-8 text"
+                )
+            read(line)
+            yield line
+
+    reader = csv.reader(
+        lines(),
+        delimiter=layout.separator,
+        quoting=csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    while True:
+        start = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise _as_user_error(error, f"{file}:{start}", reader.line_num) from None
+        if fields:
+            yield start, fields
+
+
+def _as_user_error(error: csv.Error, place: str, end: int) -> UserError:
+    message = str(error)
+    if "new-line" in message:
+        return UserError(
+            f"{place}: a carriage return inside the line", remedy="save the table with the line ends of Unix or Windows"
+        )
+    if "unexpected end" in message:
+        what = "a quotation mark opens a field that is never closed"
+    elif "expected after" in message:
+        what = f"a quotation mark opens a field, and text follows the mark that closes it in line {end}"
+    else:
+        what = message
+    return UserError(
+        f"{place}: {what}",
+        remedy="quote the whole field and double the marks inside it, or save the rows as JSON lines (.jsonl)",
+    )
+
+
+def layout_of(file: Path, separator: str) -> Layout:
+    """The layout of a table. `separator` is the usual one; another is taken if it alone occurs in the header.
+
+    Reads the file, once in a process while it does not change. Warns about rows that a lone quotation mark may have
+    swallowed.
+    """
+    try:
+        state = file.stat()
+    except OSError:  # reading it will say so
+        return Layout(separator, quoted=True)
+    return _layout_of(file, separator, (state.st_size, state.st_mtime_ns))
+
+
+@cache
+def _layout_of(file: Path, usual: str, state: tuple[int, int]) -> Layout:
+    header = next((line for _, line in text_lines(file) if line.strip()), "")
+    separator = next((found for found in (usual, ";", "\t", ",") if found in header), usual)
+    quoted, literal = Layout(separator, quoted=True), Layout(separator, quoted=False)
+    if separator == "\t":
+        return quoted if _marks_enclose(file) and _fits(file, quoted) else literal
+    if _fits(file, quoted):
+        _warn_of_swallowed_rows(file, quoted)
+        return quoted
+    # Quoted fields elsewhere mean that the file is quoted, and that a line in it is wrong.
+    return literal if _fits(file, literal, without_enclosed=True) else quoted
+
+
+def _fits(file: Path, layout: Layout, *, without_enclosed: bool = False) -> bool:
+    """Whether each record has as many fields as the first. A field is enclosed if a mark is at both its ends."""
+    width = 0
+    try:
+        for _, fields in records(file, layout):
+            width = width or len(fields)
+            if len(fields) != width or (without_enclosed and any(map(_is_enclosed, fields))):
+                return False
+    except UserError:
+        return False
+    return True
+
+
+def _is_enclosed(field: str) -> bool:
+    return len(field) > 1 and field.startswith(MARK) and field.endswith(MARK)
+
+
+def _marks_enclose(file: Path) -> bool:
+    """Whether each quotation mark of a .tsv file belongs to a field that is quoted, and that needs it.
+
+    Writers quote a field that contains a separator, a mark or a line end, Excel also one with a comma; or they quote
+    all text, the header included. Anything else is text that happens to begin and end with a mark.
+    """
+    record, all_quoted, is_header = "", False, True
+    for _, line in text_lines(file):
+        record += line
+        if MARK in record:
+            if record.count(MARK) % 2:  # within a quoted field, unless this is not quoted at all
+                continue
+            if not _QUOTED_TABS.fullmatch(record):
+                return False
+            inner = _QUOTED_FIELD.findall(record)
+            all_quoted = all_quoted or (is_header and len(inner) == record.count("\t") + 1)
+            if not all_quoted and not all(re.search(r'[\t,"\r\n]', field) for field in inner):
+                return False
+        record, is_header = "", False
+    return not record
+
+
+def _warn_of_swallowed_rows(file: Path, layout: Layout) -> None:
+    """Warn about fields of several lines, each of which looks like a row."""
+    pending: list[str] = []
+    width, found = 0, []
+    for line, fields in records(file, layout, pending.append):
+        width = width or len(fields)
+        if len(pending) > 1 and all(part.count(layout.separator) == width - 1 for part in pending):
+            found.append((line, line + len(pending) - 1))
+        pending.clear()
+    if found:
+        first, last = found[0]
+        warn(
+            f"{file}: {len(found):,} quoted field{'s run' if len(found) > 1 else ' runs'} over several lines that look "
+            f"like rows of their own, first in lines {first} to {last}; if they are rows, double the quotation mark "
+            "in the first one and quote the field"
+        )
