@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmkit.tasks.examples import is_missing
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.task import ExtractiveQA
@@ -29,13 +30,13 @@ class Cmrc2018(ExtractiveQA):
 
     def example(self, row: Mapping[str, Any], data: SpanData, *, labelled: bool) -> dict[str, Any]:
         """See Task. Answers are moved to their nearest occurrence; the first that has one is trained on."""
-        found = squad_rows.question_of(row, null_answers=True, labelled=False)
-        if not labelled or not found["answers"]["text"]:
+        answers = squad_rows.answers_of(row["answers"]) if labelled and not is_missing(row.get("answers")) else None
+        if answers is None or not answers["text"]:
             return super().example(row, data, labelled=labelled) | {"unplaced": []}
         placed: dict[str, list[Any]] = {"text": [], "answer_start": []}
         unplaced = []
-        for text, start in zip(*found["answers"].values(), strict=False):
-            occurrence = _occurrence(text, start, found["context"])
+        for text, start in zip(answers["text"], answers["answer_start"], strict=False):
+            occurrence = _occurrence(text, start, str(row.get("context")))
             if occurrence is None:
                 unplaced.append(text)
                 continue

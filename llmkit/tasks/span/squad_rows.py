@@ -71,7 +71,7 @@ def _gold(row: Mapping[str, Any], context: str, *, null_answers: bool) -> dict[s
     else:
         if is_missing(row.get("answers")):
             text_of(row, "answers", COLUMNS)  # raises BadRow, with a similar name if there is one
-        answers = _answers(row["answers"])
+        answers = answers_of(row["answers"])
     texts, starts = answers["text"], answers["answer_start"]
     if len(texts) != len(starts):
         raise BadRow(f"'answers' has {len(texts)} texts and {len(starts)} starts")
@@ -90,7 +90,8 @@ def _gold(row: Mapping[str, Any], context: str, *, null_answers: bool) -> dict[s
     return answers
 
 
-def _answers(answers: Any) -> dict[str, list[Any]]:
+def answers_of(answers: Any) -> dict[str, list[Any]]:
+    """The texts and starts of a row's answers, in either form, unchecked. Raises BadRow if it is neither."""
     try:
         if isinstance(answers, Mapping):
             return {"text": list(answers["text"]), "answer_start": list(answers["answer_start"])}
