@@ -18,7 +18,7 @@ MARKED = ("entities", "spans", "label", "labels")  # columns of entities: spaCy,
 
 def sentence(row: Mapping[str, Any], data: TagData, tag_columns: Sequence[str], *, labelled: bool) -> dict[str, Any]:
     """A row in canonical columns, without the id. `tag_columns` may hold tags, the usual one first. Raises BadRow."""
-    column = data.tokens_column or (TEXT if row.get("tokens") is None and row.get(TEXT) is not None else "tokens")
+    column = data.tokens_column or ("tokens" if _has_words(row) else TEXT)
     value = row.get(column)
     if isinstance(value, str):
         return _text(row, value, column, data, tag_columns, labelled=labelled)
@@ -39,6 +39,13 @@ def sentence(row: Mapping[str, Any], data: TagData, tag_columns: Sequence[str], 
     names = data.tag_names or ()
     tags = [_tag(tag, names, f"tag {number} of {tags_column!r}") for number, tag in enumerate(tags, start=1)]
     return {**found, "tags": tags}
+
+
+def _has_words(row: Mapping[str, Any]) -> bool:
+    """Whether a row's words are given. Prodigy's `tokens` are objects beside a text, which holds all of them."""
+    words = row.get("tokens")
+    objects = isinstance(words, list) and words and isinstance(words[0], Mapping)
+    return row.get(TEXT) is None or (words is not None and not objects)
 
 
 def _text(
@@ -83,5 +90,6 @@ def _list(row: Mapping[str, Any], name: str, option: str, missing: type[BadRow])
     if value is None:
         raise missing(missing_column(row, name, option, [key for key in row if row[key] is not None]))
     if not isinstance(value, list):
-        raise BadRow(f"{name!r} is not a list")
+        tables = "; a table holds no lists: use JSON lines, parquet or CoNLL columns" if isinstance(value, str) else ""
+        raise BadRow(f"{name!r} is not a list{tables}")
     return value

@@ -149,6 +149,9 @@ def test_what_is_said_of_numbers() -> None:
     codec: Any = None
     (line,) = TASK.describe_data(DatasetDict(train=examples, validation=examples), codec)
     assert line == (False, "numbers from 0.5 to 4, mean 2, standard deviation 1.472")
+    _, (is_warning, told) = TASK.describe_data(DatasetDict(train=examples, validation=examples.select([0])), codec)
+    assert is_warning
+    assert told.startswith("validation: all numbers are the same")
 
 
 # The examples of scikit-learn's documentation of r2_score and mean_squared_error, and constant numbers.

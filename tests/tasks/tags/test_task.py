@@ -157,6 +157,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "neither text nor words": ({"tokens": {"0": "a"}, "ner_tags": ["O"]}, "'tokens' is not a list"),
     "no tag": ({"tokens": ["a"], "ner_tags": [None]}, "tag 1 of 'ner_tags' is empty or not text: None"),
     "blank in a tag": ({"tokens": ["a"], "ner_tags": ["B-big ship"]}, "contains white space: 'B-big ship'"),
+    "a table's tags": (
+        {"tokens": "a b", "ner_tags": "O O"},
+        "'ner_tags' is not a list; a table holds no lists",
+    ),
+    "no text": ({"text": " ", "entities": []}, "'text' is empty: a text without words"),
     "mistyped": ({"tokns": ["a"], "ner_tags": ["O"]}, "no 'tokens' (did you mean tokns?)"),
     "half a pair": ({"tokens": ["\ud800"], "ner_tags": ["O"]}, "half a surrogate pair"),
 }
@@ -233,6 +238,10 @@ def test_columns_by_other_names() -> None:
     examples = examples_from(row, tokens_column="words", tags_column="entities")
     assert examples["tags"][:] == [["B-X"]]
     assert examples_from({"tokens": ["a"], "tags": ["B-Y"]})["tags"][:] == [["B-Y"]]
+    marked = examples_from({"body": "a, b", "marks": [[0, 1, "X"]]}, tokens_column="body", tags_column="marks")
+    assert marked["tags"][:] == [["B-X", "O", "O"]]
+    prodigy = {"text": "a b", "tokens": [{"text": "a", "start": 0}], "spans": [{"start": 0, "end": 1, "label": "X"}]}
+    assert examples_from(prodigy)["tokens"][:] == [["a", "b"]]
     unlabelled = examples_of(NER, [("row", {"tokens": ["a"]})], DATA, "test", labelled=False)
     assert unlabelled["tags"][:] == [[]]
 
