@@ -16,18 +16,18 @@ _LONG = {
 }  # fmt: skip
 _CODE = re.compile(r"([a-z]{2,3})([-_][a-z0-9]+)*", re.IGNORECASE)
 
-_LETTERS = regex.compile(r"[\p{L}\p{M}]")
-_A_TO_Z = regex.compile(r"[A-Za-z]")
-_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
-_CHINESE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
+_LETTERS = regex.compile(r"[\p{L}\p{M}]+")
+_A_TO_Z = regex.compile(r"[A-Za-z]+")
+_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]+")
+_CHINESE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]+")
 # Scripts that tell the language, among those that put no spaces between words, or words of another kind.
 _SCRIPTS = {
-    "ko": regex.compile(r"\p{Hangul}"),
-    "th": regex.compile(r"\p{Thai}"),
-    "lo": regex.compile(r"\p{Lao}"),
-    "km": regex.compile(r"\p{Khmer}"),
-    "my": regex.compile(r"\p{Myanmar}"),
-    "bo": regex.compile(r"\p{Tibetan}"),
+    "ko": regex.compile(r"\p{Hangul}+"),
+    "th": regex.compile(r"\p{Thai}+"),
+    "lo": regex.compile(r"\p{Lao}+"),
+    "km": regex.compile(r"\p{Khmer}+"),
+    "my": regex.compile(r"\p{Myanmar}+"),
+    "bo": regex.compile(r"\p{Tibetan}+"),
 }
 
 
@@ -65,4 +65,5 @@ def is_english_like(texts: Iterable[str]) -> bool:
 
 
 def _count(pattern: regex.Pattern[str], text: str) -> int:
-    return sum(1 for _ in pattern.finditer(text))
+    """The characters of a text in runs of the pattern."""
+    return sum(len(run) for run in pattern.findall(text))
