@@ -106,9 +106,6 @@ class Task(ABC, Generic[D]):
         An example without a prediction scores 0.
         """
 
-    def check_scores(self, examples: Dataset, data: D) -> None:
-        """Warn if the scores of `examples` would mislead. Raises UserError if they lack a package."""
-
     # --- rows ---
 
     @property
@@ -173,6 +170,9 @@ class Task(ABC, Generic[D]):
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """Warn about labels that the model `name` does not know. Raises UserError if it knows none of them."""
+
+    def check_scores(self, examples: Dataset, data: D) -> None:
+        """Warn if the scores of `examples` would mislead. Raises UserError if a package for them is missing."""
 
     # --- messages and tables ---
 

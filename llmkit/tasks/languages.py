@@ -16,18 +16,19 @@ _LONG = {
 }  # fmt: skip
 _CODE = re.compile(r"([a-z]{2,3})([-_][a-z0-9]+)*", re.IGNORECASE)
 
-_LETTERS = regex.compile(r"[\p{L}\p{M}]")
-_A_TO_Z = regex.compile(r"[A-Za-z]")
-_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
-_CHINESE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
+_A_TO_Z = re.compile(r"[A-Za-z]+")
+_ASCII = re.compile(r"[\x00-\x7f]+")
+_NO_LETTERS = regex.compile(r"[^\p{L}\p{M}]+")
+_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]+")
+_CHINESE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]+")
 # Scripts that tell the language, among those that put no spaces between words, or words of another kind.
 _SCRIPTS = {
-    "ko": regex.compile(r"\p{Hangul}"),
-    "th": regex.compile(r"\p{Thai}"),
-    "lo": regex.compile(r"\p{Lao}"),
-    "km": regex.compile(r"\p{Khmer}"),
-    "my": regex.compile(r"\p{Myanmar}"),
-    "bo": regex.compile(r"\p{Tibetan}"),
+    "ko": regex.compile(r"\p{Hangul}+"),
+    "th": regex.compile(r"\p{Thai}+"),
+    "lo": regex.compile(r"\p{Lao}+"),
+    "km": regex.compile(r"\p{Khmer}+"),
+    "my": regex.compile(r"\p{Myanmar}+"),
+    "bo": regex.compile(r"\p{Tibetan}+"),
 }
 
 
@@ -50,19 +51,26 @@ Language = Annotated[str, AfterValidator(_checked)]
 
 def language_by_script(texts: Iterable[str]) -> str | None:
     """The language that the script of most letters tells: Chinese, Japanese, Korean, Thai and some more; else None."""
-    text = "".join(texts)
-    half = _count(_LETTERS, text) / 2
-    if (chinese := _count(_CHINESE, text)) > half:
+    english, others = _letters(texts)
+    half = (english + len(others)) / 2
+    if (chinese := _count(_CHINESE, others)) > half:
         # Japanese is about half kana. Chinese has one here and there, in names.
-        return "ja" if _count(_KANA, text) > chinese / 10 else "zh"
-    return next((language for language, script in _SCRIPTS.items() if _count(script, text) > half), None)
+        return "ja" if _count(_KANA, others) > chinese / 10 else "zh"
+    return next((language for language, script in _SCRIPTS.items() if _count(script, others) > half), None)
 
 
 def is_english_like(texts: Iterable[str]) -> bool:
     """Whether at most one letter in a hundred is outside a-z. English borrows fewer; German and French need more."""
+    english, others = _letters(texts)
+    return len(others) <= 0.01 * (english + len(others))
+
+
+def _letters(texts: Iterable[str]) -> tuple[int, str]:
+    """The number of letters from a to z, and all other letters, with their marks."""
     text = "".join(texts)
-    return _count(_A_TO_Z, text) >= 0.99 * _count(_LETTERS, text)
+    return _count(_A_TO_Z, text), _NO_LETTERS.sub("", _ASCII.sub("", text))
 
 
-def _count(pattern: regex.Pattern[str], text: str) -> int:
-    return sum(1 for _ in pattern.finditer(text))
+def _count(pattern: re.Pattern[str] | regex.Pattern[str], text: str) -> int:
+    """The characters of a text in runs of the pattern."""
+    return sum(map(len, pattern.findall(text)))

@@ -88,6 +88,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     for config in ("xquad.zh", "mlqa.de.de", "xquad.xx", "mlqa.xx.xx"):
         task_name = config.partition(".")[0]
         steps[config] = command("eval", "reader", "--task", task_name, f"data.name={config}", "--json")
+    steps["finetune"] = command("finetune", "--task", "xquad", "model.pretrained=reader")
     steps["mnli"] = command(*evaluate, "--json")
     steps["mnli, test"] = command(*evaluate, "--split", "test")
     with StandInHub() as hub:
@@ -129,10 +130,11 @@ def test_a_model_for_squad_is_scored_on_another_language(answers: Answers) -> No
         assert answers.ran[config].code == 0, answers.ran[config].err
         scores = json.loads(answers.ran[config].out)
         assert (scores["total"], scores["normalization"]) == (3, normalization)
-    for config in ("xquad.xx", "mlqa.xx.xx"):
-        assert answers.ran[config].code == 1
-        assert config in answers.ran[config].err
-        assert "Traceback" not in answers.ran[config].err
+    for step, named in (("xquad.xx", "xquad.xx"), ("mlqa.xx.xx", "mlqa.xx.xx"), ("finetune", 'split "train"')):
+        assert answers.ran[step].code == 1
+        assert named in answers.ran[step].err
+        assert "Traceback" not in answers.ran[step].err
+    assert "fine-tune on other data" in answers.ran["finetune"].err
 
 
 def test_natural_questions(answers: Answers) -> None:

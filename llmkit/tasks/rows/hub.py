@@ -26,7 +26,10 @@ def hub_rows(data: DataSection, split: str) -> Iterator[LocatedRow]:
             part = {"data_dir": data.name} if converted else {"name": data.name}
             rows = load_dataset(data.path, split=split, revision=data.revision, **part)
     except ValueError as error:  # an unknown split or configuration
-        raise UserError(
-            f"{data.path}: {str(error).splitlines()[0]}", remedy="name another with --split or data.name"
-        ) from error
+        remedy = "name another with --split or data.name"
+        if split == "train":
+            remedy = (
+                "name another with data.name, or fine-tune on other data and score the run on this: llmkit eval RUN"
+            )
+        raise UserError(f"{data.path}: {str(error).splitlines()[0]}", remedy=remedy) from error
     return ((f"{data.path} [{split}] row {number}", with_names(row, rows.features)) for number, row in enumerate(rows))

@@ -14,7 +14,7 @@ then counts as one annotator's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,10 @@ from llmkit.tasks.examples import checked_text, text_of
 from llmkit.tasks.span.natural_questions_scores import annotators_needed, natural_questions_scores
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.task import ExtractiveQA
-from llmkit.tasks.values import BadRow, LocatedRow, Prediction
+from llmkit.tasks.values import BadRow, LocatedRow
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Features
 
 Span = tuple[int, int]  # characters [start, end) of a passage
 
@@ -91,9 +91,10 @@ class NaturalQuestions(ExtractiveQA):
         kind = {"start": List(Value("int32")), "end": List(Value("int32")), "yes_no": Value("string")}
         return Features({**super().schema(), "annotations": List(kind)})
 
-    def score(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Any]:
-        """See Task: the official F1 of short answers, and SQuAD 2.0's scores."""
-        return natural_questions_scores(predictions, examples)
+    @property
+    def scorer(self) -> Callable[..., dict[str, Any]]:
+        """See ExtractiveQA: the official F1 of short answers, and SQuAD 2.0's scores."""
+        return natural_questions_scores
 
 
 class _Page:

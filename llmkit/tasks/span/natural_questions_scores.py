@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmkit.tasks.bootstrap import corpus_interval
+from llmkit.tasks.span.normalization import Normalize
 from llmkit.tasks.span.scores import squad_v2_scores
+from llmkit.tasks.span.text_overlap import normalize_answer
 from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
@@ -42,7 +44,9 @@ class _Best(NamedTuple):
     threshold: float
 
 
-def natural_questions_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
+def natural_questions_scores(
+    predictions: Sequence[Prediction], examples: Dataset, normalize: Normalize = normalize_answer
+) -> dict[str, Any]:
     """SQuAD 2.0's scores, and the official ones with the prefix `short_`; see `short_answer_scores`.
 
     The official scores compare positions, not texts, and use each question's best answer even if the model abstains.
@@ -61,7 +65,8 @@ def natural_questions_scores(predictions: Sequence[Prediction], examples: Datase
         non_null_annotations=annotators_needed(min(len(question) for question in annotations)),
     )
     short.pop("total")
-    return {**{f"short_{name}": value for name, value in short.items()}, **squad_v2_scores(predictions, examples)}
+    texts = squad_v2_scores(predictions, examples, normalize)
+    return {**{f"short_{name}": value for name, value in short.items()}, **texts}
 
 
 def annotators_needed(count: int) -> int:

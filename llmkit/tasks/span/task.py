@@ -12,7 +12,7 @@ spans of all windows of an example, in characters of the original passage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -147,16 +147,21 @@ class ExtractiveQA(Task[SpanData]):
             return Prediction(example_id, "", float(probabilities[-1]), null_score=null_score, candidates=candidates)
         return Prediction(example_id, top.text, top.probability, top.start, top.end, null_score, candidates)
 
+    @property
+    def scorer(self) -> Callable[..., dict[str, Any]]:
+        """The function of predictions, examples and a normalization of answers (by default SQuAD's) that scores."""
+        from llmkit.tasks.span.scores import squad_scores, squad_v2_scores
+
+        return squad_v2_scores if self.null_answers else squad_scores
+
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Any]:
         """See Task."""
         from llmkit.tasks.span.normalization import is_in_mlqa, normalizer
-        from llmkit.tasks.span.scores import squad_scores, squad_v2_scores
 
-        score = squad_v2_scores if self.null_answers else squad_scores
         language = data.answer_language or "en"
         if self.script == "squad" and language == "en":
-            return score(predictions, examples)
-        scores = score(predictions, examples, normalizer(language))
+            return self.scorer(predictions, examples)
+        scores = self.scorer(predictions, examples, normalizer(language))
         return {**scores, "normalization": f"{'MLQA' if is_in_mlqa(language) else 'Unicode'}, {language}"}
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:

@@ -58,7 +58,7 @@ class TextData(DataSection):
     target_language: Language | None = Field(
         None,
         description="Language of the targets, such as `zh`, for the scores: how texts are cut into words. By default "
-        "`target_column`, if it is a language's code, or else what the script of the targets tells.",
+        "the letters of the targets tell, and before them, for translations, a `target_column` such as `zh`.",
     )
     source_prefix: str = Field(
         "", description="Text to put before every source, as T5 expects: `translate English to German: `."

@@ -15,7 +15,7 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.span.normalization import normalizer
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.text_overlap import exact_match, f1
-from llmkit.tasks.values import Prediction
+from llmkit.tasks.values import Candidate, Prediction
 
 PAIRS: list[Any] = recorded("official_mlqa_scores.jsonl.gz")
 OUTPUTS: dict[str, Any] = recorded("official_mlqa_aggregates.json.gz")
@@ -51,6 +51,26 @@ def test_a_tasks_scores_equal_mlqas_script(language: str) -> None:
     assert low < by_name["f1"] < high
     if language != "en":  # where SQuAD's own script removes less punctuation
         assert TASKS["squad"].score(predictions, examples, SpanData(path="x", language=language)) == by_name
+
+
+def test_questions_without_an_answer_in_another_language() -> None:
+    """Abstaining is right, and the tuned threshold is found by the language's own scores."""
+    golds = [["东港的灯塔"], [], ["“灯塔”"], []] * 20
+    rows = [
+        {"id": str(n), "context": f"p{n // 2}", "answers": {"text": gold}, "annotations": []}
+        for n, gold in enumerate(golds)
+    ]
+    found = []
+    for n, gold in enumerate(golds):
+        best = Candidate("东港灯塔", 0, 4, 1.0, 1.0)
+        found.append(
+            Prediction(str(n), best.text if gold else "", 1.0, null_score=-1.0 if gold else 1.0, candidates=(best,))
+        )
+    scores = TASKS["squad_v2"].score(found, Dataset.from_list(rows), SpanData(path="x", language="zh"))
+    f1 = {"东港的灯塔": 2 * 4 / 9, "“灯塔”": 2 * 2 / 6}
+    assert scores["HasAns_f1"] == pytest.approx(100 * sum(f1.values()) / 2)
+    assert (scores["NoAns_f1"], scores["normalization"]) == (100.0, "MLQA, zh")
+    assert scores["tuned"]["reported_on"]["f1"] > 80.0
 
 
 def test_english_is_squads_own_script_but_for_mlqa() -> None:
