@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import regex
 from datasets import Dataset
 
 from llmkit.tasks.span.sections import SpanData
@@ -30,14 +33,32 @@ def example(context: str, question: str, *answers: tuple[str, int], id: str = "q
     return {"id": id, "context": context, "question": question, "answers": {"text": texts, "answer_start": starts}}
 
 
+def places_read(text: str, offsets: Sequence[Sequence[int]]) -> list[tuple[int, int] | None]:
+    """Each token's place, worked out character by character; None if it has none.
+
+    The smallest span of whole grapheme clusters that has all of the token's characters but white space.
+    """
+    cluster = {}
+    for word in re.finditer(r"[^\s\u200b\u2060\ufeff]+", text):
+        for found in regex.finditer(r"\X", word.group()):
+            for character in range(*found.span()):
+                cluster[word.start() + character] = (word.start() + found.start(), word.start() + found.end())
+    places = []
+    for start, end in offsets:
+        touched = [cluster[character] for character in range(start, end) if character in cluster]
+        places.append((touched[0][0], touched[-1][1]) if touched else None)
+    return places
+
+
 def reachable_answers(examples: Dataset, tokenizer: Any, longest: int) -> list[list[dict[str, Any]]]:
     """Per example, those of its answers that a span of tokens can be: whole tokens, and at most `longest` of them."""
     contexts = list(dict.fromkeys(examples["context"]))
     encoded = tokenizer(contexts, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     ends_of = {}
     for context, offsets in zip(contexts, encoded, strict=True):
-        starts = {start: number for number, (start, _) in reversed(list(enumerate(offsets)))}
-        ends = {end: number for number, (_, end) in enumerate(offsets)}
+        places = [(n, place) for n, place in enumerate(places_read(context, offsets)) if place]
+        starts = {start: number for number, (start, _) in reversed(places)}
+        ends = {end: number for number, (_, end) in places}
         ends_of[context] = (starts, ends)
     found = []
     for context, answers in zip(examples["context"], examples["answers"], strict=True):
@@ -45,7 +66,7 @@ def reachable_answers(examples: Dataset, tokenizer: Any, longest: int) -> list[l
         found.append([])
         for text, start in zip(answers["text"], answers["answer_start"], strict=True):
             first, last = starts.get(start), ends.get(start + len(text))
-            if first is not None and last is not None and last - first < longest:
+            if first is not None and last is not None and 0 <= last - first < longest:
                 found[-1].append({"text": [text], "answer_start": [start]})
     return found
 

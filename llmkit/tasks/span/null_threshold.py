@@ -16,9 +16,10 @@ def best_threshold(answered_scores: npt.ArrayLike, empty_scores: npt.ArrayLike, 
     question without an answer, else 0), and the model's null score in any unit (a probability, a difference of logits).
     The search is exact: it tries every cut between distinct null scores.
 
-    The threshold is the largest null score that is still answered, or well below all of them if it is best to abstain
-    on every question. Of tied cuts the highest wins, so that the model abstains only if that improves the score. Do not
-    report scores on the questions that the threshold was tuned on: they are too good.
+    The threshold is the middle between the largest null score that is still answered and the next, so that rounding,
+    which differs with the batch size, does not carry a question across. It is well above or below all null scores if it
+    is best to answer or to abstain on every question. Of tied cuts the highest wins, so that the model abstains only if
+    that improves the score. Do not report scores on the questions that the threshold was tuned on: they are too good.
 
     Raises ValueError if there are no questions, if the lengths differ, or if a number is not finite.
     """
@@ -33,9 +34,13 @@ def best_threshold(answered_scores: npt.ArrayLike, empty_scores: npt.ArrayLike, 
     null = null[order]
     gain_of_answering_up_to = np.cumsum((answered - empty)[order])
     last_of_its_value = np.flatnonzero(np.append(null[1:] != null[:-1], True))
-    # Lower by more than a float64 step: callers may compare in float32.
-    below_all = null[0] - abs(null[0]) - 1
-    cuts = np.append(below_all, null[last_of_its_value])
     gains = np.append(0.0, gain_of_answering_up_to[last_of_its_value])
-    best_cut = np.flatnonzero(gains >= gains.max() - _TIE * null.size)[-1]
-    return float(cuts[best_cut])
+    best_cut = int(np.flatnonzero(gains >= gains.max() - _TIE * null.size)[-1])
+    values = null[last_of_its_value]
+    if best_cut == 0:
+        return float(values[0] - abs(values[0]) - 1)
+    if best_cut == len(values):
+        return float(values[-1] + abs(values[-1]) + 1)
+    below, above = values[best_cut - 1 : best_cut + 1]
+    middle = below + (above - below) / 2
+    return float(middle if middle < above else below)  # neighbouring floats have nothing between them

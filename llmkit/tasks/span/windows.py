@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.system.errors import UserError
+from llmkit.tasks.places import token_places, tokens_at
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.tokenizing import backend_copy
 from llmkit.tasks.values import Array
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def windows(
     task: str, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: SpanData, *, training: bool
 ) -> Dataset:
-    """Windows with `offsets`: the start and end characters of each token in the passage, (-1, -1) outside it.
+    """Windows with `offsets`: the place of each token in the passage (see places.py), (-1, -1) outside it.
 
     For training they have `start_positions` and `end_positions` instead, both at [CLS] if the window does not contain
     the whole answer. Only the share `null_windows` of such windows is kept, chosen by a hash of example id and window
@@ -43,18 +44,26 @@ def windows(
             # Tokenize each passage once: questions about the same passage are usually adjacent.
             texts = list(dict.fromkeys(rows["context"]))
             passages = dict(zip(texts, backend.encode_batch(texts, add_special_tokens=False), strict=True))
+            # Not from the windows: RoBERTa's post-processor cuts spaces off offsets, and would do so again.
+            places = {text: token_places(passages[text].offsets, text) for text in texts}
             backend.enable_truncation(data.max_length, stride=data.doc_stride, strategy="only_second")
             for row, (question, context) in enumerate(zip(questions, rows["context"], strict=True)):
-                passage = passages[context]
-                answer = _first_answer(rows["answers"][row], passage.offsets) if training else None
-                whole = backend.post_process(question, passage)
+                answer = _first_answer(rows["answers"][row], places[context]) if training else None
+                room = data.max_length - len(question) - special
+                whole = backend.post_process(question, passages[context])
                 for number, encoding in enumerate((whole, *whole.overflowing)):
-                    kept = not training or _sampled(f"{rows['id'][row]} {number}", data.null_windows)
-                    if not kept and answer is None:
+                    first = number * (room - data.doc_stride)  # token of the passage
+                    span = _held(answer, first, first + room)
+                    if training and span is None and not _sampled(f"{rows['id'][row]} {number}", data.null_windows):
                         continue
-                    feature = _feature(encoding, start + row, answer, cls_id, training=training)
-                    if kept or encoding.ids[feature["start_positions"]] != cls_id:
-                        yield feature
+                    feature, passage = _feature(encoding, start + row)
+                    if training:
+                        ends = passage[list(span)] if span else [encoding.ids.index(cls_id)] * 2
+                        yield {**feature, "start_positions": ends[0], "end_positions": ends[1]}
+                    else:
+                        offsets = np.full((len(encoding), 2), -1, np.int32)
+                        offsets[passage] = places[context][first : first + room]
+                        yield {**feature, "offsets": offsets.ravel()}
 
     rows = list(features())
     if training and not rows:
@@ -65,19 +74,6 @@ def windows(
         )
     names = list(rows[0]) if rows else ["input_ids", "length", "example"]
     return Dataset.from_dict({name: [row[name] for row in rows] for name in names})
-
-
-def _first_answer(answers: dict[str, list[Any]], passage: list[tuple[int, int]]) -> tuple[int, int] | None:
-    """Characters [start, end) of the first answer, which is the one to train on; None if there is none.
-
-    Extended to whole tokens: an answer may begin or end inside a token, or with a character that is in no token.
-    """
-    if not answers["text"]:
-        return None
-    start = answers["answer_start"][0]
-    end = start + len(answers["text"][0])
-    touching = [token for token in passage if token[0] < end and token[1] > start]
-    return (touching[0][0], touching[-1][1]) if touching else None
 
 
 def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: SpanData) -> None:
@@ -97,33 +93,30 @@ def _sampled(key: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") < share * 2**64
 
 
-def _feature(
-    encoding: Any, example: int, answer: tuple[int, int] | None, cls_id: int, *, training: bool
-) -> dict[str, Any]:
-    offsets = np.array(encoding.offsets, dtype=np.int32)
+def _first_answer(answers: dict[str, list[Any]], places: Array) -> tuple[int, int] | None:
+    """The passage's first and last token of the first answer, which is the one to train on; None if there is none."""
+    if not answers["text"]:
+        return None
+    start = answers["answer_start"][0]
+    return tokens_at(places, start, start + len(answers["text"][0]))
+
+
+def _held(answer: tuple[int, int] | None, first: int, end: int) -> tuple[int, int] | None:
+    """The answer's first and last token, counted from `first`; None if not all of it is in [first, end)."""
+    if answer is None or answer[0] < first or answer[1] >= end:
+        return None
+    return answer[0] - first, answer[1] - first
+
+
+def _feature(encoding: Any, example: int) -> tuple[dict[str, Any], Array]:
+    """A window's columns, and the positions of the passage's tokens in it."""
     passage = np.array([sequence == 1 for sequence in encoding.sequence_ids])
-    offsets[~passage] = -1
     # Except in the first window, tokenizers gives the passage segment 0. The [SEP] after it has the right segment.
     type_ids = np.where(passage, encoding.type_ids[-1], encoding.type_ids)
-    feature: dict[str, Any] = {
+    feature = {
         "input_ids": np.array(encoding.ids, dtype=np.int32),  # lists take ten times the memory
         "token_type_ids": type_ids.astype(np.int8),
         "length": len(encoding.ids),
         "example": example,
     }
-    if training:
-        start, end = _answer_tokens(offsets, answer) or (encoding.ids.index(cls_id),) * 2
-        return {**feature, "start_positions": start, "end_positions": end}
-    return {**feature, "offsets": offsets.ravel()}
-
-
-def _answer_tokens(offsets: Array, answer: tuple[int, int] | None) -> tuple[int, int] | None:
-    """The first and last token of an answer; None if the window does not contain all of it."""
-    if answer is None:
-        return None
-    start, end = answer
-    touching = np.flatnonzero((offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 0] >= 0))
-    passage = offsets[offsets[:, 0] >= 0]
-    if not len(touching) or passage[0, 0] > start or passage[-1, 1] < end:
-        return None
-    return int(touching[0]), int(touching[-1])
+    return feature, np.flatnonzero(passage)

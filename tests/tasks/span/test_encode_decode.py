@@ -1,129 +1,172 @@
-"""Windows against the library's own, and answers against an independent reading of where they are.
+"""Windows against the library's own, and answers that come back from them, for every family of tokenizers.
 
-What is promised for an answer: training points at the tokens that share a character with it, in the windows
-that hold all of these, and at [CLS] in the others. Whitespace and characters that the normalizer deletes
-belong to no token, so at the ends of an answer they don't count, and an answer that begins inside a token is
-taken to begin with it.
+What is promised for an answer: training points at the tokens that share a character with it, in the windows that hold
+all of these, and at [CLS] in the others. A model that has learned this gives the answer back: its characters, as whole
+grapheme clusters, without white space at the ends.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
+from unittest.mock import patch
 
+import hypothesis
 import numpy as np
 import pytest
 from datasets import Dataset
-from hypothesis import assume, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.spans import example, places_read
+from support.tokenizer_families import FAMILIES, SENTENCES, tokenizer_of
 from transformers import BertTokenizer
 
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.span.sections import SpanData
-from llmkit.tasks.values import Codec
+from llmkit.tasks.values import Codec, Prediction
 
 SQUAD, SQUAD_V2 = TASKS["squad"], TASKS["squad_v2"]
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz.,?'", "the", "##th", "##s", "##a"]
 CODEC: Any = None  # these answers need none
 WINDOWS = SpanData(path="x", max_length=16, doc_stride=4)
-# A quarter of the profile's number: 25, or thousands in `--hypothesis-profile=long`.
-QUARTER = settings(max_examples=settings.default.max_examples // 4)
+LONGER = SpanData(path="x", max_length=24, doc_stride=6)
+PASSAGES = 8  # at a time
+# Shares of the profile's number, for each family: 10, and 8 times 8 passages; thousands in test_encode_decode_long.py.
+FEW = settings(max_examples=settings.default.max_examples // 10)
+MANY = settings(max_examples=settings.default.max_examples // 12)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["uncased", "cased"])
-def tokenizer(request: pytest.FixtureRequest) -> BertTokenizer:
-    return BertTokenizer(vocab={piece: n for n, piece in enumerate(PIECES)}, do_lower_case=request.param)
+@pytest.fixture(scope="module")
+def tokenizer() -> BertTokenizer:
+    return BertTokenizer(vocab={piece: n for n, piece in enumerate(PIECES)})
 
 
-def one(context: str, question: str, text: str = "", start: int = 0) -> Dataset:
-    answers = {"text": [text] if text else [], "answer_start": [start] if text else []}
-    return Dataset.from_list([{"id": "q", "context": context, "question": question, "answers": answers}])
+@pytest.fixture(scope="module", autouse=True)
+def _no_fingerprints() -> Iterator[None]:
+    """Hashes of many small data sets would take most of the time."""
+    with patch("datasets.arrow_dataset.generate_fingerprint", lambda dataset: "none"):
+        yield
 
 
-# Letters of the vocabulary, words that are pieces of it, and what normalizers change: capitals, accents composed
-# and combining, a ligature, controls and formats that are deleted, wide spaces, CJK and Hangul, an astral sign.
-LIVELY = st.sampled_from(
-    [*"abthes .,", "the", "the ths", "É", "é", "e\u0301", "ﬁ", "ß", "İ", "\u0301", "\x00", "\u200b"]
-)
-WIDE = st.sampled_from([" ", "\u3000", "\u2028", "\t\n", "漢字", "한국", "😀", "\ufffd", "[SEP]", "[CLS]"])
-TEXT = st.lists(LIVELY | WIDE | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).map("".join)
-SHORT = st.lists(LIVELY | WIDE, max_size=4).map("".join)
+def one(context: str, question: str) -> Dataset:
+    return Dataset.from_list([example(context, question)])
 
 
-@QUARTER
-@given(context=TEXT, question=SHORT)
-@example(context="the " * 40, question="who?")
-def test_windows_are_those_of_the_library(context: str, question: str, tokenizer: Any) -> None:
+# Words of all scripts; where a script has no spaces, stretches of eight characters, which may begin with a mark.
+WORDS = [
+    word[start : start + 8]
+    for sentence in SENTENCES.values()
+    for word in sentence.split()
+    for start in range(0, len(word), 8)
+]
+# What normalizers change or delete, what joins characters, white space of every width, and special tokens as text.
+HARD = ["É", "e\u0301", "ﬁ", "ß", "İ", "\u0301", "\u200d", "\u0600", "\x00", "\ufffd", "漢字", "한국", "😀🚢", "🇫🇷"]
+SPACES = ["", " ", "  ", "\u3000", "\xa0", "\u200b", "\r\n", "\u2028"]
+PART = st.sampled_from(WORDS) | st.sampled_from([*HARD, "[SEP]", "</s>"]) | st.characters(exclude_categories=["Cs"])
+TEXT = st.lists(st.tuples(PART, st.sampled_from(SPACES)).map("".join), min_size=1, max_size=10).map("".join)
+NUMBER = st.integers(0, 100)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@FEW
+@given(context=TEXT, question=st.sampled_from(["", " a b ", "où?", "古い"]))
+@hypothesis.example(context="the " * 40, question="who?")
+def test_windows_are_those_of_the_library(family: str, context: str, question: str) -> None:
     """A passage that is tokenized once for all of its questions gives what a call of the tokenizer would."""
-    asked = question.strip()
-    assume(len(tokenizer(asked, add_special_tokens=False)["input_ids"]) < 16 - 3 - 4)
+    tokenizer = tokenizer_of(family)
     before = tokenizer.backend_tokenizer.to_str()
-    features = SQUAD.encode(one(context, question), Codec(tokenizer), WINDOWS, training=False)
+    features = SQUAD.encode(one(context, question), Codec(tokenizer), LONGER, training=False)
     assert tokenizer.backend_tokenizer.to_str() == before, "the caller's tokenizer stays as it is"
-    expected = BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=tokenizer.do_lower_case)(
-        asked,
+    expected = deepcopy(tokenizer)(
+        question.strip(),
         context,
         truncation="only_second",
-        max_length=16,
-        stride=4,
+        max_length=LONGER.max_length,
+        stride=LONGER.doc_stride,
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
+        return_token_type_ids=True,
     )
     assert features["input_ids"][:] == expected["input_ids"]
-    assert features["token_type_ids"][:] == expected["token_type_ids"]
+    if "token_type_ids" in tokenizer.model_input_names:
+        assert features["token_type_ids"][:] == expected["token_type_ids"]
     for number, offsets in enumerate(expected["offset_mapping"]):
         passage = [sequence == 1 for sequence in expected.sequence_ids(number)]
-        places = [place if inside else (-1, -1) for place, inside in zip(offsets, passage, strict=True)]
-        assert np.array(features["offsets"][number]).reshape(-1, 2).tolist() == [list(place) for place in places]
+        places = [
+            list((inside and place) or (-1, -1))
+            for place, inside in zip(places_read(context, offsets), passage, strict=True)
+        ]
+        assert np.array(features["offsets"][number]).reshape(-1, 2).tolist() == places
 
 
-@QUARTER
-@given(context=TEXT, data=st.data())
-def test_training_points_at_the_tokens_of_the_answer(context: str, data: Any, tokenizer: Any) -> None:
-    """Any stretch of the passage is the answer: also one that begins inside a token or with a deleted character."""
-    start = data.draw(st.integers(0, len(context) - 1))
-    end = data.draw(st.integers(start + 1, min(len(context), start + 8)))
-    offsets = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    # Two tokens of one character (of a Hangul syllable, say) can't be told apart by their place.
-    assume(all(before[1] <= after[0] for before, after in pairwise(offsets)))
-    answer = [n for n, (first, last) in enumerate(offsets) if first < end and last > start]
-
-    question = "a b"
-    features = SQUAD.encode(one(context, question, context[start:end], start), Codec(tokenizer), WINDOWS, training=True)
-    room, before_passage = 16 - 3 - 2, 1 + 2 + 1  # [CLS] a b [SEP]
-    for window, feature in enumerate(features):
-        first = window * (room - WINDOWS.doc_stride)  # its number among the tokens of the passage
-        held = answer and first <= answer[0] and answer[-1] < min(len(offsets), first + room)
-        expected = [before_passage + answer[0] - first, before_passage + answer[-1] - first] if held else [0, 0]
-        assert [feature["start_positions"], feature["end_positions"]] == expected
+def perfect(features: Dataset, targets: Dataset) -> list[dict[str, Any]]:
+    """Outputs of a model that has learned the targets."""
+    outputs = []
+    for length, *ends in zip(features["length"], targets["start_positions"], targets["end_positions"], strict=True):
+        logits = np.zeros((2, length), np.float32)
+        logits[0, ends[0]] = logits[1, ends[1]] = 9
+        outputs.append({"start_logits": logits[0], "end_logits": logits[1]})
+    return outputs
 
 
-@QUARTER
-@given(context=TEXT, data=st.data())
-def test_an_answer_comes_back_from_any_window(context: str, data: Any, tokenizer: Any) -> None:
-    """Logits that point at an answer's tokens, in every window that holds them, decode to its characters."""
-    features = SQUAD.encode(one(context, "a b"), Codec(tokenizer), WINDOWS, training=False)
-    places = [np.array(offsets).reshape(-1, 2) for offsets in features["offsets"]]
-    window = data.draw(st.integers(0, len(features) - 1))
-    tokens = np.flatnonzero(places[window][:, 0] >= 0)
-    assume(len(tokens))
-    first = data.draw(st.sampled_from(tokens.tolist()))
-    last = data.draw(st.sampled_from([n for n in tokens.tolist() if n >= first]))
-    start, end = places[window][first, 0], places[window][last, 1]
-    outputs = [
-        {
-            "start_logits": np.where(offsets[:, 0] == start, np.float32(9), np.float32(0)),
-            "end_logits": np.where(offsets[:, 1] == end, np.float32(9), np.float32(0)),
-        }
-        for offsets in places
-    ]
-    (prediction,) = SQUAD.decode(outputs, features, one(context, "a b"), CODEC, WINDOWS)
-    assert (prediction.start, prediction.end) == (start, end)
-    assert prediction.text == context[start:end]
-    assert len({(c.start, c.end) for c in prediction.candidates}) == len(prediction.candidates)
-    assert all(c.text == context[c.start : c.end] for c in prediction.candidates)
-    assert sum(c.probability for c in prediction.candidates) == pytest.approx(1)
+@pytest.mark.parametrize("family", FAMILIES)
+@MANY
+@given(st.lists(st.tuples(TEXT, st.booleans(), NUMBER, NUMBER), min_size=PASSAGES, max_size=PASSAGES))
+def test_answers_come_back(family: str, drawn: list[tuple[str, bool, int, int]]) -> None:
+    """Any stretch of a passage is its answer: also one that begins in a token, or with a character in no token."""
+    tokenizer = tokenizer_of(family)
+    encoded = tokenizer([text for text, *_ in drawn], add_special_tokens=False, return_offsets_mapping=True)
+    answers, rows = [], []
+    for (context, whole, number, length), offsets in zip(drawn, encoded["offset_mapping"], strict=True):
+        places = [place or (-1, -1) for place in places_read(context, offsets)]
+        placed = [place for place in places if place[0] >= 0]
+        if whole and placed:
+            first = number % len(placed)
+            start, end = placed[first][0], placed[first : first + 1 + length % 6][-1][1]
+        else:
+            start = number % len(context)
+            end = min(len(context), start + 1 + length % 8)
+        answers.append((places, whole and bool(placed), start, end))
+        rows.append(example(context, "a b", (context[start:end], start), id=str(len(rows))))
+    examples = Dataset.from_list(rows)
+    targets = SQUAD.encode(examples, Codec(tokenizer), LONGER, training=True)
+    features = SQUAD.encode(examples, Codec(tokenizer), LONGER, training=False)
+    predictions = SQUAD.decode(perfect(features, targets), features, examples, CODEC, LONGER)
+    held = {row for row, position in zip(targets["example"], targets["start_positions"], strict=True) if position}
+    for number, (answer, prediction) in enumerate(zip(answers, predictions, strict=True)):
+        check_answer(*answer, prediction if number in held else None)
+        check_characters(drawn[number][0], prediction)
+
+
+def check_answer(
+    places: list[tuple[int, int]], whole: bool, start: int, end: int, prediction: Prediction | None
+) -> None:
+    """The prediction is all that tokens have of the answer; it is None only if no window can hold that."""
+    touching = [place for place in places if place[0] < end and place[1] > start]
+    if prediction is None:
+        numbers = [number for number, place in enumerate(places) if place in touching]
+        assert not touching or numbers[-1] - numbers[0] >= LONGER.doc_stride, "windows overlap by six tokens"
+        return
+    assert prediction.candidates[0].score == 18
+    assert prediction.start is not None
+    assert prediction.end is not None
+    if whole:
+        assert (prediction.start, prediction.end) == (start, end)
+    assert touching[0][0] <= prediction.start <= max(touching[0][0], start)
+    assert min(touching[-1][1], end) <= prediction.end <= touching[-1][1]
+
+
+def check_characters(context: str, prediction: Prediction) -> None:
+    """Candidates are stretches of the passage, of whole clusters, and differ."""
+    clusters = [place for place in places_read(context, [(n, n + 1) for n in range(len(context))]) if place]
+    starts, ends = ({cluster[side] for cluster in clusters} for side in (0, 1))
+    for found in prediction.candidates:
+        assert found.text == context[found.start : found.end] == found.text.strip().strip("\u200b") != ""
+        assert found.start in starts, "begins inside a cluster"
+        assert found.end in ends, "ends inside a cluster"
+    assert len({(found.start, found.end) for found in prediction.candidates}) == len(prediction.candidates)
 
 
 def test_the_best_window_gives_the_answer_and_the_least_sure_one_the_null_score(tokenizer: Any) -> None:

@@ -36,7 +36,19 @@ def test_best_threshold_is_the_best_of_all(questions: list[tuple[float, float, f
     best_cut = max(cut for cut, mean in zip(cuts, means, strict=True) if mean >= max(means) - 1e-9)
     np.testing.assert_array_equal(null > threshold, null > best_cut)
     assert math.isfinite(threshold)
-    assert threshold == best_cut or best_cut == -math.inf
+
+
+@properties
+@given(st.lists(question, min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_rounding_changes_no_abstention(questions: list[Any], rng: Any) -> None:
+    """Another batch size moves null scores a little; a threshold is as far from them as it can be."""
+    answered, empty, null = np.array(questions).T
+    null = null.astype(np.float32)
+    threshold = best_threshold(answered, empty, null)
+    gaps = np.diff(np.unique(null))
+    step = min(gaps.min(initial=1.0) / 4, 0.25)
+    moved = null.astype(np.float64) + [rng.uniform(-step, step) for _ in null]
+    np.testing.assert_array_equal(moved > threshold, null > threshold)
 
 
 @properties
@@ -49,17 +61,23 @@ def test_best_threshold_ignores_the_order_of_questions(questions: list[Any], rng
 
 def test_best_threshold_by_hand() -> None:
     #                      clear answer, clear null, null scores that tie
-    assert best_threshold([1.0, 0.8, 0.0], [0.0, 0.0, 1.0], [-2.0, 3.0, 5.0]) == 3.0
+    assert best_threshold([1.0, 0.8, 0.0], [0.0, 0.0, 1.0], [-2.0, 3.0, 5.0]) == 4.0
     # Where nothing is gained by leaving a wrong answer out, it is given.
-    assert best_threshold([1.0, 0.0], [0.0, 0.0], [0.1, 0.9]) == 0.9
+    assert best_threshold([1.0, 0.0], [0.0, 0.0], [0.1, 0.9]) > 1.0
     # Questions of equal null score go together, for better or worse.
     assert best_threshold([1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]) < 0.0
 
 
-def test_best_threshold_below_all_survives_float32() -> None:
+def test_neighbouring_floats_are_parted() -> None:
+    below = 1 + 2**-52
+    assert best_threshold([1.0, 0.0], [0.0, 1.0], [below, np.nextafter(below, 2)]) == below
+
+
+def test_best_threshold_beyond_all_survives_float32() -> None:
     null = np.array([-7.5, -7.25, 1000.0], np.float32)
-    threshold = best_threshold([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], null)
-    assert (null > np.float32(threshold)).all()
+    never, always = [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
+    assert (null > np.float32(best_threshold(never, always, null))).all()
+    assert (null < np.float32(best_threshold(always, never, null)) - 1).all()
 
 
 @pytest.mark.parametrize(
