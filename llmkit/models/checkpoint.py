@@ -113,8 +113,8 @@ class Checkpoint:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             if str(error).startswith("Unrecognized configuration class"):
                 raise UserError(
-                    f"transformers has no {kind.__name__.removeprefix('AutoModel')} for a {self.config.model_type} "
-                    f"model, which {self.name} is",
+                    f"{self.name} is a {self.config.model_type} model, and transformers has no "
+                    f"{kind.__name__.removeprefix('AutoModel')} for it",
                     remedy="choose a model of another family",
                 ) from error
             raise UserError(
