@@ -1,6 +1,7 @@
-"""Writes docs/cli.md from the commands and docs/recipes.md from the recipes and their schema.
+"""Writes docs/cli.md from the commands, docs/recipes.md from the recipes and their schema, and docs/models.md from
+families.json.
 
-python docs/generate.py            write both
+python docs/generate.py            write all
 python docs/generate.py --check    write nothing; exit with 1 where a file is not what would be written
 
 It also draws the picture in docs/design.md anew: see rooms.py.
@@ -85,6 +86,25 @@ KINDS: dict[type[Section], tuple[str, str]] = {
         "There is no file. `llmkit tokenize` takes sources with `-c` and the rest as overrides",
     ),
 }
+MODELS_INTRODUCTION = """\
+Any encoder that transformers loads can be fine-tuned: `model.pretrained=NAME`. These families are tried with tiny
+models of random weights: fine-tuned, used with `predict`, saved, loaded by transformers alone with the same logits, and
+exported to ONNX. `pretrain` makes and continues BERT."""
+MODELS_NOTES = """\
+What a checkpoint says is used, or llmkit says what it does instead:
+
+- **Lengths.** `data.max_length` may be as long as the model's table of positions. RoBERTa and its relatives count from
+  behind the padding token, so with `max_position_embeddings` 514 they read 512. DeBERTa and Funnel have relative
+  positions: there is no limit.
+- **Inputs.** The tokenizer that is saved with a model gives the inputs that the model takes: no `token_type_ids` for
+  DistilBERT, RoBERTa or DeBERTa.
+- **Special tokens.** If a tokenizer has `[CLS]` and `[SEP]` (or `<s>` and `</s>`) but does not add them, llmkit does.
+- **`truncation_side`** says at which end a text is cut that is longer than `data.max_length`.
+- **Labels.** A head with the labels of the data is kept, with its labels in their order. Outputs called LABEL_0,
+  LABEL_1 and so on are taken for the labels of the data in their order. A head for other labels starts from random
+  weights.
+- **Added tokens.** Tokens that were added to a vocabulary get embeddings.
+- **`vocab.txt`** alone is read as BERT's tokenizer. It lowercases if all tokens are lowercase."""
 TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
@@ -113,6 +133,14 @@ def recipes_page() -> str:
                 section = schema["$defs"][name]
                 parts += [f"### `{where}`", " ".join(section["description"].split()), _keys(section, schema)]
     return "\n\n".join(parts) + "\n"
+
+
+def models_page() -> str:
+    """Families of encoders, and what was done with each. A test repeats it."""
+    families = json.loads((DOCS / "families.json").read_text(encoding="utf-8"))
+    rows = [[name, *heads.values()] for name, heads in families.items()]
+    columns = ["family", *next(iter(families.values()))]
+    return "\n\n".join([NOTE, "# Models", MODELS_INTRODUCTION, _table(columns, rows), MODELS_NOTES]) + "\n"
 
 
 def _commands(words: str, group: Any) -> Iterator[tuple[str, Any]]:
@@ -238,7 +266,7 @@ def _table(columns: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-PAGES = {"cli.md": cli_page, "recipes.md": recipes_page, "design.md": design_page}
+PAGES = {"cli.md": cli_page, "recipes.md": recipes_page, "models.md": models_page, "design.md": design_page}
 
 
 def main(arguments: list[str], folder: Path = DOCS) -> int:

@@ -118,7 +118,12 @@ def introduce(prepared: Prepared) -> None:
         say(f"{name}: {examples}, {inputs} of {mean:.0f} tokens on average")
         cut = sum(features["cut"][:]) if "cut" in features.column_names else 0
         if cut:
-            say(f"{name}: {cut:,} of them are longer than data.max_length {prepared.recipe.data.max_length}, and cut")
+            most, side = prepared.recipe.data.max_length, prepared.codec.tokenizer.truncation_side
+            cut_at = "start" if side == "left" else "end"
+            say(
+                f"{name}: {cut:,} of them are longer than data.max_length {most}, and cut at their {cut_at} "
+                f"(the tokenizer's truncation_side is {side})"
+            )
     for is_warning, line in prepared.task.describe_data(prepared.examples, prepared.codec):
         (warn if is_warning else say)(line)
 

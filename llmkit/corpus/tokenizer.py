@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.corpus.special_tokens import settle_special_tokens
+from llmkit.corpus.vocab_txt import lone_vocabulary, read_vocabulary
 from llmkit.system.errors import UserError
 from llmkit.system.hub import reading_from_the_hub
 
@@ -16,6 +18,16 @@ if TYPE_CHECKING:
 
 SAVE_ONE = "save a tokenizer there with save_pretrained, or name another"
 DECODER_TOKENIZER = "decoder_tokenizer"  # subfolder of a model whose decoder has a vocabulary of its own
+# What tokenizers were saved as before tokenizer.json.
+PARTS = (
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Relative word counts settle long before this; more text only takes longer to count.
 TRAINING_CHARACTERS = 1_000_000_000
@@ -23,21 +35,21 @@ ALPHABET = 1000  # characters; rarer ones become [UNK], as in BERT's own vocabul
 
 
 def load_tokenizer(path: str, *, name: str = "", subfolder: str = "") -> PreTrainedTokenizerFast:
-    """Load the tokenizer of a Hub id or a folder. `name` replaces `path` in error messages.
+    """Load the tokenizer of a Hub id, a folder or a `vocab.txt`. `name` replaces `path` in error messages.
 
-    Raises UserError if there is none, if it is not a fast tokenizer, or if it has no vocabulary.
+    Raises UserError if there is none, if it is not a fast tokenizer, or if it has no vocabulary or special tokens.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     name = name or path
+    if (file := lone_vocabulary(Path(path) / subfolder)) is not None:
+        return read_vocabulary(file)
     try:
         with reading_from_the_hub("model", path):
             tokenizer = AutoTokenizer.from_pretrained(path, subfolder=subfolder)
-    except (ValueError, OSError, KeyError, ImportError) as error:  # ImportError: it needs SentencePiece
-        raise UserError(
-            f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}",
-            remedy=SAVE_ONE,
-        ) from error
+    # ImportError: it needs SentencePiece. TypeError: SentencePiece is there, but not the file that it reads.
+    except (ValueError, OSError, KeyError, ImportError, TypeError) as error:
+        raise _not_loaded(path, name, error) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(
             f"the tokenizer of {name} is not a fast tokenizer (of the tokenizers library)", remedy="choose another"
@@ -45,8 +57,26 @@ def load_tokenizer(path: str, *, name: str = "", subfolder: str = "") -> PreTrai
     # If its files are missing, transformers silently creates a tokenizer that has only the special tokens.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise UserError(f"the tokenizer of {name} has no vocabulary: its files are missing", remedy=SAVE_ONE)
+    if not tokenizer.all_special_ids:
+        raise UserError(
+            f"the tokenizer of {name} names no special tokens: they are not in tokenizer.json",
+            remedy="add the tokenizer_config.json that belongs to it",
+        )
+    settle_special_tokens(tokenizer, name)
     forget_lengths(tokenizer)
     return tokenizer
+
+
+def _not_loaded(path: str, name: str, error: Exception) -> UserError:
+    """The error for a tokenizer that transformers cannot load. Says so if a folder has only parts of one."""
+    parts = [file.name for file in (Path(path) / part for part in PARTS) if file.is_file()]
+    if parts and not (Path(path) / "tokenizer.json").is_file():
+        return UserError(
+            f"{name} holds {', '.join(parts)}, but no tokenizer.json",
+            remedy="load them with the tokenizer's own class, such as RobertaTokenizer.from_pretrained(FOLDER), and "
+            "save it there with save_pretrained",
+        )
+    return UserError(f"no tokenizer could be loaded from {name}: {str(error).splitlines()[0]}", remedy=SAVE_ONE)
 
 
 def forget_lengths(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.corpus.tokenizer import load_tokenizer
+from llmkit.corpus.vocab_txt import lone_vocabulary
 from llmkit.recipes.pretraining import BertShape
 from llmkit.system.errors import UserError
 from llmkit.system.hub import file_of, reading_from_the_hub
@@ -29,7 +30,7 @@ class Checkpoint:
 
     @classmethod
     def named(cls, name: str) -> Checkpoint:
-        """Resolve the folder of a run or a model, or a Hub id. A run stands for the model inside it.
+        """Resolve the folder of a run, a model or a tokenizer, or a Hub id. A run stands for the model inside it.
 
         Raises UserError for a run that has no model yet, a folder without a model, and a path that does not exist.
         """
@@ -38,7 +39,8 @@ class Checkpoint:
             return cls(name, str(path / "model"))
         if (path / "recipe.yaml").is_file():
             raise UserError(f"{path} has no finished model", remedy=f"finish it first: --resume -o {path}")
-        if path.exists() and not any((path / file).is_file() for file in ("config.json", "tokenizer_config.json")):
+        known = any((path / file).is_file() for file in ("config.json", "tokenizer_config.json"))
+        if path.exists() and not known and lone_vocabulary(path) is None:
             raise UserError(
                 f"{path} holds neither a run nor a checkpoint (no config.json)",
                 remedy="give the folder of a run, or one that save_pretrained wrote",
@@ -58,6 +60,11 @@ class Checkpoint:
         """The model's configuration. Raises UserError if transformers cannot read it."""
         from transformers import AutoConfig
 
+        if Path(self.path).exists() and self.file("config.json") is None:
+            raise UserError(
+                f"{self.path} has no config.json: no model can be loaded from it",
+                remedy="give a folder that save_pretrained wrote; convert a TensorFlow checkpoint first",
+            )
         try:
             with reading_from_the_hub("model", self.path):
                 return AutoConfig.from_pretrained(self.path, trust_remote_code=False)
@@ -68,8 +75,18 @@ class Checkpoint:
             ) from error
 
     def tokenizer(self, subfolder: str = "") -> PreTrainedTokenizerFast:
-        """Load its tokenizer. Raises UserError if there is no fast tokenizer with a vocabulary."""
-        return load_tokenizer(self.path, name=self.name, subfolder=subfolder)
+        """Load its tokenizer, whose `model_input_names` are those that the model takes.
+
+        Raises UserError if there is no fast tokenizer with a vocabulary.
+        """
+        tokenizer = load_tokenizer(self.path, name=self.name, subfolder=subfolder)
+        if self.file("config.json") is not None:  # not the folder of a tokenizer alone
+            from llmkit.models.capabilities import inputs_of
+
+            # transformers saves a setting only if it was given at the start.
+            tokenizer.init_kwargs["model_input_names"] = inputs_of(self._encoder, tokenizer.model_input_names)
+            tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"]
+        return tokenizer
 
     def file(self, name: str) -> Path | None:
         """The path of one of its files; None if it has no such file. Raises UserError if the Hub fails."""
@@ -94,6 +111,12 @@ class Checkpoint:
                     **options,
                 )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            if str(error).startswith("Unrecognized configuration class"):
+                raise UserError(
+                    f"{self.name} is a {self.config.model_type} model, and transformers has no "
+                    f"{kind.__name__.removeprefix('AutoModel')} for it",
+                    remedy="choose a model of another family",
+                ) from error
             raise UserError(
                 f"{self.path} cannot be loaded: {str(error).splitlines()[0]}",
                 remedy="llmkit reads safetensors only; convert other checkpoints with transformers",
@@ -102,29 +125,31 @@ class Checkpoint:
 
     @property
     def positions(self) -> int | None:
-        """The longest input, in tokens; None if there is no limit."""
-        return _positions(self.config, "encoder")
+        """The longest input that it reads, in tokens; None if there is no limit."""
+        from llmkit.models.capabilities import positions_of
+
+        return positions_of(self._encoder)
 
     @property
     def target_positions(self) -> int | None:
         """The longest output of its decoder, in tokens; None if there is no limit."""
-        return _positions(self.config, "decoder")
+        from llmkit.models.capabilities import positions_of, skeleton
 
-    def check_vocabulary(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Raises UserError if a tokenizer has more tokens than the model has embeddings."""
-        if len(tokenizer) > self.config.vocab_size:
+        decoder = getattr(self.config, "decoder", None)
+        return positions_of(skeleton(decoder)) if decoder is not None else self.positions
+
+    @cached_property
+    def _encoder(self) -> PreTrainedModel:
+        """The encoder without weights. Raises UserError if it is not a model that AutoModel knows."""
+        from llmkit.models.capabilities import skeleton
+
+        try:
+            return skeleton(getattr(self.config, "encoder", self.config))
+        except ValueError as error:
             raise UserError(
-                f"the tokenizer has {len(tokenizer):,} tokens, but the vocabulary of {self.name} only "
-                f"{self.config.vocab_size:,}",
-                remedy="use the tokenizer that the checkpoint was trained with",
-            )
-
-
-def _positions(config: Any, half: str) -> int | None:
-    if config.model_type == "encoder-decoder":
-        config = getattr(config, half)
-    positions: int | None = getattr(config, "max_position_embeddings", None)
-    return positions
+                f"{self.name} cannot be used: it is a {self.config.model_type} model, not an encoder of text",
+                remedy="give a BERT-like encoder, or an encoder-decoder",
+            ) from error
 
 
 def check_length(length: int, positions: int | None, name: str, key: str = "max_length") -> None:

@@ -10,6 +10,7 @@ from transformers.modeling_outputs import MaskedLMOutput
 
 from llmkit.models.checkpoint import Checkpoint, bert_config, fresh_modules
 from llmkit.models.packed_attention import isolation
+from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.pretraining import ModelSection
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
@@ -60,7 +61,7 @@ def model_for_pretraining(
     config = checkpoint.config
     if config.model_type != "bert":
         raise UserError(f"{checkpoint.name} is a {config.model_type} model", remedy="continue from a BERT model")
-    checkpoint.check_vocabulary(tokenizer)
+    check_vocabulary(tokenizer, config.vocab_size, checkpoint.name, may_grow=True)
     if block_size > config.max_position_embeddings:
         raise UserError(
             f"corpus.block_size {block_size} exceeds the {config.max_position_embeddings} positions of "
@@ -71,4 +72,5 @@ def model_for_pretraining(
     model, info = checkpoint.load(BertForMaskedLM)
     if fresh := fresh_modules(info):
         say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} starts from random weights")
+    grow_embeddings(model, tokenizer, checkpoint.name)
     return model

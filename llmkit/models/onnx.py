@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -121,16 +122,30 @@ def write_graph(
                 verbose=False,
             )
             assert program is not None
+            check_sizes(program.model.graph.inputs, sizes, type(model).__name__)
             # The metadata of every node contains the source lines it comes from, with paths on this machine.
             ClearMetadataAndDocStringPass()(program.model)
             program.save(file, external_data=False)
     except torch.onnx.OnnxExporterError as error:
-        raise UserError(
-            f"torch cannot export a {type(model).__name__}: {str(error.__cause__ or error).strip().splitlines()[0]}",
-            remedy="export a model of another architecture, such as BERT",
-        ) from error
+        raise _cannot_export(type(model).__name__, str(error.__cause__ or error).strip().splitlines()[0]) from error
     finally:
         model.set_attn_implementation(attention)
+
+
+def check_sizes(inputs: Iterable[Any], sizes: Mapping[str, Mapping[int, Any]], model: str) -> None:
+    """Raises UserError if an input of a graph has one size where `sizes` says that it may vary.
+
+    Where a model's code computes with a length as a number, torch may take that of the example for a constant.
+    """
+    for value in inputs:
+        if any(isinstance(value.shape[axis], int) for axis in sizes[value.name]):
+            raise _cannot_export(model, f"its graph would take {value.name} of the size {value.shape} only")
+
+
+def _cannot_export(model: str, why: str) -> UserError:
+    return UserError(
+        f"torch cannot export a {model}: {why}", remedy="export a model of another architecture, such as BERT"
+    )
 
 
 def quantize(file: Path, output: Path) -> None:
@@ -143,11 +158,14 @@ def quantize(file: Path, output: Path) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence the exporters' notes on torchvision, on passes that change nothing, and on deprecations."""
+    """Silence the exporters' notes on torchvision, on passes that change nothing, and on deprecations.
+
+    torch also prints the whole graph where it fails.
+    """
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

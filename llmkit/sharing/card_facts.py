@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.sharing.redact import shareable
 from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, null_threshold_of
@@ -100,9 +101,7 @@ class Facts:
     @property
     def positions(self) -> int | None:
         """The maximum input length in tokens. None if there is no limit."""
-        config = self.config.get("encoder", self.config)
-        positions: int | None = config.get("max_position_embeddings")
-        return positions
+        return Checkpoint.named(str(self.model)).positions
 
     @property
     def parameters(self) -> int:

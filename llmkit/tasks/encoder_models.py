@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from llmkit.models.checkpoint import Checkpoint, bert_config, check_length, fresh_modules
+from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.finetuning import FinetuneModelSection, FinetuneRecipe
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Task
+from llmkit.tasks.kept_heads import MAX_SHOWN, in_own_order, labels_of, own_labels, settle_head, unnamed
 from llmkit.tasks.values import Codec
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-MAX_SHOWN = 8  # labels listed in a message
-
 
 def codec_to_train(task: Task[Any], recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
     """See Task."""
     source = checkpoint or Checkpoint.named(str(recipe.model.tokenizer))
-    return Codec(source.tokenizer(), labels=task.labels(train))
+    labels = task.labels(train)
+    if checkpoint is not None and labels:
+        labels = in_own_order(own_labels(checkpoint, task.head), labels)
+    return Codec(source.tokenizer(), labels=labels)
 
 
 def model_to_train(
@@ -38,7 +40,8 @@ def model_to_train(
         _set_labels(config, codec.labels)
         return head.fresh(config)
     assert checkpoint is not None
-    checkpoint.check_vocabulary(codec.tokenizer)
+    check_length(recipe.data.max_length, checkpoint.positions, checkpoint.name)
+    check_vocabulary(codec.tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
     config = deepcopy(checkpoint.config)
     set_attention_dropout(config, recipe.model)
     _set_labels(config, codec.labels)
@@ -46,19 +49,22 @@ def model_to_train(
     model, info = checkpoint.load(head.auto, config=config, ignore_mismatched_sizes=bool(codec.labels))
     if fresh := fresh_modules(info, pooler=head.pooler):
         say(f"{checkpoint.name} has no {head.noun} head for this task: {', '.join(fresh)} starts from random weights")
-    check_length(recipe.data.max_length, checkpoint.positions, checkpoint.name)
+    if codec.labels:
+        settle_head(model, head, own_labels(checkpoint, head), codec.labels, info, checkpoint.name)
+    grow_embeddings(model, codec.tokenizer, checkpoint.name)
     return model
 
 
 def load_trained(task: Task[Any], checkpoint: Checkpoint) -> tuple[PreTrainedModel, Codec]:
     """See Task."""
     tokenizer = checkpoint.tokenizer()
+    check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=False)
     model, info = checkpoint.load(task.head.auto)
     if fresh_modules(info, pooler=task.head.pooler):
         raise missing_head(task, checkpoint)
     if not task.labelled:
         return model, Codec(tokenizer)
-    known, labels = task.labels(None), _labels_of(model)
+    known, labels = task.labels(None), labels_of(model.config)
     if known and len(labels) != len(known):
         raise UserError(
             f"{checkpoint.name} has {describe_labels(labels)}, but {task.name} has {describe_labels(known)}",
@@ -98,17 +104,12 @@ def _set_labels(config: Any, labels: tuple[str, ...]) -> None:
         config.problem_type = "regression" if len(labels) == 1 else None
 
 
-def _labels_of(model: PreTrainedModel) -> tuple[str, ...]:
-    names: dict[Any, str] = dict(model.config.id2label or {})
-    return tuple(names[number] for number in sorted(names, key=int))
-
-
 def _normalized(labels: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     """A checkpoint's labels, spelled as in the task's `known` labels.
 
     Many checkpoints have labels LABEL_0, LABEL_1 and so on in the dataset's order, or the same names in another case.
     """
-    if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
+    if unnamed(labels):
         return known or tuple(label.removeprefix("LABEL_") for label in labels)
     spelled = {label.lower(): label for label in known}
     return tuple(spelled.get(label.lower(), label) for label in labels)

@@ -30,6 +30,7 @@ def features_of(task: Task[Any], examples: Dataset, codec: Codec, data: DataSect
         "format": FORMAT,
         "code": _code_fingerprint(task),
         "tokenizer": tokenizer_fingerprint(codec.tokenizer),
+        "truncation_side": codec.tokenizer.truncation_side,
         "targets": tokenizer_fingerprint(codec.target_tokenizer),
         "decoder_start": codec.decoder_start,
         "labels": codec.labels,

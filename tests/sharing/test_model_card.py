@@ -207,8 +207,9 @@ def test_labels_are_named(folder: Path, tmp_path: Path) -> None:
         config.write_text(json.dumps(value))
         text = card_of(run)
         assert (told in text) if told else ("Labels:" not in text)
-    half = {"num_hidden_layers": 1, "hidden_size": 32}
-    config.write_text(json.dumps({"architectures": ["EncoderDecoderModel"], "encoder": half, "decoder": half}))
+    half = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
+    both = {"model_type": "encoder-decoder", "encoder": half, "decoder": half}
+    config.write_text(json.dumps({"architectures": ["EncoderDecoderModel"], **both}))
     assert "`EncoderDecoderModel`, 1 encoder layer of size 32, 1 decoder layer of size 32, " in card_of(run)
 
 

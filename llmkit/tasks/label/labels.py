@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError, did_you_mean
-from llmkit.tasks.encoder_models import MAX_SHOWN, describe_labels
+from llmkit.tasks.encoder_models import describe_labels
+from llmkit.tasks.kept_heads import MAX_SHOWN
 from llmkit.tasks.values import BadRow, MissingLabel
 
 if TYPE_CHECKING:

@@ -111,6 +111,8 @@ class Classification(Task[LabelData]):
     def encode(self, examples: Dataset, codec: Codec, data: LabelData, *, training: bool) -> Dataset:
         """One feature per example. `cut` says whether it was longer than max_length; of a pair, the longer text is cut.
 
+        It is cut at its end, or at its start where the tokenizer's `truncation_side` says so.
+
         For training, `label` is the label's index, or the standardized gold number in regression.
         """
         from datasets import Dataset
@@ -125,7 +127,8 @@ class Classification(Task[LabelData]):
             backend.no_truncation()
             encodings = backend.encode_batch_fast(inputs)
             long = [number for number, encoding in enumerate(encodings) if len(encoding) > data.max_length]
-            backend.enable_truncation(data.max_length, strategy="longest_first")
+            side = codec.tokenizer.truncation_side
+            backend.enable_truncation(data.max_length, strategy="longest_first", direction=side)
             for number, encoding in zip(long, backend.encode_batch_fast([inputs[n] for n in long]), strict=True):
                 encodings[number] = encoding
             columns["input_ids"] += [np.array(encoding.ids, np.int32) for encoding in encodings]

@@ -29,12 +29,11 @@ from llmkit.tasks.tags.offsets import mentions
 from llmkit.tasks.tags.rows import sentence
 from llmkit.tasks.tags.schemes import check_one_form, reader_of
 from llmkit.tasks.tags.sections import TagData, TagRecipe
-from llmkit.tasks.tokenizing import backend_copy
+from llmkit.tasks.tags.splitting import Splitter
 from llmkit.tasks.values import IGNORED, Codec, Outputs, Prediction, Published, softmax
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
-    from transformers import PreTrainedTokenizerFast
 
     from llmkit.tasks.head import Head
     from llmkit.tasks.score_tables import Table
@@ -97,7 +96,7 @@ class Tagging(Task[TagData]):
 
         if not self.each_word:
             check_one_form(tag_forms.tag_set(examples))
-        splitter = _Splitter(codec.tokenizer, data.max_length, self.name)
+        splitter = Splitter(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
         columns: dict[str, list[Any]] = {name: [] for name in ("input_ids", "length", "example", "first")}
         if training:
@@ -195,62 +194,3 @@ class Tagging(Task[TagData]):
         from llmkit.tasks.tags.usage import usage_example
 
         return usage_example(model, self._reader(model.config.get("id2label", {}).values()))
-
-
-class _Splitter:
-    """Encodes sentences, and splits those longer than `max_length` tokens into parts."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_length: int, task: str) -> None:
-        from tokenizers.pre_tokenizers import ByteLevel
-
-        self._backend = backend_copy(tokenizer, "unk_token", task)
-        if isinstance(self._backend.pre_tokenizer, ByteLevel):
-            # Byte-level vocabularies have separate tokens for words with and without a leading space.
-            self._backend.pre_tokenizer = ByteLevel(add_prefix_space=True)
-        self._unknown, self._max_length = tokenizer.unk_token, max_length
-        self._room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
-
-    def split(self, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[int, list[int], list[int]]]:
-        """(sentence number, token ids, position of each word's first token), in order; each word occurs once."""
-        self._backend.no_truncation()
-        for owner, (words, encoding) in enumerate(
-            zip(sentences, self._backend.encode_batch(list(sentences), is_pretokenized=True), strict=True)
-        ):
-            first = _first(encoding)
-            if len(encoding) <= self._max_length and len(first) == len(words):
-                yield owner, encoding.ids, first
-            else:
-                for ids, first in self._parts(words, encoding):
-                    yield owner, ids, first
-
-    def _parts(self, words: Sequence[str], encoding: Any) -> Iterator[tuple[list[int], list[int]]]:
-        """Split a long sentence. Words that the tokenizer turns into no tokens become the unknown token."""
-        sizes = Counter(number for number in encoding.word_ids if number is not None)
-        words = [word if sizes[number] else self._unknown for number, word in enumerate(words)]
-        lengths = [min(sizes[number] or 1, self._room) for number in range(len(words))]
-        self._backend.enable_truncation(self._max_length)  # a single word may be longer than a part
-        parts = [words[start:end] for start, end in _cuts(lengths, self._room)]
-        for part, cut in zip(parts, self._backend.encode_batch(parts, is_pretokenized=True), strict=True):
-            first = _first(cut)
-            assert len(first) == len(part), part
-            yield cut.ids, first
-        self._backend.no_truncation()
-
-
-def _first(encoding: Any) -> list[int]:
-    """The position of the first token of each word that has tokens."""
-    numbers = encoding.word_ids
-    return [n for n, word in enumerate(numbers) if word is not None and (n == 0 or numbers[n - 1] != word)]
-
-
-def _cuts(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of parts of at most `room` tokens and of about equal length; `lengths` are tokens per word."""
-    total = sum(lengths)
-    target = -(-total // -(-total // room))
-    start = held = 0
-    for number, length in enumerate(lengths):
-        if held and held + length > target:
-            yield start, number
-            start, held = number, 0
-        held += length
-    yield start, len(lengths)

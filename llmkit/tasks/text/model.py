@@ -18,6 +18,7 @@ from transformers import (
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
 from llmkit.models.checkpoint import Checkpoint, bert_config, check_length, fresh_modules
+from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.system.cache import cached, fingerprint
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
@@ -74,13 +75,23 @@ def load_trained(task: Task[Any], checkpoint: Checkpoint, data: TextData) -> tup
     """Load an encoder-decoder checkpoint. Raises UserError if it is another kind of model."""
     if not checkpoint.config.is_encoder_decoder:
         raise missing_head(task, checkpoint)
+    codec = codec_of(checkpoint)
+    check_vocabularies(checkpoint, codec, may_grow=False)
     model, info = checkpoint.load(task.head.auto)
     if fresh_modules(info):
         raise missing_head(task, checkpoint)
-    codec = codec_of(checkpoint)
     model.generation_config.decoder_start_token_id = codec.decoder_start
     _limit_length(model, data)
     return model, codec
+
+
+def check_vocabularies(checkpoint: Checkpoint, codec: Codec, *, may_grow: bool) -> None:
+    """Raises UserError if a tokenizer has tokens for which the checkpoint has no embeddings; see check_vocabulary."""
+    config = checkpoint.config
+    for half, tokenizer in (("encoder", codec.tokenizer), ("decoder", codec.target_tokenizer)):
+        if half == "encoder" or config.model_type == "encoder-decoder":
+            size = getattr(config, half, config).vocab_size
+            check_vocabulary(tokenizer, size, checkpoint.name, may_grow=may_grow)
 
 
 def _limit_length(model: Any, data: TextData) -> None:
@@ -145,10 +156,15 @@ def model_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, codec: Cod
     else:
         assert checkpoint is not None
         config = deepcopy(checkpoint.config)
-        check_length(longest, getattr(config, "max_position_embeddings", None), checkpoint.name)
+        check_length(data.max_length, checkpoint.positions, checkpoint.name)
+        check_length(data.max_target_length, checkpoint.target_positions, checkpoint.name, "max_target_length")
+        check_vocabularies(checkpoint, codec, may_grow=True)
         set_attention_dropout(config, section)
         if config.is_encoder_decoder:
             model, _ = checkpoint.load(AutoModelForSeq2SeqLM, config=config)
+            halves = (model.encoder, model.decoder) if config.model_type == "encoder-decoder" else (model,)
+            for half, tokenizer in zip(halves, (codec.tokenizer, codec.target_tokenizer), strict=False):
+                grow_embeddings(half, tokenizer, checkpoint.name)
         else:
             model = _from_encoder(checkpoint, config, codec)
     _set_generation(model, recipe, codec)
@@ -170,6 +186,9 @@ def _from_encoder(checkpoint: Checkpoint, config: Any, codec: Codec) -> EncoderD
             f"{checkpoint.name} is a {config.model_type}, which cannot be used as a decoder",
             remedy="use a BERT-like encoder, or an encoder-decoder",
         ) from error
+    grow_embeddings(encoder, codec.tokenizer, checkpoint.name)
+    if not own:
+        decoder.resize_token_embeddings(encoder.config.vocab_size)
     fresh = "cross-attention" + (" and the decoder's vocabulary" if own else "")
     say(f"{checkpoint.name} is an encoder: both halves start from its weights, {fresh} from random ones")
     return EncoderDecoderModel(encoder=encoder, decoder=decoder)

@@ -1,0 +1,49 @@
+"""BERT's tokenizer from a `vocab.txt` alone, the form in which Google publishes vocabularies: a token per line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmkit.system.console import say
+from llmkit.system.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+NAME = "vocab.txt"
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# With any of these, transformers knows which tokenizer the vocabulary is for.
+DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json", "config.json")
+
+
+def lone_vocabulary(path: Path) -> Path | None:
+    """The `vocab.txt` that `path` names, or that is all that its folder says of a tokenizer; None if there is none."""
+    if path.is_file():
+        return path if path.suffix == ".txt" else None
+    alone = not any((path / name).is_file() for name in DESCRIPTIONS)
+    return path / NAME if alone and (path / NAME).is_file() else None
+
+
+def read_vocabulary(file: Path) -> PreTrainedTokenizerFast:
+    """BERT's tokenizer with this vocabulary, which lowercases if all tokens are lowercase.
+
+    Raises UserError if it is not BERT's vocabulary.
+    """
+    from transformers import BertTokenizer
+
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")  # some tokens are what splitlines takes for ends of lines
+    except UnicodeDecodeError:
+        lines = []
+    vocabulary = {line.rstrip("\r"): number for number, line in enumerate(lines) if line.rstrip("\r")}
+    if missing := [token for token in SPECIAL if token not in vocabulary]:
+        raise UserError(
+            f"{file} is not a vocabulary of BERT's: it has no {', '.join(missing)}",
+            remedy="give a vocab.txt with a token per line, or a folder that save_pretrained wrote",
+        )
+    # [unused0] and the like are no text. Mathematical capitals have no lowercase form.
+    cased = next((t for t in vocabulary if t != t.lower() and not t.startswith("[")), None)
+    why = "all of it is lowercase, so texts are lowercased" if cased is None else f"it is cased ({cased})"
+    say(f"{file} is read as BERT's vocabulary of {len(vocabulary):,} tokens; {why}")
+    return BertTokenizer(vocab=vocabulary, do_lower_case=cased is None)

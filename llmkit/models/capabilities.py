@@ -1,0 +1,47 @@
+"""What a model can read: how many tokens, and which of a tokenizer's outputs. The model says so without its weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+
+
+def skeleton(config: Any) -> PreTrainedModel:
+    """The encoder that a configuration describes, on the meta device: modules without weights."""
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModel.from_config(config)
+    return model
+
+
+def positions_of(model: PreTrainedModel) -> int | None:
+    """The longest input that the model reads, in tokens; None if there is no limit.
+
+    `max_position_embeddings` is the size of a table, and RoBERTa and its relatives count positions from behind the
+    padding token: of 514 rows they use 512. Relative positions (DeBERTa, Funnel) have no limit. Rotary ones have none
+    either, but their models are of little use beyond the length that they name.
+    """
+    limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    tables = [
+        module for name, module in model.named_modules() if isinstance(module, nn.Embedding) and "position" in name
+    ]
+    if limit is None or not (tables or any(name.endswith("inv_freq") for name, _ in model.named_buffers())):
+        return None
+    skipped = [t.padding_idx + 1 for t in tables if t.padding_idx is not None and t.num_embeddings == limit]
+    return limit - max(skipped, default=0)
+
+
+def inputs_of(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
+    """Those of a tokenizer's outputs that the model reads.
+
+    DistilBERT has no segments, but its tokenizer is BERT's. RoBERTa has an embedding for one segment, and DeBERTa for
+    none: both would fail on, or ignore, the 1 of a second text.
+    """
+    known = set(inspect.signature(model.forward).parameters)
+    if getattr(model.config, "type_vocab_size", 2) < 2:
+        known.discard("token_type_ids")
+    return [name for name in names if name in known]

@@ -1,0 +1,47 @@
+"""A tokenizer and the embeddings of a model: the same number, or more tokens, which were added to the vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmkit.system.console import say
+from llmkit.system.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+SHOWN = 8  # tokens in a message
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerFast, size: int, name: str, *, may_grow: bool) -> None:
+    """Raises UserError if the tokenizer has tokens for which the model `name`, with `size` embeddings, has none.
+
+    With `may_grow`, these may be tokens that `add_tokens` added to the model's own vocabulary.
+    """
+    beyond = set(_beyond(tokenizer, size))
+    if beyond and not (may_grow and beyond <= tokenizer.get_added_vocab().keys()):
+        raise UserError(
+            f"the tokenizer has {len(tokenizer):,} tokens, but the vocabulary of {name} only {size:,}",
+            remedy="use the tokenizer that the checkpoint was trained with",
+        )
+
+
+def grow_embeddings(model: Any, tokenizer: PreTrainedTokenizerFast, name: str) -> None:
+    """Give the tokens that were added to the vocabulary embeddings: random ones, around the mean of the others."""
+    size = model.get_input_embeddings().num_embeddings
+    if new := _beyond(tokenizer, size):
+        shown = ", ".join(new[:SHOWN]) + (", …" if len(new) > SHOWN else "")
+        grown = size + len(new)
+        say(
+            f"{name}: {len(new):,} added token{'s' if len(new) > 1 else ''} ({shown}); the embeddings grow from "
+            f"{size:,} to {grown:,}"
+        )
+        model.resize_token_embeddings(grown)
+
+
+def _beyond(tokenizer: PreTrainedTokenizerFast, size: int) -> list[str]:
+    """The tokens whose numbers are not below `size`, in order."""
+    if len(tokenizer) <= size:
+        return []
+    found = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= size)
+    return [token for _, token in found]
