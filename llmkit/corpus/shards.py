@@ -7,7 +7,7 @@
       validation-00000.arrow …    vocabulary), one row per document: [CLS] … [SEP]
 
 `datasets.Dataset.from_file` memory-maps a shard. The first document of each source and every 200th after it are held
-out for validation, so that even a corpus of a few books has a validation split.
+out for validation. Of a source with few documents the end is held out, so that a single book can be trained on.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from llmkit.corpus.chunks import chunks_of, documents_batch, read_chunk, write_batch
+from llmkit.corpus.chunks import COUNTS, chunks_of, documents_batch, read_chunk, write_batch
 from llmkit.corpus.encoding import Ids
 from llmkit.corpus.tokenizer import no_text, save_tokenizer
+from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 HELD_OUT_EVERY = 200  # documents
+# In a source with fewer documents, the first is too much of the text to hold out: the last tenth of its tokens is
+# held out instead, but enough for a block, and never more than half.
+FEW = 10
+BLOCK = 512
 SHARD_TOKENS = 2**24  # a shard ends with the document with which it reaches this many training tokens
 SPLITS = ("train", "validation")
 
@@ -53,11 +58,15 @@ def write_shards(
     `about` has the manifest's `key` and `sources`, and any other entries for it. Raises UserError if there is no text.
     """
     splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    size = number = 0
-    for source in range(len(about["sources"])):
+    totals = dict.fromkeys(COUNTS, 0)
+    number = 0
+    for source, spec in enumerate(about["sources"]):
         paths = list(chunks_of(chunks, source))
-        size += sum(read_chunk(path)[2]["bytes"] for path in paths)
-        for shard in _shards(paths):
+        counts = _total_counts(paths)
+        totals = {key: totals[key] + counts[key] for key in COUNTS}
+        if 0 < counts["documents"] < FEW:
+            say(f"{spec['path']}: few documents ({counts['documents']}), so the end of the text is held out")
+        for shard in _shards(paths, counts):
             for split in SPLITS:
                 if shard.tokens[split]:
                     file = f"{split}-{number:05d}.arrow"
@@ -70,10 +79,10 @@ def write_shards(
     if not any(splits.values()):
         raise no_text()
     save_tokenizer(tokenizer, folder / "tokenizer")
-    totals = {
+    of_splits = {
         split: {key: sum(shard[key] for shard in splits[split]) for key in ("documents", "tokens")} for split in SPLITS
     }
-    manifest = {"format": FORMAT, **about, "bytes": size, "totals": totals, "splits": splits}
+    manifest = {"format": FORMAT, **about, **totals, "totals": of_splits, "splits": splits}
     write_whole(folder / "manifest.json", to_json(manifest))
     return manifest
 
@@ -130,14 +139,11 @@ class TokenShards:
         return tokens
 
 
-def _shards(chunks: Sequence[Path]) -> Iterator[_Shard]:
+def _shards(chunks: Sequence[Path], counts: Mapping[str, int]) -> Iterator[_Shard]:
     """Regroup a source's chunks into shards."""
-    shard, before = _Shard(), 0
-    for path in chunks:
-        values, offsets, _ = read_chunk(path)
+    shard = _Shard()
+    for values, offsets, held_out in _documents(chunks, counts):
         lengths = np.diff(offsets)
-        held_out = (before + np.arange(len(lengths))) % HELD_OUT_EVERY == 0
-        before += len(lengths)
         start = 0
         while start < len(lengths):
             filled = shard.tokens["train"] + np.cumsum(np.where(held_out[start:], 0, lengths[start:]))
@@ -153,6 +159,29 @@ def _shards(chunks: Sequence[Path]) -> Iterator[_Shard]:
                 shard = _Shard()
             start = stop
     yield shard
+
+
+def _documents(chunks: Sequence[Path], counts: Mapping[str, int]) -> Iterator[tuple[Ids, Ids, Ids]]:
+    """For each chunk of a source: the ids of its documents, their offsets [D + 1], and which are held out [D].
+
+    Of few documents, the one in which the held-out end begins is cut in two.
+    """
+    documents = tokens = 0
+    end = counts["tokens"] - max(counts["tokens"] // 10, min(BLOCK, counts["tokens"] // 2))
+    for path in chunks:
+        values, offsets, _ = read_chunk(path)
+        if counts["documents"] >= FEW:
+            held_out = (documents + np.arange(len(offsets) - 1)) % HELD_OUT_EVERY == 0
+        else:
+            offsets = np.union1d(offsets, np.clip(end - tokens, 0, len(values)))
+            held_out = offsets[:-1] >= end - tokens
+        documents, tokens = documents + len(held_out), tokens + len(values)
+        yield values, offsets, held_out
+
+
+def _total_counts(chunks: Sequence[Path]) -> dict[str, int]:
+    every = [read_chunk(path)[2] for path in chunks]
+    return {key: sum(counts[key] for counts in every) for key in COUNTS}
 
 
 def _open(path: Path) -> tuple[Ids, Ids]:

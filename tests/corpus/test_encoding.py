@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def test_a_line_of_fifty_megabytes(bert: Any, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (found,) = documents(tmp_path / "shards")
+    found = list(chain(*documents(tmp_path / "shards")))  # the end is held out
     once = load_tokenizer(str(tmp_path / "tokenizer"))(line[:28], split_special_tokens=True)["input_ids"][1:-1]
     assert found[1:-1] == once * 1_600_000
     assert int(done.stderr.splitlines()[-1]) * 1024 < 1.5e9
