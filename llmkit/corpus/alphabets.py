@@ -38,7 +38,7 @@ class Alphabet:
         for number, character in enumerate(ranked):
             if number >= SMALL and (covered >= COVERAGE * total or taken >= SHARE * vocab_size):
                 break
-            taken += tokens(character)
+            taken += 0 if character.isspace() else tokens(character)
             covered += counts[character]
         else:
             number = len(ranked)

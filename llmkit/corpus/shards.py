@@ -7,7 +7,7 @@
       validation-00000.arrow …    vocabulary), one row per document: [CLS] … [SEP]
 
 `datasets.Dataset.from_file` memory-maps a shard. The first document of each source and every 200th after it are held
-out for validation. Of a source with few documents the end is held out, so that a single book can be trained on.
+out for validation; of a source with few or short documents, the end.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from llmkit.corpus.chunks import COUNTS, chunks_of, documents_batch, read_chunk, write_batch
 from llmkit.corpus.encoding import Ids
+from llmkit.corpus.held_out import documents_of, held_out_end
 from llmkit.corpus.tokenizer import no_text, save_tokenizer
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 FORMAT = 1
-HELD_OUT_EVERY = 200  # documents
-# In a source with fewer documents, the first is too much of the text to hold out: the last tenth of its tokens is
-# held out instead, but enough for a block, and never more than half.
-FEW = 10
-BLOCK = 512
 SHARD_TOKENS = 2**24  # a shard ends with the document with which it reaches this many training tokens
 SPLITS = ("train", "validation")
 
@@ -64,9 +60,10 @@ def write_shards(
         paths = list(chunks_of(chunks, source))
         counts = _total_counts(paths)
         totals = {key: totals[key] + counts[key] for key in COUNTS}
-        if 0 < counts["documents"] < FEW:
-            say(f"{spec['path']}: few documents ({counts['documents']}), so the end of the text is held out")
-        for shard in _shards(paths, counts):
+        end = held_out_end(paths)
+        if end:
+            say(f"{spec['path']}: few or short documents ({counts['documents']:,}), so the end of the text is held out")
+        for shard in _shards(paths, end):
             for split in SPLITS:
                 if shard.tokens[split]:
                     file = f"{split}-{number:05d}.arrow"
@@ -139,10 +136,10 @@ class TokenShards:
         return tokens
 
 
-def _shards(chunks: Sequence[Path], counts: Mapping[str, int]) -> Iterator[_Shard]:
+def _shards(chunks: Sequence[Path], end: int | None) -> Iterator[_Shard]:
     """Regroup a source's chunks into shards."""
     shard = _Shard()
-    for values, offsets, held_out in _documents(chunks, counts):
+    for values, offsets, held_out in documents_of(chunks, end):
         lengths = np.diff(offsets)
         start = 0
         while start < len(lengths):
@@ -159,24 +156,6 @@ def _shards(chunks: Sequence[Path], counts: Mapping[str, int]) -> Iterator[_Shar
                 shard = _Shard()
             start = stop
     yield shard
-
-
-def _documents(chunks: Sequence[Path], counts: Mapping[str, int]) -> Iterator[tuple[Ids, Ids, Ids]]:
-    """For each chunk of a source: the ids of its documents, their offsets [D + 1], and which are held out [D].
-
-    Of few documents, the one in which the held-out end begins is cut in two.
-    """
-    documents = tokens = 0
-    end = counts["tokens"] - max(counts["tokens"] // 10, min(BLOCK, counts["tokens"] // 2))
-    for path in chunks:
-        values, offsets, _ = read_chunk(path)
-        if counts["documents"] >= FEW:
-            held_out = (documents + np.arange(len(offsets) - 1)) % HELD_OUT_EVERY == 0
-        else:
-            offsets = np.union1d(offsets, np.clip(end - tokens, 0, len(values)))
-            held_out = offsets[:-1] >= end - tokens
-        documents, tokens = documents + len(held_out), tokens + len(values)
-        yield values, offsets, held_out
 
 
 def _total_counts(chunks: Sequence[Path]) -> dict[str, int]:

@@ -31,20 +31,21 @@ _FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")  # a byte of a character that a Sen
 # The second byte of a character, of those that follow its first byte, which completes it.
 _SECOND = {0xE0: b"\xa0", 0xF0: b"\x90"}
 
-Marks = tuple[bool, bool, bool]  # of a token: begins, joins, ends
+Marks = tuple[bool, bool, bool, bool]  # of a token: begins, joins, ends, opens
 
 
 @dataclass(frozen=True)
 class WordPieces:
     """Tables of a vocabulary, all of them [V].
 
-    `begins`: the token begins a word wherever it stands. `ends`: no other token continues its word, except for those
-    in `joins`: accents, and bytes in the middle of a character.
+    `begins`: the token begins a word. `ends`: no token continues its word, except for those in `joins`: accents, and
+    bytes in the middle of a character. `opens`: a space alone, to which the next token belongs whatever it is.
     """
 
     begins: Array
     joins: Array
     ends: Array
+    opens: Array
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> WordPieces | None:
@@ -54,14 +55,15 @@ class WordPieces:
             return None
         tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         table = np.array([marks(token) for token in tokens])
-        table[[n for n in tokenizer.all_special_ids if n != tokenizer.unk_token_id]] = (True, False, True)
+        table[[n for n in tokenizer.all_special_ids if n != tokenizer.unk_token_id]] = (True, False, True, False)
         return cls(*table.T)
 
     def starts(self, input_ids: Array, places: Array) -> Array:
         """Which of the tokens at `places` begin a word."""
-        tokens = input_ids[places]
-        after_end = (places > 0) & self.ends[input_ids[places - 1]] & ~self.joins[tokens]
-        starts: Array = self.begins[tokens] | after_end
+        tokens, before, has_before = input_ids[places], input_ids[places - 1], places > 0
+        after_end = has_before & self.ends[before] & ~self.joins[tokens]
+        after_space = has_before & self.opens[before]
+        starts: Array = (self.begins[tokens] | after_end) & ~after_space
         return starts
 
 
@@ -71,11 +73,11 @@ def _marks_of(state: dict[str, Any]) -> Callable[[str], Marks] | None:
     prefix, suffix = model.get("continuing_subword_prefix"), model.get("end_of_word_suffix")
     steps = json.dumps([state[part] for part in ("normalizer", "pre_tokenizer", "decoder")], ensure_ascii=False)
     if model.get("type") == "WordLevel":
-        return lambda token: (True, False, True)
+        return lambda token: (True, False, True, False)
     if prefix:
-        return lambda token: (not token.startswith(prefix), False, False)
+        return lambda token: (not token.startswith(prefix), False, False, False)
     if suffix:
-        return lambda token: (False, False, token.endswith(suffix))
+        return lambda token: (False, False, token.endswith(suffix), False)
     if '"ByteLevel"' in steps:
         return _by_bytes
     if SPACE in steps:
@@ -100,10 +102,12 @@ def _judge(token: bytes) -> Marks:
     """Judge a token by its text, which may begin or end inside a character."""
     inside = next((n for n, byte in enumerate(token) if not 0x80 <= byte < 0xC0), len(token))
     text, is_whole = _completed(token[inside:])
+    ends = bool(text) and is_whole and not _continues(text[-1])
     if inside or not text:
-        return False, True, bool(text) and is_whole and not _continues(text[-1])
-    ends = is_whole and not _continues(text[-1]) and text != " "  # of a word that has no piece with the space
-    return not _continues(text[0]), bool(_JOINS.match(text[0])), ends
+        return False, True, ends, False
+    if text == " ":
+        return True, False, False, True
+    return not _continues(text[0]), bool(_JOINS.match(text[0])), ends, False
 
 
 def _continues(character: str) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import BertTokenizer
 
-from llmkit.corpus import chunks, encoding, shards
+from llmkit.corpus import chunks, encoding, held_out, shards
 from llmkit.corpus.chunks import write_chunks
 from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.masking import Vocabulary, mask_block
@@ -95,14 +97,17 @@ def test_a_large_vocabulary_takes_32_bits(tmp_path: Path) -> None:
         assert pa.ipc.open_stream(file).schema.field("input_ids").type == pa.list_(pa.uint32())
 
 
-def test_every_source_holds_out_its_own_documents(tokenizer: Any, tmp_path: Path) -> None:
+def test_every_source_holds_out_its_own_documents(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out, "BLOCK", 1)
     long = [f"the ship {'sails ' * (number % 5)}" for number in range(401)]
     folder = make(
         tmp_path / "corpus", tokenizer, Texts(["", "old town", *long], 2.0), Texts(["ship", *["town"] * 9], 0.5)
     )
     ids = [tokenizer(text)["input_ids"] for text in ["old town", *long]]
-    held_out = [ids[0], ids[200], ids[400], tokenizer("ship")["input_ids"]]
-    assert in_order(folder, "validation") == held_out, "empty documents are not counted"
+    expected = [ids[0], ids[200], ids[400], tokenizer("ship")["input_ids"]]
+    assert in_order(folder, "validation") == expected, "empty documents are not counted"
     assert TokenShards(folder, "validation").weights.tolist() == [2.0, 2.0, 2.0, 0.5]
     train = TokenShards(folder, "train")
     assert train.weights.tolist() == [2.0] * 399 + [0.5] * 9
@@ -119,10 +124,37 @@ def test_every_source_holds_out_its_own_documents(tokenizer: Any, tmp_path: Path
     assert 0 <= len(stream) - blocks.tokens < 10, "at most the last, unfilled block is left out"
 
 
+LENGTHS = st.lists(st.integers(3, 400), min_size=1, max_size=30)
+
+
+@given(lengths=LENGTHS, cuts=st.sets(st.integers(0, 29)))
+def test_the_end_of_few_documents_is_held_out(
+    lengths: list[int], cuts: set[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("chunks")
+    paths, number = [], 0
+    for first, last in pairwise(sorted({0, len(lengths), *(cut for cut in cuts if cut < len(lengths))})):
+        paths.append(folder / f"{first}.arrow")
+        ids = np.arange(number, number := number + sum(lengths[first:last]))
+        batch = chunks.documents_batch(ids, lengths[first:last])
+        chunks.write_batch(paths[-1], batch.replace_schema_metadata(dict.fromkeys(chunks.COUNTS, "0")))
+    end = held_out.held_out_end(paths)
+    total = sum(lengths)
+    parts: dict[bool, list[int]] = {False: [], True: []}
+    for values, offsets, which in held_out.documents_of(paths, end):
+        for (start, stop), is_held_out in zip(pairwise(offsets), which, strict=True):
+            parts[bool(is_held_out)] += values[start:stop].tolist()
+    assert end is not None
+    assert parts == {False: list(range(end)), True: list(range(end, total))}
+    assert len(parts[True]) >= min(total // 2, 512), "a block"
+    assert len(parts[True]) <= max(total / 2, total / 10 + 1), "and something to train on"
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks, shards and batches of a few documents, and documents that come in pieces of a few words."""
     monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 40)
+    monkeypatch.setattr(held_out, "BLOCK", 1)
     monkeypatch.setattr(shards, "SHARD_TOKENS", 40)
     monkeypatch.setattr(encoding, "BATCH_CHARACTERS", 60)
     monkeypatch.setattr(encoding, "PIECE_CHARACTERS", 12)
@@ -198,7 +230,7 @@ def test_a_damaged_shard_is_named(damage: Callable[[Path], None], tokenizer: Any
     with pytest.raises(UserError, match=r"train-00000\.arrow is damaged") as caught:
         TokenShards(folder, "train")
     assert "tokenize" in caught.value.remedy
-    assert len(TokenShards(folder, "validation")) == 1
+    assert len(TokenShards(folder, "validation")) > 0
 
 
 def test_shards_of_another_format_are_not_read(tokenizer: Any, tmp_path: Path) -> None:

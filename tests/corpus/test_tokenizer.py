@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from support import Command
 from transformers import AutoTokenizer
 
+from llmkit.corpus import held_out
 from llmkit.corpus.chunks import write_chunks
 from llmkit.corpus.encoding import Encoder
-from llmkit.corpus.shards import FEW, TokenShards, read_manifest, write_shards
+from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import BOOKCORPUS_SENTENCES, OpenSource, _joined, open_source
 from llmkit.corpus.vocabularies import train_tokenizer
 from llmkit.recipes.pretraining import Source
@@ -78,22 +79,21 @@ def test_ids_are_the_tokenizers_own(texts: list[str], tokenizer: Any, tmp_path_f
         return
     write(folder, tokenizer, InMemory(texts))
     found = documents_in(folder)
-    if len(expected) < FEW:  # the end is held out, perhaps from within a document
-        assert list(chain(*found["train"], *found["validation"])) == list(chain(*expected))
-        assert found["train"]
-    else:
-        assert found["validation"] + found["train"] == expected
+    # Of so little text, the end is held out, perhaps from within a document.
+    assert list(chain(*found["train"], *found["validation"])) == list(chain(*expected))
+    assert found["train"]
 
 
 def test_mask_in_text_is_not_a_mask(tokenizer: Any, tmp_path: Path) -> None:
-    write(tmp_path / "c", tokenizer, InMemory(["before [MASK] after", "[CLS] and [SEP]"] * FEW))
-    for document in chain.from_iterable(documents_in(tmp_path / "c").values()):
-        assert tokenizer.mask_token_id not in document
-        assert document.count(tokenizer.cls_token_id) == document.count(tokenizer.sep_token_id) == 1
+    write(tmp_path / "c", tokenizer, InMemory(["before [MASK] after", "[CLS] and [SEP]"]))
+    tokens = list(chain(*chain(*documents_in(tmp_path / "c").values())))
+    assert tokenizer.mask_token_id not in tokens
+    assert tokens.count(tokenizer.cls_token_id) == tokens.count(tokenizer.sep_token_id) == 2
     assert tokenizer.mask_token_id in tokenizer("[MASK]")["input_ids"], "the tokenizer itself is as it was"
 
 
-def test_shards_are_what_datasets_opens(tokenizer: Any, tmp_path: Path) -> None:
+def test_shards_are_what_datasets_opens(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_out, "BLOCK", 1)
     write(tmp_path / "c", tokenizer, InMemory([f"document {n}" for n in range(450)]))
     manifest = read_manifest(tmp_path / "c")
     assert manifest["totals"]["validation"]["documents"] == 3, "every 200th, the first among them"

@@ -26,11 +26,12 @@ from llmkit.training.batches import EpochBatches, MaskedBlocks, collate_blocks
 
 SPECIAL, MASK, WORDS = 5, 4, 50  # ids 0-4 are special, 4 is [MASK]
 CONTINUES = (np.arange(WORDS) >= SPECIAL) & (np.arange(WORDS) % 3 == 0)
+NONE = np.zeros(WORDS, bool)
 VOCABULARY = Vocabulary(
     mask_id=MASK,
     special=np.arange(WORDS) < SPECIAL,
     ordinary=np.arange(SPECIAL, WORDS),
-    words=WordPieces(begins=~CONTINUES, joins=np.zeros(WORDS, bool), ends=np.arange(WORDS) < SPECIAL),
+    words=WordPieces(begins=~CONTINUES, joins=NONE, ends=np.arange(WORDS) < SPECIAL, opens=NONE),
 )
 
 
