@@ -85,7 +85,12 @@ def prepare(sources: Sequence[Source], settings: TokenizerSection, output: Path 
         "tokenizers": version("tokenizers"),
         "tokenizer": tokenizer_fingerprint(tokenizer)
         if tokenizer
-        else {"train": settings.size_to_train, "lowercase": settings.lowercase, "type": settings.type},
+        else {
+            "train": settings.size_to_train,
+            "lowercase": settings.lowercase,
+            "type": settings.type,
+            **({"sentencepiece": version("sentencepiece")} if settings.type == "unigram" else {}),
+        },
         "sources": [
             {**source.content, "documents": source.spec.documents, "weight": source.spec.weight} for source in opened
         ],

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support import Command
 
 from llmkit.corpus.shards import read_manifest
@@ -29,14 +30,19 @@ def people() -> Iterator[dict[str, Any]]:
         yield {"id": str(number), "context": passage, "question": question, "answers": answers}
 
 
-def test_from_text_to_an_answer(llmkit: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    ["wordpiece", pytest.param("unigram", marks=pytest.mark.slow), pytest.param("bpe", marks=pytest.mark.slow)],
+)
+def test_from_text_to_an_answer(kind: str, llmkit: Command, tmp_path: Path) -> None:
     rows = list(people())
     (tmp_path / "文章.txt").write_text("\n\n".join(row["context"] for row in rows * 4), encoding="utf-8")
     for name, part in (("train", rows[:24] * 2), ("validation", rows[24:])):
         lines = (json.dumps({**row, "id": str(n)}, ensure_ascii=False) + "\n" for n, row in enumerate(part))
         (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
-    code, _, err = llmkit("tokenize", "-c", "文章.txt", "-o", "shards", "tokenizer.vocab_size=300")
+    settings = [f"tokenizer.type={kind}", "tokenizer.vocab_size=300"]
+    code, _, err = llmkit("tokenize", "-c", "文章.txt", "-o", "shards", *settings)
     assert code == 0, err
     manifest = read_manifest(tmp_path / "shards")
     assert manifest["documents"] == len(rows) * 4, "a file that is alone is split at its blank lines"
