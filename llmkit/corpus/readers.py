@@ -24,6 +24,11 @@ def is_readable(file: Path) -> bool:
     return kind in READERS and not (kind == ".parquet" and file.name.endswith(COMPRESSED))
 
 
+def is_compressed(file: Path) -> bool:
+    """Whether a file is smaller than its text."""
+    return format_of(file) == ".parquet" or file.name.endswith(COMPRESSED)
+
+
 def documents_of(file: Path, spec: Source) -> Iterator[str]:
     """Yield the documents of a file, some of them empty. Raises UserError at the first one that cannot be read."""
     return READERS[format_of(file)](file, spec)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.corpus.folders import files_in, format_of, tell_passed_over
-from llmkit.corpus.readers import PLAIN, READERS, documents_of, is_readable, no_column, split_of, text_of
+from llmkit.corpus.readers import PLAIN, READERS, documents_of, is_compressed, is_readable, no_column, split_of, text_of
 from llmkit.recipes.pretraining import Source
 from llmkit.system.cache import file_fingerprint
 from llmkit.system.console import say
@@ -38,8 +38,8 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 class OpenSource:
     """A source that exists.
 
-    `content` identifies its documents, by fingerprints of local files or the commit of a dataset. `size` is that of
-    local files, in bytes; None for other sources.
+    `content` identifies its documents, by fingerprints of local files or the commit of a dataset. `size` is that of the
+    text in local files, in bytes; None if it isn't known.
     """
 
     spec: Source
@@ -107,7 +107,8 @@ def open_source(spec: Source) -> OpenSource:
             "files": [[file.name, file_fingerprint(file)] for file in files],
             "text_column": spec.text_column,
         }
-        return OpenSource(spec, content, sum(file.stat().st_size for file in files), files)
+        size = None if any(is_compressed(file) for file in files) else sum(file.stat().st_size for file in files)
+        return OpenSource(spec, content, size, files)
     if _HUB_ID.fullmatch(spec.path) and not is_readable(Path(spec.path)):
         return _open_dataset(spec, {"path": spec.path, "name": spec.name, "revision": spec.revision})
     raise UserError(
