@@ -76,8 +76,9 @@ def tokenize(
 ) -> None:
     """Tokenize text into shards that `pretrain` reads.
 
-    By default, trains a WordPiece vocabulary of 30,522 tokens. Set `tokenizer.vocab_size=8000` for another size, or
-    `tokenizer.path=google-bert/bert-base-uncased` to use an existing tokenizer.
+    By default, trains a WordPiece vocabulary of 30,522 tokens. Set `tokenizer.vocab_size=8000` for another size,
+    `tokenizer.type=unigram` or `bpe` for another kind, or `tokenizer.path=google-bert/bert-base-uncased` to use an
+    existing tokenizer.
 
     If the command is stopped or killed, run it again to continue. To split the work between machines that share the
     output folder, run the same command on each. The shards do not depend on the number of processes or machines.

@@ -36,12 +36,14 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
     if resume:
         check_same_data(run, fingerprints)
     tokenizer = load_tokenizer(str(corpus / "tokenizer"))
+    vocabulary = Vocabulary.of(tokenizer)
+    if recipe.corpus.whole_word_mask:
+        vocabulary.check_whole_words(str(corpus))
     size = recipe.corpus.block_size
     train, held_out = (PackedBlocks(TokenShards(corpus, split), size) for split in ("train", "validation"))
     set_seed(recipe.train.seed)
     model = model_for_pretraining(recipe.model, tokenizer, size)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
-    vocabulary = Vocabulary.of(tokenizer)
 
     def masked(blocks: PackedBlocks) -> MaskedBlocks:
         return MaskedBlocks(
@@ -78,7 +80,10 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
 def corpus_folder(section: CorpusSection) -> Path:
     """The token shards of a recipe, tokenized now if it names sources."""
     if section.sources is not None:
-        return tokenize(prepare_corpus(section.sources, section.tokenizer, None))
+        prepared = prepare_corpus(section.sources, section.tokenizer, None)
+        if section.whole_word_mask and prepared.tokenizer is not None:
+            Vocabulary.of(prepared.tokenizer).check_whole_words(str(section.tokenizer.path))
+        return tokenize(prepared)
     assert section.path is not None
     return Path(section.path)
 

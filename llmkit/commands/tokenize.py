@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from importlib.metadata import version
@@ -16,11 +16,13 @@ from llmkit.corpus.chunks import CHUNK_CHARACTERS, write_chunks
 from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import FORMAT, read_manifest, write_shards
 from llmkit.corpus.sources import PART_BYTES, OpenSource, open_source
-from llmkit.corpus.tokenizer import check_for_pretraining, load_tokenizer, tokenizer_fingerprint, train_tokenizer
+from llmkit.corpus.tokenizer import check_for_pretraining, load_tokenizer, tokenizer_fingerprint
+from llmkit.corpus.unknown import unknown_texts
+from llmkit.corpus.vocabularies import NAMES, train_tokenizer
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.pretraining import Source, TokenizerSection
 from llmkit.system.cache import built_once, cached_folder, fingerprint, has_manifest, say_what_differs, writing
-from llmkit.system.console import count, duration, say
+from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.errors import UserError, differences
 from llmkit.system.files import to_json, write_whole
 from llmkit.system.processes import launched
@@ -28,6 +30,9 @@ from llmkit.system.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+RULES = 2  # changes when the same inputs make other shards. 2: alphabets beyond 1,000 characters, ends held out
+MANY_UNKNOWN = 0.01  # of the tokens: more [UNK] than this is worth a warning
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Prepared:
     settings: TokenizerSection
     key: dict[str, Any]
     in_cache: bool
+
+    def documents(self) -> Iterator[str]:
+        """Yield the documents of all sources."""
+        for source in self.sources:
+            yield from source.documents()
 
     @property
     def is_made(self) -> bool:
@@ -71,10 +81,16 @@ def prepare(sources: Sequence[Source], settings: TokenizerSection, output: Path 
         check_for_pretraining(tokenizer, settings.path)
     key = {
         "format": FORMAT,
+        "rules": RULES,
         "tokenizers": version("tokenizers"),
         "tokenizer": tokenizer_fingerprint(tokenizer)
         if tokenizer
-        else {"train": settings.size_to_train, "lowercase": settings.lowercase},
+        else {
+            "train": settings.size_to_train,
+            "lowercase": settings.lowercase,
+            "type": settings.type,
+            **({"sentencepiece": version("sentencepiece")} if settings.type == "unigram" else {}),
+        },
         "sources": [
             {**source.content, "documents": source.spec.documents, "weight": source.spec.weight} for source in opened
         ],
@@ -134,11 +150,19 @@ def _build(prepared: Prepared) -> None:
         if not has_manifest(path):  # if it exists, another process finished it and removed the work folder
             raise
     manifest = read_manifest(path)
-    documents, tokens = (sum(total[what] for total in manifest["totals"].values()) for what in ("documents", "tokens"))
+    unknown = manifest["unknown"] / manifest["tokens"]
     say(
-        f"tokenized {documents:,} documents, {tokens:,} tokens, {manifest['bytes'] / 1e6:.1f} MB "
-        f"in {duration(time.monotonic() - start)} ({progress.speed / 1e6:.1f} MB/s)"
+        f"tokenized {manifest['documents']:,} documents, {manifest['tokens']:,} tokens ({unknown:.2%} [UNK]), "
+        f"{manifest['bytes'] / 1e6:.1f} MB in {duration(time.monotonic() - start)} ({progress.speed / 1e6:.1f} MB/s)"
     )
+    if unknown > MANY_UNKNOWN and tokenizer and is_main():
+        examples = ", ".join(unknown_texts(tokenizer, prepared.documents()))
+        cure = (
+            "leave tokenizer.path out to train a tokenizer on this text"
+            if prepared.settings.path
+            else "set tokenizer.type=unigram or tokenizer.type=bpe, or a larger tokenizer.vocab_size"
+        )
+        warn(f"{unknown:.1%} of the tokens are [UNK]: the vocabulary lacks {examples}, for instance; {cure}")
 
 
 def _open_work_folder(prepared: Prepared) -> Path:
@@ -168,14 +192,16 @@ def _train_once(folder: Path, prepared: Prepared) -> PreTrainedTokenizerFast:
 
     def build(partial: Path) -> None:
         train_tokenizer(
-            lambda: (document for source in prepared.sources for document in source.documents()),
+            prepared.documents,
             prepared.settings.size_to_train,
             lowercase=prepared.settings.lowercase,
+            kind=prepared.settings.type,
         ).save_pretrained(partial)
 
     if not folder.is_dir():
         start = time.monotonic()
-        say(f"training a WordPiece vocabulary of {prepared.settings.size_to_train:,} tokens")
+        settings = prepared.settings
+        say(f"training a {NAMES[settings.type]} vocabulary of {settings.size_to_train:,} tokens")
         built_once(folder, build, is_whole=lambda folder: folder.is_dir() or has_manifest(prepared.path))
         say(f"trained the vocabulary in {duration(time.monotonic() - start)}")
     return load_tokenizer(str(folder))

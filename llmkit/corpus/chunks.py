@@ -26,7 +26,7 @@ from llmkit.system.files import write_whole
 from llmkit.system.processes import rank, world_size
 
 CHUNK_CHARACTERS = 2**24  # a chunk ends with the document that reaches this size
-COUNTS = ("documents", "tokens", "bytes")
+COUNTS = ("documents", "tokens", "bytes", "unknown")  # unknown: tokens that are [UNK]
 Report = Callable[[Mapping[str, int]], None]
 
 
@@ -35,7 +35,7 @@ def write_chunks(
 ) -> None:
     """Tokenize all sources. Return once every chunk exists, or `is_done()` says that the corpus is built.
 
-    `report` is called with the number of documents, tokens and bytes of text so far, over all processes.
+    `report` is called with the COUNTS of the text so far, over all processes.
     """
     parts = [
         (f"{number:02d}-{part:05d}", documents)
@@ -155,6 +155,7 @@ def _write_chunk(path: Path, documents: Iterator[str], encoder: Encoder, tally: 
                 counts["documents"] += 1
                 counts["tokens"] += len(ids)
                 counts["bytes"] += size
+                counts["unknown"] += int(np.count_nonzero(ids == encoder.unknown))
         tally.update(counts)
     values = np.concatenate([*kept, np.empty(0, encoder.dtype)])
     table = documents_batch(values, [len(ids) for ids in kept])

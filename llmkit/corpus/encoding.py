@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmkit.corpus.words import ACCENTS, CLUSTERS
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -34,6 +36,7 @@ class Encoder:
         # In a corpus, "[MASK]" is six characters of text, not a special token.
         self._backend.encode_special_tokens = True
         self.dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
+        self.unknown: int | None = tokenizer.unk_token_id
         self.special = len(self._backend.encode("").ids)  # special tokens per document
         self._can_split = _splits_at_spaces(self._backend) and self.special == 2
 
@@ -114,6 +117,25 @@ def _splits_at_spaces(backend: Any) -> bool:
     contain spaces.
     """
     state = json.loads(backend.to_str())
-    kinds = {name: (state[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")}
-    bert = {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "model": "WordPiece"}
-    return kinds == bert and all(token["special"] for token in state["added_tokens"])
+    pre_tokenizers = _steps(state["pre_tokenizer"], "pretokenizers")
+    return (
+        all(_is_local(step) for step in [*_steps(state["normalizer"], "normalizers"), *pre_tokenizers])
+        and any(step["type"] == "BertPreTokenizer" for step in pre_tokenizers)
+        and state["model"].get("type") == "WordPiece"
+        and all(token["special"] for token in state["added_tokens"])
+    )
+
+
+def _steps(part: dict[str, Any] | None, names: str) -> list[dict[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer."""
+    if part is None:
+        return []
+    steps: list[dict[str, Any]] = part[names] if part["type"] == "Sequence" else [part]
+    return steps
+
+
+def _is_local(step: dict[str, Any]) -> bool:
+    """Whether a step never looks across a space."""
+    if step["type"] in ("Replace", "Split"):
+        return step["pattern"].get("Regex") in (ACCENTS, CLUSTERS)
+    return step["type"] in ("BertNormalizer", "BertPreTokenizer", "NFD", "NFC")

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmkit.corpus.word_pieces import WordPieces
+from llmkit.system.errors import UserError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -24,26 +27,28 @@ class Vocabulary:
     """The tables of a tokenizer that masking needs.
 
     `special` [V]: which tokens are special, and never masked. `ordinary`: the ids of all others, from which random
-    tokens are drawn. `continues` [V]: which tokens continue a word (`##ing`).
+    tokens are drawn. `words`: which tokens begin a word; None if the tokenizer doesn't tell.
     """
 
     mask_id: int
     special: Array
     ordinary: Array
-    continues: Array
+    words: WordPieces | None
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
         """Build the tables of a tokenizer. [UNK] counts as an ordinary token."""
-        tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-        special = np.zeros(len(tokens), bool)
+        special = np.zeros(len(tokenizer), bool)
         special[[i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id]] = True
-        return cls(
-            int(tokenizer.mask_token_id),
-            special,
-            np.flatnonzero(~special),
-            np.array([token.startswith("##") for token in tokens]),
-        )
+        return cls(int(tokenizer.mask_token_id), special, np.flatnonzero(~special), WordPieces.of(tokenizer))
+
+    def check_whole_words(self, tokenizer_name: str) -> None:
+        """Raises UserError if whole words can't be masked."""
+        if self.words is None:
+            raise UserError(
+                f"corpus.whole_word_mask: the tokens of {tokenizer_name} don't tell where words begin",
+                remedy="leave it out, or choose another tokenizer",
+            )
 
 
 def mask_block(
@@ -68,8 +73,8 @@ def mask_block(
         return masked, allowed
     count = max(1, round(probability * len(allowed)))
     if whole_words:
-        # Every token that does not continue a word starts one. A block may begin inside a word.
-        words = np.cumsum(~vocabulary.continues[input_ids[allowed]])
+        assert vocabulary.words is not None
+        words = np.cumsum(vocabulary.words.starts(input_ids, allowed))  # a block may begin inside a word
         order = rng.permutation(int(words[-1]) + 1)
         rank = order[words]
         chosen = allowed[rank <= np.sort(rank)[count - 1]]

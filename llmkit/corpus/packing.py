@@ -44,8 +44,7 @@ class PackedBlocks:
             raise UserError(
                 f"{shards.folder}: {int(self._starts[-1])} tokens in {len(shards)} documents do not fill one "
                 f"block of {size}",
-                remedy="use more text, a smaller corpus.block_size, or documents=blank_line to split a file into "
-                "documents (the first and every 200th after it are held out)",
+                remedy="use more text or a smaller corpus.block_size",
             )
 
     def __len__(self) -> int:

@@ -1,4 +1,7 @@
-"""Read text files and folders as passages to search for answers. Long texts are split."""
+"""Read text files and folders as passages to search for answers. Long texts are split.
+
+Files with other suffixes than .txt and .md are read only if the user names them.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit.corpus.folders import files_in, tell_passed_over
+from llmkit.corpus.readers import PLAIN
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
 
-SUFFIXES = (".txt", ".md")  # files with other suffixes are read only if the user names them
 PART = 500_000  # characters, a long book; longer texts are split to bound memory
 SHOWN = 3  # problems listed before "and N more"
 
@@ -27,26 +31,23 @@ class Passage:
 def text_files(paths: Sequence[Path]) -> list[Path]:
     """The files among `paths`, and all text files under the folders among them, sorted, without duplicates.
 
-    Hidden files in folders are skipped. Raises UserError for a folder without text files; `characters_of` reports files
-    that do not exist.
+    Says which files of folders it passes over. Raises UserError for a folder without text files; `characters_of`
+    reports files that do not exist.
     """
     found: dict[Path, Path] = {}
     for path in paths:
         files = [path]
         if path.is_dir():
-            files = [file for file in sorted(path.rglob("*")) if _is_text(file, path)]
+            all_files = files_in(path)
+            files = [file for file in all_files if file.suffix.lower() in PLAIN and file.is_file()]
             if not files:
                 raise UserError(
-                    f"{path} contains no text files ({', '.join(SUFFIXES)})", remedy="give a file or another folder"
+                    f"{path} contains no text files ({', '.join(PLAIN)})", remedy="give a file or another folder"
                 )
+            tell_passed_over([file for file in all_files if file not in set(files)], path)
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())
-
-
-def _is_text(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
 
 
 def characters_of(files: Sequence[Path]) -> int:

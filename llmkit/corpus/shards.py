@@ -7,7 +7,7 @@
       validation-00000.arrow …    vocabulary), one row per document: [CLS] … [SEP]
 
 `datasets.Dataset.from_file` memory-maps a shard. The first document of each source and every 200th after it are held
-out for validation, so that even a corpus of a few books has a validation split.
+out for validation; of a source with few or short documents, the end.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from llmkit.corpus.chunks import chunks_of, documents_batch, read_chunk, write_batch
+from llmkit.corpus.chunks import COUNTS, chunks_of, documents_batch, read_chunk, write_batch
 from llmkit.corpus.encoding import Ids
+from llmkit.corpus.held_out import documents_of, held_out_end
 from llmkit.corpus.tokenizer import no_text, save_tokenizer
+from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 FORMAT = 1
-HELD_OUT_EVERY = 200  # documents
 SHARD_TOKENS = 2**24  # a shard ends with the document with which it reaches this many training tokens
 SPLITS = ("train", "validation")
 
@@ -53,11 +54,16 @@ def write_shards(
     `about` has the manifest's `key` and `sources`, and any other entries for it. Raises UserError if there is no text.
     """
     splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    size = number = 0
-    for source in range(len(about["sources"])):
+    totals = dict.fromkeys(COUNTS, 0)
+    number = 0
+    for source, spec in enumerate(about["sources"]):
         paths = list(chunks_of(chunks, source))
-        size += sum(read_chunk(path)[2]["bytes"] for path in paths)
-        for shard in _shards(paths):
+        counts = _total_counts(paths)
+        totals = {key: totals[key] + counts[key] for key in COUNTS}
+        end = held_out_end(paths)
+        if end:
+            say(f"{spec['path']}: few or short documents ({counts['documents']:,}), so the end of the text is held out")
+        for shard in _shards(paths, end):
             for split in SPLITS:
                 if shard.tokens[split]:
                     file = f"{split}-{number:05d}.arrow"
@@ -70,10 +76,10 @@ def write_shards(
     if not any(splits.values()):
         raise no_text()
     save_tokenizer(tokenizer, folder / "tokenizer")
-    totals = {
+    of_splits = {
         split: {key: sum(shard[key] for shard in splits[split]) for key in ("documents", "tokens")} for split in SPLITS
     }
-    manifest = {"format": FORMAT, **about, "bytes": size, "totals": totals, "splits": splits}
+    manifest = {"format": FORMAT, **about, **totals, "totals": of_splits, "splits": splits}
     write_whole(folder / "manifest.json", to_json(manifest))
     return manifest
 
@@ -130,14 +136,11 @@ class TokenShards:
         return tokens
 
 
-def _shards(chunks: Sequence[Path]) -> Iterator[_Shard]:
+def _shards(chunks: Sequence[Path], end: int | None) -> Iterator[_Shard]:
     """Regroup a source's chunks into shards."""
-    shard, before = _Shard(), 0
-    for path in chunks:
-        values, offsets, _ = read_chunk(path)
+    shard = _Shard()
+    for values, offsets, held_out in documents_of(chunks, end):
         lengths = np.diff(offsets)
-        held_out = (before + np.arange(len(lengths))) % HELD_OUT_EVERY == 0
-        before += len(lengths)
         start = 0
         while start < len(lengths):
             filled = shard.tokens["train"] + np.cumsum(np.where(held_out[start:], 0, lengths[start:]))
@@ -153,6 +156,11 @@ def _shards(chunks: Sequence[Path]) -> Iterator[_Shard]:
                 shard = _Shard()
             start = stop
     yield shard
+
+
+def _total_counts(chunks: Sequence[Path]) -> dict[str, int]:
+    every = [read_chunk(path)[2] for path in chunks]
+    return {key: sum(counts[key] for counts in every) for key in COUNTS}
 
 
 def _open(path: Path) -> tuple[Ids, Ids]:

@@ -15,19 +15,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llmkit.corpus.folders import files_in, format_of, tell_passed_over
+from llmkit.corpus.readers import PLAIN, READERS, documents_of, is_compressed, is_readable, no_column, split_of, text_of
 from llmkit.recipes.pretraining import Source
 from llmkit.system.cache import file_fingerprint
+from llmkit.system.console import say
 from llmkit.system.errors import UserError
-from llmkit.system.files import parse_json
 from llmkit.system.hub import commit_of, reading_from_the_hub, unreachable
 
-FORMATS = (".txt", ".jsonl", ".parquet")
 WIKIPEDIA: dict[str, str | None] = {"path": "wikimedia/wikipedia", "name": "20231101.en"}
 # The main revision has a loading script, which datasets no longer runs. The Hub keeps a Parquet conversion.
 BOOKCORPUS: dict[str, str | None] = {"path": "bookcorpus/bookcorpus", "name": None, "revision": "refs/convert/parquet"}
 # A row of BookCorpus is one sentence, and nothing marks the end of a book. Consecutive sentences of a file are joined
 # into documents of about 7,000 tokens, because a single sentence gives the model too little context.
 BOOKCORPUS_SENTENCES = 512
+FORMATS = f"give one of {', '.join(READERS)}; all but .parquet may be compressed (.gz)"
 PART_BYTES = 2**24  # small files are grouped into parts of at least this size
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -36,8 +38,8 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 class OpenSource:
     """A source that exists.
 
-    `content` identifies its documents, by fingerprints of local files or the commit of a dataset. `size` is that of
-    local files, in bytes; None for other sources.
+    `content` identifies its documents, by fingerprints of local files or the commit of a dataset. `size` is that of the
+    text in local files, in bytes; None if it isn't known.
     """
 
     spec: Source
@@ -64,7 +66,7 @@ class OpenSource:
                 size = 0
             groups[-1].append(file)
             size += file.stat().st_size
-        return [partial(_read_all, group, self.spec) for group in groups]
+        return [partial(_documents_of_all, group, self.spec) for group in groups]
 
     def documents(self) -> Iterator[str]:
         """Yield the documents of all parts."""
@@ -93,23 +95,25 @@ def open_source(spec: Source) -> OpenSource:
         return opened
     files = _local_files(spec)
     if files:
-        kinds = {file.suffix for file in files}
+        kinds = {format_of(file) for file in files}
+        named = f"{', '.join(sorted(kinds))} files"
         _refuse_keys(spec, {"name", "split", "revision"}, "files")
-        if ".txt" not in kinds:
-            _refuse_keys(spec, {"documents"}, f"{', '.join(sorted(kinds))} files")
-        if kinds == {".txt"}:
-            _refuse_keys(spec, {"text_column"}, ".txt files")
+        if kinds.isdisjoint(PLAIN):
+            _refuse_keys(spec, {"documents"}, named)
+        if kinds <= set(PLAIN):
+            _refuse_keys(spec, {"text_column"}, named)
+        spec = _with_split(spec, files)
         content = {
             "files": [[file.name, file_fingerprint(file)] for file in files],
             "text_column": spec.text_column,
         }
-        return OpenSource(spec, content, sum(file.stat().st_size for file in files), files)
-    if _HUB_ID.fullmatch(spec.path) and not spec.path.endswith(FORMATS):
+        size = None if any(is_compressed(file) for file in files) else sum(file.stat().st_size for file in files)
+        return OpenSource(spec, content, size, files)
+    if _HUB_ID.fullmatch(spec.path) and not is_readable(Path(spec.path)):
         return _open_dataset(spec, {"path": spec.path, "name": spec.name, "revision": spec.revision})
     raise UserError(
         f"no such corpus: {spec.path}",
-        remedy="give wikipedia, bookcorpus, demo, a .txt, .jsonl or .parquet file, a folder or glob of them, "
-        "or the id of a dataset on the Hub",
+        remedy="give wikipedia, bookcorpus, demo, a file, a folder or glob of files, or the id of a dataset on the Hub",
     )
 
 
@@ -122,18 +126,27 @@ def _refuse_keys(spec: Source, keys: set[str], what: str) -> None:
 def _local_files(spec: Source) -> tuple[Path, ...]:
     path = Path(spec.path).expanduser()
     if path.is_file():
-        if path.suffix not in FORMATS:
-            raise UserError(f"{path}: unsupported format", remedy=f"give one of {', '.join(FORMATS)}")
-        found = [path]
-    elif path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix in FORMATS and p.is_file())
-        if not found:
-            raise UserError(
-                f"{path} contains no file in a supported format", remedy=f"give one of {', '.join(FORMATS)}"
-            )
-    else:
-        found = sorted(Path(p) for p in glob(str(path), recursive=True) if p.endswith(FORMATS))  # noqa: PTH207 - of any path
-    return tuple(found)
+        if not is_readable(path):
+            raise UserError(f"{path}: unsupported format", remedy=FORMATS)
+        return (path,)
+    matches = glob(str(path), recursive=True)  # noqa: PTH207 - of any path
+    found = files_in(path) if path.is_dir() else sorted(map(Path, matches))
+    readable = tuple(file for file in found if is_readable(file) and file.is_file())
+    if not readable and (found or path.is_dir()):
+        raise UserError(f"{spec.path} contains no file in a supported format", remedy=FORMATS)
+    tell_passed_over([file for file in found if file not in set(readable)], spec.path)
+    return readable
+
+
+def _with_split(spec: Source, files: tuple[Path, ...]) -> Source:
+    """The source with the way in which its text files are split: if it doesn't say, only a file that is alone is."""
+    if spec.documents is not None or format_of(files[0]) not in PLAIN:
+        return spec
+    split = split_of(files[0]) if len(files) == 1 else "file"
+    if split != "file":
+        what = "each line" if split == "line" else "each part between blank lines"
+        say(f"{spec.path}: {what} is a document; documents=file makes the whole file one")
+    return spec.model_copy(update={"documents": split})
 
 
 def _open_dataset(spec: Source, dataset: dict[str, Any]) -> OpenSource:
@@ -158,111 +171,28 @@ def _hub_parts(dataset: dict[str, Any], spec: Source) -> list[Callable[[], Itera
                 remedy=f"choose with -c {spec.path},name=…,split=…",
             ) from error
     if rows.column_names and spec.text_column not in rows.column_names:
-        raise UserError(
-            f"{dataset['path']} has no column {spec.text_column!r}; columns are {', '.join(rows.column_names)}",
-            remedy=f"name the text column: -c {spec.path},text_column=…",
-        )
+        raise no_column(dataset["path"], rows.column_names, spec)
     shards = rows.num_shards
     return [partial(_hub_documents, rows.shard(shards, number), dataset, spec) for number in range(shards)]
 
 
 def _hub_documents(rows: Iterable[dict[str, Any]], dataset: dict[str, Any], spec: Source) -> Iterator[str]:
     with reading_from_the_hub("dataset", dataset["path"], dataset["revision"]):
-        texts: Iterator[str] = (_text(row[spec.text_column], dataset["path"], spec.text_column) for row in rows)
+        texts: Iterator[str] = (
+            text_of(row[spec.text_column], f"{dataset['path']}: column {spec.text_column!r}") for row in rows
+        )
         yield from _joined(texts, BOOKCORPUS_SENTENCES) if spec.path == "bookcorpus" else texts
+
+
+def _documents_of_all(files: Iterable[Path], spec: Source) -> Iterator[str]:
+    for file in files:
+        yield from documents_of(file, spec)
 
 
 def _joined(sentences: Iterable[str], size: int) -> Iterator[str]:
     sentences = iter(sentences)
     while group := list(islice(sentences, size)):
         yield " ".join(group)
-
-
-def _read_all(files: Iterable[Path], spec: Source) -> Iterator[str]:
-    for file in files:
-        yield from _read(file, spec)
-
-
-def _read(file: Path, spec: Source) -> Iterator[str]:
-    if file.suffix == ".parquet":
-        return _read_parquet(file, spec)
-    if file.suffix == ".jsonl":
-        return _read_jsonl(file, spec)
-    return _read_txt(file, spec)
-
-
-def _lines(file: Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file without its byte order mark. Raises UserError with the file and line."""
-    with file.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{file}:{number}: not UTF-8 text (byte {error.start + 1} of the line)",
-                    remedy="convert the file to UTF-8, for instance with iconv",
-                ) from None
-
-
-def _read_txt(file: Path, spec: Source) -> Iterator[str]:
-    document: list[str] = []
-    for line in _lines(file):
-        if spec.documents == "blank_line" and not line.strip():
-            yield "".join(document)
-            document = []
-        else:
-            document.append(line)
-    yield "".join(document)
-
-
-def _read_jsonl(file: Path, spec: Source) -> Iterator[str]:
-    for number, line in enumerate(_lines(file), start=1):
-        if not line.strip():
-            continue
-        row = parse_json(line, file, number)
-        text = row.get(spec.text_column) if isinstance(row, dict) else None
-        if not isinstance(text, str):
-            what = "a JSON object" if not isinstance(row, dict) else f"a string in field {spec.text_column!r}"
-            raise UserError(
-                f"{file}:{number}: expected {what}", remedy=f"name the text field: -c {spec.path},text_column=…"
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"{file}:{number}: \\u{ord(text[error.start]):04x} is an unpaired surrogate, half a character",
-                remedy="correct or remove the line",
-            ) from None
-        yield text
-
-
-def _read_parquet(file: Path, spec: Source) -> Iterator[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file) as table:
-            if spec.text_column not in table.schema_arrow.names:
-                raise UserError(
-                    f"{file} has no column {spec.text_column!r}; columns are {', '.join(table.schema_arrow.names)}",
-                    remedy=f"name the text column: -c {spec.path},text_column=…",
-                )
-            for batch in table.iter_batches(batch_size=1024, columns=[spec.text_column]):
-                for value in batch.column(0).to_pylist():
-                    yield _text(value, str(file), spec.text_column)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(
-            f"{file}: not readable as parquet: {error}", remedy="write or download the file again"
-        ) from None
-
-
-def _text(value: Any, source: str, column: str) -> str:
-    """The text of a cell; null becomes the empty string. Raises UserError if the cell has another type."""
-    if value is not None and not isinstance(value, str):
-        raise UserError(
-            f"{source}: column {column!r} does not hold text", remedy="name another column with text_column=…"
-        )
-    return value or ""
 
 
 def _demo_content() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Special tokens around a text, where a tokenizer has them but does not add them."""
+"""Special tokens: BERT's, and those around a text, where a tokenizer has them but does not add them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from llmkit.system.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+BERTS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def settle_special_tokens(tokenizer: PreTrainedTokenizerFast, name: str) -> None:

@@ -1,10 +1,8 @@
-"""Load a tokenizer, or train one: WordPiece for pretraining, byte-level BPE for models that generate text."""
+"""Load, check, save and identify a tokenizer. `vocabularies` trains one."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +26,6 @@ PARTS = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# Relative word counts settle long before this; more text only takes longer to count.
-TRAINING_CHARACTERS = 1_000_000_000
-ALPHABET = 1000  # characters; rarer ones become [UNK], as in BERT's own vocabulary
 
 
 def load_tokenizer(path: str, *, name: str = "", subfolder: str = "") -> PreTrainedTokenizerFast:
@@ -85,93 +79,6 @@ def forget_lengths(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.backend_tokenizer.no_padding()
 
 
-def train_tokenizer(
-    documents: Callable[[], Iterator[str]], vocab_size: int, *, lowercase: bool
-) -> PreTrainedTokenizerFast:
-    """Train a BERT tokenizer with a WordPiece vocabulary on the first billion characters of the documents.
-
-    The same documents give the same vocabulary. The library alone does not guarantee this: it numbers the subwords
-    that continue a word in hash table order, and breaks ties between merges by number. So the alphabet is counted
-    first and passed in sorted order. Raises UserError if there is no text, or if `vocab_size` is too small for the
-    alphabet.
-    """
-    from tokenizers import BertWordPieceTokenizer
-    from transformers import BertTokenizer
-
-    wordpiece = BertWordPieceTokenizer(lowercase=lowercase)
-    alphabet = _alphabet(_first(documents(), TRAINING_CHARACTERS), wordpiece.normalizer)
-    if not alphabet:
-        raise no_text()
-    continuations = [f"##{c}" for c in alphabet if len(wordpiece.pre_tokenizer.pre_tokenize_str(f"a{c}")) == 1]
-    wordpiece.train_from_iterator(
-        _first(documents(), TRAINING_CHARACTERS),
-        vocab_size=vocab_size,
-        min_frequency=2,
-        limit_alphabet=len(alphabet),
-        initial_alphabet=alphabet,
-        special_tokens=[*SPECIAL, *continuations],
-        show_progress=False,
-    )
-    vocabulary = sorted(wordpiece.get_vocab().items(), key=lambda item: item[1])
-    if len(vocabulary) > vocab_size:
-        raise UserError(
-            f"tokenizer.vocab_size {vocab_size} is smaller than the corpus's alphabet",
-            remedy=f"give at least tokenizer.vocab_size={len(vocabulary) * 2}",
-        )
-    return BertTokenizer(vocab=dict(vocabulary), do_lower_case=lowercase)
-
-
-# Words and punctuation, each with the space before it. "_" is part of words, as in the symbols of formal languages.
-_PIECES = r" ?\w+| ?[^\w\s]+|\s+"
-
-
-def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer with BERT's special tokens.
-
-    Decoding restores every text, except for spaces at its ends. The same texts give the same vocabulary. Raises
-    UserError if `vocab_size` is too small for the 256 bytes and the special tokens.
-    """
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
-    if vocab_size < len(bytes_) + len(SPECIAL):
-        raise UserError(
-            f"a BPE vocabulary of {vocab_size} is too small for the 256 bytes and the special tokens",
-            remedy=f"give at least {len(bytes_) + len(SPECIAL)}",
-        )
-    bpe = Tokenizer(models.BPE())
-    bpe.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Prepend(" ")])
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    bpe.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
-    bpe.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocab_size, special_tokens=list(SPECIAL), initial_alphabet=bytes_, show_progress=False
-        ),
-    )
-    ends = [(token, bpe.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    bpe.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", ends)
-    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, **dict(zip(names, SPECIAL, strict=True)), clean_up_tokenization_spaces=False
-    )
-
-
-def _alphabet(documents: Iterator[str], normalizer: Any) -> list[str]:
-    """The ALPHABET most frequent characters of the normalized documents, by code point. Spaces are dropped."""
-    counts: Counter[str] = Counter()
-    for document in documents:
-        counts.update(normalizer.normalize_str(document))
-    letters = sorted(counts, key=lambda c: (-counts[c], c))
-    return sorted(c for c in letters[:ALPHABET] if not c.isspace())
-
-
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Save a tokenizer to a new folder, atomically."""
     partial = folder.with_name(f".{folder.name}.partial")
@@ -194,13 +101,3 @@ def check_for_pretraining(tokenizer: Any, name: str) -> None:
 def no_text() -> UserError:
     """The error for a corpus of empty documents."""
     return UserError("the corpus holds no text", remedy="check the files and text_column")
-
-
-def _first(documents: Iterator[str], size: int) -> Iterator[str]:
-    """Yield documents until they have `size` characters."""
-    total = 0
-    for document in documents:
-        yield document
-        total += len(document)
-        if total >= size:
-            return

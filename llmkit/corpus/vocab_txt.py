@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmkit.corpus.special_tokens import BERTS
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 NAME = "vocab.txt"
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # With any of these, transformers knows which tokenizer the vocabulary is for.
 DESCRIPTIONS = ("tokenizer.json", "tokenizer_config.json", "config.json")
 
@@ -37,7 +37,7 @@ def read_vocabulary(file: Path) -> PreTrainedTokenizerFast:
     except UnicodeDecodeError:
         lines = []
     vocabulary = {line.rstrip("\r"): number for number, line in enumerate(lines) if line.rstrip("\r")}
-    if missing := [token for token in SPECIAL if token not in vocabulary]:
+    if missing := [token for token in BERTS if token not in vocabulary]:
         raise UserError(
             f"{file} is not a vocabulary of BERT's: it has no {', '.join(missing)}",
             remedy="give a vocab.txt with a token per line, or a folder that save_pretrained wrote",

@@ -8,7 +8,12 @@ import regex
 
 # Scripts that put no spaces between words. Each of their characters counts as a word, with the marks on it, as BERT
 # treats Chinese.
-UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_SYLLABLES = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}" + _SYLLABLES
+# For the tokenizers library: a character of Thai and its like with the vowel signs and tones on it, and the accents of
+# letters in decomposed text.
+CLUSTERS = r"(?!\p{M})[" + _SYLLABLES + r"]\p{M}*"
+ACCENTS = r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+"
 _MARKS = r"\p{M}\u200c\u200d"  # accents, vowel signs, and the joiners of Indic scripts
 _WORD = regex.compile(
     rf"(?P<character>[{UNSPACED}][{_MARKS}]*)"

@@ -47,16 +47,18 @@ class Source(Section):
     """A source of documents."""
 
     path: str = Field(
-        description="`wikipedia`, `bookcorpus`, `demo`; a `.txt`, `.jsonl` or `.parquet` file, a folder or a "
-        "glob of them; or the id of a dataset on the Hub."
+        description="`wikipedia`, `bookcorpus`, `demo`; a file (`.txt`, `.md`, `.jsonl`, `.json`, `.csv`, `.tsv`, also "
+        "with `.gz`, or `.parquet`), a folder or a glob of them; or the id of a dataset on the Hub."
     )
     name: str | None = Field(None, description="Configuration of a Hub dataset, such as `20231101.en`.")
     split: str = Field("train", description="Split of a Hub dataset.")
     revision: str | None = Field(None, description="Revision of a Hub dataset.")
     text_column: str = Field("text", description="Column or field with the text.")
-    documents: Literal["file", "blank_line"] = Field(
-        "file",
-        description="How a `.txt` file is split into documents: the whole file is one, or blank lines separate them.",
+    documents: Literal["file", "blank_line", "line"] | None = Field(
+        None,
+        description="How a `.txt` or `.md` file is split into documents: the whole file is one, blank lines separate "
+        "them, or each line is one. By default, each of several files is one, and a file that is alone is split at its "
+        "blank lines, or else into its lines.",
     )
     weight: PositiveFloat = Field(
         1.0,
@@ -64,20 +66,30 @@ class Source(Section):
     )
 
 
+SMALLEST_BPE = 261  # 256 bytes and five special tokens
+
+
 class TokenizerSection(Section):
-    """The tokenizer: an existing one, or a WordPiece vocabulary to train on the corpus."""
+    """The tokenizer: an existing one, or one to train on the corpus."""
 
     path: str | None = Field(None, description="Tokenizer to load: Hub id or folder.")
+    type: Literal["wordpiece", "unigram", "bpe"] = Field(
+        "wordpiece",
+        description="Tokenizer to train: `wordpiece` like BERT's; `unigram` like SentencePiece's, which learns words "
+        "in scripts without spaces too; or byte-level `bpe`, to which no character is unknown.",
+    )
     vocab_size: Annotated[int, Field(ge=100, le=2**31 - 1)] | None = Field(
         None,
-        description="Vocabulary size of the WordPiece tokenizer to train. 30522 if no path is given.",
+        description="Vocabulary size of the tokenizer to train. 30522 if no path is given.",
     )
     lowercase: bool = Field(True, description="Lowercase and strip accents, as bert-base-uncased does.")
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
-        if self.path is not None and self.model_fields_set & {"vocab_size", "lowercase"} - {"path"}:
-            raise ValueError("path loads an existing tokenizer; vocab_size and lowercase have no effect with it")
+        if self.path is not None and self.model_fields_set & {"type", "vocab_size", "lowercase"}:
+            raise ValueError("path loads an existing tokenizer; type, vocab_size and lowercase have no effect with it")
+        if self.type == "bpe" and self.size_to_train < SMALLEST_BPE:
+            raise ValueError(f"with type=bpe, vocab_size should be at least {SMALLEST_BPE}: every byte has a token")
         return self
 
     @property

@@ -30,7 +30,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from llmkit.corpus.tokenizer import DECODER_TOKENIZER, train_bpe
+from llmkit.corpus.tokenizer import DECODER_TOKENIZER
+from llmkit.corpus.vocabularies import train_bpe
 from llmkit.models.onnx import quantize
 from llmkit.tasks.text import onnx
 

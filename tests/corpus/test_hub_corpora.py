@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,11 @@ def test_documents_are_those_on_the_hub(name: str, answers: Answers) -> None:
     folder, ran = answers.folder, answers.ran
     assert ran[name].code == 0, ran[name].err
     tokenizer = load_tokenizer(str(folder / name / "tokenizer"))
-    found = []
-    for split in ("validation", "train"):
+    found: list[int] = []
+    for split in ("train", "validation"):  # of a few documents, the end is held out
         shards = TokenShards(folder / name, split)
-        found += [shards.tokens(number, 0, int(shards.lengths[number])).tolist() for number in range(len(shards))]
-    assert found == [tokenizer(text)["input_ids"] for text in EXPECTED[name]]
+        found += chain(*(shards.tokens(number, 0, int(shards.lengths[number])) for number in range(len(shards))))
+    assert found == list(chain(*(tokenizer(text)["input_ids"] for text in EXPECTED[name])))
 
 
 def test_several_sources_and_what_is_there_already(answers: Answers) -> None:
@@ -142,7 +143,7 @@ def test_a_vocabulary_is_trained_on_corpora_of_the_hub(answers: Answers) -> None
     assert wikipedia["content"]["name"] == "20231101.en"
     assert bookcorpus["content"]["revision"] == "refs/convert/parquet"
     # Every article, and a document for each of the two files of BookCorpus.
-    assert sum(part["documents"] for part in manifest["totals"].values()) == len(ENGLISH_ARTICLES) + 2
+    assert manifest["documents"] == len(ENGLISH_ARTICLES) + 2
     assert len(load_tokenizer(str(answers.folder / "own" / "tokenizer"))) <= 300
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import BertTokenizer
 
-from llmkit.corpus import chunks, encoding, shards
+from llmkit.corpus import chunks, encoding, held_out, shards
 from llmkit.corpus.chunks import write_chunks
 from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.masking import Vocabulary, mask_block
@@ -70,8 +73,8 @@ def test_padding_and_truncation_of_a_tokenizer_file_are_not_taken_over(tokenizer
     saved = load_tokenizer_with(tokenizer, tmp_path / "saved", padding=16, truncation=4)
     texts = ["the ship sails", "the old ship sailing the town", "ship"]
     folder = make(tmp_path / "corpus", saved, Texts(texts))
-    found = in_order(folder, "validation") + in_order(folder, "train")
-    assert found == [tokenizer(text)["input_ids"] for text in texts]
+    found = [*in_order(folder, "train"), *in_order(folder, "validation")]
+    assert list(chain(*found)) == list(chain(*(tokenizer(text)["input_ids"] for text in texts)))
 
 
 def load_tokenizer_with(tokenizer: Any, folder: Path, *, padding: int, truncation: int) -> Any:
@@ -86,28 +89,34 @@ def load_tokenizer_with(tokenizer: Any, folder: Path, *, padding: int, truncatio
 def test_a_large_vocabulary_takes_32_bits(tmp_path: Path) -> None:
     words = [*SPECIAL, *(f"word{number}" for number in range(70_000))]
     large = BertTokenizer(vocab={token: number for number, token in enumerate(words)})
-    folder = make(tmp_path / "corpus", large, Texts(["word69999 word1", "word66000"]))
-    assert in_order(folder, "validation") == [[2, 70_004, 6, 3]]
-    assert in_order(folder, "train") == [[2, 66_005, 3]]
+    folder = make(tmp_path / "corpus", large, Texts(["word69999 word1", "word66000 x"]))
+    assert in_order(folder, "train") == [[2, 70_004, 6, 3]]
+    assert in_order(folder, "validation") == [[2, 66_005, 1, 3]]
     (shard,) = read_manifest(folder)["splits"]["train"]
     with pa.memory_map(str(folder / shard["file"])) as file:
         assert pa.ipc.open_stream(file).schema.field("input_ids").type == pa.list_(pa.uint32())
 
 
-def test_every_source_holds_out_its_own_documents(tokenizer: Any, tmp_path: Path) -> None:
+def test_every_source_holds_out_its_own_documents(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out, "BLOCK", 1)
     long = [f"the ship {'sails ' * (number % 5)}" for number in range(401)]
-    folder = make(tmp_path / "corpus", tokenizer, Texts(["", "old town", *long], 2.0), Texts(["ship", "town"], 0.5))
+    folder = make(
+        tmp_path / "corpus", tokenizer, Texts(["", "old town", *long], 2.0), Texts(["ship", *["town"] * 9], 0.5)
+    )
     ids = [tokenizer(text)["input_ids"] for text in ["old town", *long]]
-    held_out = [ids[0], ids[200], ids[400], tokenizer("ship")["input_ids"]]
-    assert in_order(folder, "validation") == held_out, "empty documents are not counted"
+    expected = [ids[0], ids[200], ids[400], tokenizer("ship")["input_ids"]]
+    assert in_order(folder, "validation") == expected, "empty documents are not counted"
     assert TokenShards(folder, "validation").weights.tolist() == [2.0, 2.0, 2.0, 0.5]
     train = TokenShards(folder, "train")
-    assert train.weights.tolist() == [2.0] * 399 + [0.5]
+    assert train.weights.tolist() == [2.0] * 399 + [0.5] * 9
     totals = read_manifest(folder)["totals"]
     assert totals["train"] == {"documents": len(train), "tokens": int(train.lengths.sum())}
-    # Each document of the first source twice, and of the second every other one: here, none of one.
+    # Each document of the first source twice, and of the second every other one: four of nine.
     blocks = PackedBlocks(train, 10)
-    stream = [token for split in in_order(folder, "train")[:-1] for token in split * 2]
+    documents = in_order(folder, "train")
+    stream = [*chain(*(document * 2 for document in documents[:-9])), *chain(*documents[-4:])]
     assert (
         np.concatenate([blocks[number].input_ids for number in range(len(blocks))]).tolist()
         == (stream[: len(blocks) * 10])
@@ -115,10 +124,37 @@ def test_every_source_holds_out_its_own_documents(tokenizer: Any, tmp_path: Path
     assert 0 <= len(stream) - blocks.tokens < 10, "at most the last, unfilled block is left out"
 
 
+LENGTHS = st.lists(st.integers(3, 400), min_size=1, max_size=30)
+
+
+@given(lengths=LENGTHS, cuts=st.sets(st.integers(0, 29)))
+def test_the_end_of_few_documents_is_held_out(
+    lengths: list[int], cuts: set[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("chunks")
+    paths, number = [], 0
+    for first, last in pairwise(sorted({0, len(lengths), *(cut for cut in cuts if cut < len(lengths))})):
+        paths.append(folder / f"{first}.arrow")
+        ids = np.arange(number, number := number + sum(lengths[first:last]))
+        batch = chunks.documents_batch(ids, lengths[first:last])
+        chunks.write_batch(paths[-1], batch.replace_schema_metadata(dict.fromkeys(chunks.COUNTS, "0")))
+    end = held_out.held_out_end(paths)
+    total = sum(lengths)
+    parts: dict[bool, list[int]] = {False: [], True: []}
+    for values, offsets, which in held_out.documents_of(paths, end):
+        for (start, stop), is_held_out in zip(pairwise(offsets), which, strict=True):
+            parts[bool(is_held_out)] += values[start:stop].tolist()
+    assert end is not None
+    assert parts == {False: list(range(end)), True: list(range(end, total))}
+    assert len(parts[True]) >= min(total // 2, 512), "a block"
+    assert len(parts[True]) <= max(total / 2, total / 10 + 1), "and something to train on"
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks, shards and batches of a few documents, and documents that come in pieces of a few words."""
     monkeypatch.setattr(chunks, "CHUNK_CHARACTERS", 40)
+    monkeypatch.setattr(held_out, "BLOCK", 1)
     monkeypatch.setattr(shards, "SHARD_TOKENS", 40)
     monkeypatch.setattr(encoding, "BATCH_CHARACTERS", 60)
     monkeypatch.setattr(encoding, "PIECE_CHARACTERS", 12)
@@ -165,12 +201,12 @@ def test_the_report_counts_up_to_the_whole(tokenizer: Any, tmp_path: Path) -> No
     for key in ("documents", "tokens", "bytes"):
         values = [counts[key] for counts in seen]
         assert values == sorted(values)
-    totals = read_manifest(folder)["totals"].values()
-    assert seen[-1] == {
-        "documents": sum(part["documents"] for part in totals),
-        "tokens": sum(part["tokens"] for part in totals),
-        "bytes": sum(len(text) for text in texts) + 2,
-    }
+    manifest = read_manifest(folder)
+    assert seen[-1] == {key: manifest[key] for key in chunks.COUNTS}
+    assert manifest["documents"] == 19
+    assert manifest["tokens"] == sum(part["tokens"] for part in manifest["totals"].values())
+    assert manifest["bytes"] == sum(len(text) for text in texts) + 2
+    assert manifest["unknown"] == 1, "é"
 
 
 def truncated(file: Path) -> None:
@@ -194,7 +230,7 @@ def test_a_damaged_shard_is_named(damage: Callable[[Path], None], tokenizer: Any
     with pytest.raises(UserError, match=r"train-00000\.arrow is damaged") as caught:
         TokenShards(folder, "train")
     assert "tokenize" in caught.value.remedy
-    assert len(TokenShards(folder, "validation")) == 1
+    assert len(TokenShards(folder, "validation")) > 0
 
 
 def test_shards_of_another_format_are_not_read(tokenizer: Any, tmp_path: Path) -> None:
@@ -213,7 +249,8 @@ def test_masking_knows_the_tokenizer(tokenizer: Any) -> None:
     # [UNK] stands for a word of the text, so it is masked as others are.
     assert np.flatnonzero(vocabulary.special).tolist() == [0, 2, 3, 4]
     assert vocabulary.ordinary.tolist() == [1, *range(5, 12)]
-    assert [token for token, continues in zip([*SPECIAL, *WORDS], vocabulary.continues, strict=True) if continues] == [
+    assert vocabulary.words is not None
+    assert [token for token, begins in zip([*SPECIAL, *WORDS], vocabulary.words.begins, strict=True) if not begins] == [
         "##s",
         "##ing",
     ]

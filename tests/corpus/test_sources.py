@@ -53,7 +53,10 @@ def test_parts_between_blank_lines(folder: Path, written: list[list[str]], gap: 
     (folder / "a.txt").write_bytes("\ufeff".encode() + text.encode())
     found = [part.split(end)[:-1] for part in documents(folder / "a.txt", documents="blank_line") if part]
     assert found == written
-    assert documents(folder / "a.txt") == [text]
+    assert documents(folder / "a.txt", documents="file") == [text]
+    assert [line for line in documents(folder / "a.txt", documents="line") if line.strip()] == [
+        line + end for part in written for line in part
+    ]
 
 
 def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("third")
     (tmp_path / "b" / "x.jsonl").write_text('{"text": "second"}')
     (tmp_path / "a.txt").write_text("first")
-    (tmp_path / "readme.md").write_text("not read")
+    (tmp_path / "readme.rst").write_text("not read")
     assert documents(tmp_path) == ["first", "second", "third"]
     assert documents(tmp_path / "*.txt") == ["first", "third"]
     assert documents(tmp_path / "**" / "*.jsonl") == ["second"]
@@ -112,7 +115,7 @@ def test_broken_files_are_named_with_the_place(tmp_path: Path) -> None:
     )
     assert "b.jsonl:2: expected a string in field 'text'" in message("b.jsonl", b'{"text": ""}\n{"text": 7}\n')
     assert "c.jsonl:1: broken JSON" in message("c.jsonl", b"\xef\xbb\xbftext\n")
-    assert "a.txt:1: not UTF-8 text (byte 1 of the line)" in message("a.txt", "saved as UTF-16".encode("utf-16"))
+    assert "a.txt:1: not UTF-8 text (byte 0 of the line)" in message("a.txt", "saved as UTF-16".encode("utf-16"))
     torn_parquet(tmp_path / "a.parquet")
     assert "a.parquet: not readable as parquet" in message("a.parquet")
     pq.write_table(pa.table({"text": [["a", "list"]]}), tmp_path / "b.parquet")
@@ -124,14 +127,15 @@ def test_broken_files_are_named_with_the_place(tmp_path: Path) -> None:
     [
         ("none.txt", "no such corpus: none.txt"),
         ("some/deep/folder", "no such corpus: some/deep/folder"),
-        ("*.md", r"no such corpus: \*\.md"),
+        ("*.txt", r"no such corpus: \*\.txt"),
+        ("*.rst", r"\*\.rst contains no file in a supported format"),
         ("empty", r"empty contains no file in a supported format"),
-        ("notes.md", r"notes\.md: unsupported format"),
+        ("notes.rst", r"notes\.rst: unsupported format"),
     ],
 )
 def test_what_is_not_there(path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.md").write_text("# Notes")
+    (tmp_path / "notes.rst").write_text("# Notes")
     with pytest.raises(UserError, match=message):
         open_source(Source(path=path))

@@ -49,8 +49,8 @@ class TestValues:
         assert recipe.corpus.whole_word_mask is True
         assert recipe.corpus.sources is not None
         assert [(s.path, s.weight, s.documents) for s in recipe.corpus.sources] == [
-            ("demo", 1.0, "file"),
-            ("notes.txt", 2.0, "file"),
+            ("demo", 1.0, None),
+            ("notes.txt", 2.0, None),
             ("more.txt", 0.5, "blank_line"),
         ]
         assert recipe.model.config is not None

@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import BertTokenizer
 
-from llmkit.corpus.tokenizer import train_bpe
+from llmkit.corpus.vocabularies import train_bpe
 from llmkit.tasks.base import Task
 from llmkit.tasks.label.regression import Regression
 from llmkit.tasks.label.task import Classification

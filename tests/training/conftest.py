@@ -9,7 +9,8 @@ import pytest
 from support.runs import demo_questions
 from support.runs import quick_collections as quick_collections  # a fixture
 
-from llmkit.corpus.tokenizer import save_tokenizer, train_tokenizer
+from llmkit.corpus.tokenizer import save_tokenizer
+from llmkit.corpus.vocabularies import train_tokenizer
 
 
 @pytest.fixture(scope="session")

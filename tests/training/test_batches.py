@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
+from llmkit.corpus.word_pieces import WordPieces
 from llmkit.models.collator import Collator
 from llmkit.system.errors import UserError
 from llmkit.tasks.head import training_collator
@@ -24,11 +25,13 @@ from llmkit.tasks.values import Codec
 from llmkit.training.batches import EpochBatches, MaskedBlocks, collate_blocks
 
 SPECIAL, MASK, WORDS = 5, 4, 50  # ids 0-4 are special, 4 is [MASK]
+CONTINUES = (np.arange(WORDS) >= SPECIAL) & (np.arange(WORDS) % 3 == 0)
+NONE = np.zeros(WORDS, bool)
 VOCABULARY = Vocabulary(
     mask_id=MASK,
     special=np.arange(WORDS) < SPECIAL,
     ordinary=np.arange(SPECIAL, WORDS),
-    continues=(np.arange(WORDS) >= SPECIAL) & (np.arange(WORDS) % 3 == 0),
+    words=WordPieces(begins=~CONTINUES, joins=NONE, ends=np.arange(WORDS) < SPECIAL, opens=NONE),
 )
 
 

@@ -16,7 +16,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, train_bpe
+from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer
+from llmkit.corpus.vocabularies import train_bpe
 from llmkit.models.checkpoint import Checkpoint, bert_config, check_length, fresh_modules
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.system.cache import cached, fingerprint

@@ -26,7 +26,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint, train_bpe
+from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint
+from llmkit.corpus.vocabularies import train_bpe
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
