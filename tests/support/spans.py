@@ -71,6 +71,18 @@ def reachable_answers(examples: Dataset, tokenizer: Any, longest: int) -> list[l
     return found
 
 
+def knowing(features: Dataset, targets: Dataset) -> list[dict[str, Any]]:
+    """The outputs of a model that knows the targets: logits of 10 there, and of -10 elsewhere."""
+    outputs = []
+    for length, start, end in zip(
+        features["length"], targets["start_positions"], targets["end_positions"], strict=True
+    ):
+        logits = np.full((2, length), -10.0, np.float32)
+        logits[0, start] = logits[1, end] = 10.0
+        outputs.append({"start_logits": logits[0], "end_logits": logits[1]})
+    return outputs
+
+
 def oracle(task: Any, examples: Dataset, tokenizer: Any, data: SpanData) -> tuple[list[Prediction], Dataset]:
     """What a model that knows would predict, and the examples that have an answer it can point at, or none at all."""
     reachable = reachable_answers(examples, tokenizer, data.max_answer_length)
@@ -79,13 +91,7 @@ def oracle(task: Any, examples: Dataset, tokenizer: Any, data: SpanData) -> tupl
     told = Dataset.from_list([{**examples[n], "answers": (reachable[n] or [nothing])[0]} for n in kept])
     features = task.encode(told, Codec(tokenizer), data, training=False)
     targets = task.encode(told, Codec(tokenizer), data, training=True)
-    outputs = []
-    for length, start, end in zip(
-        features["length"], targets["start_positions"], targets["end_positions"], strict=True
-    ):
-        logits = np.full((2, length), -10.0, np.float32)
-        logits[0, start] = logits[1, end] = 10.0
-        outputs.append({"start_logits": logits[0], "end_logits": logits[1]})
+    outputs = knowing(features, targets)
     return task.decode(outputs, features, told, Codec(tokenizer), data), examples.select(kept)
 
 

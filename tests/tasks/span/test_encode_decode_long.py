@@ -1,4 +1,4 @@
-"""The properties of encoding and decoding, over 117,000 passages of arbitrary Unicode."""
+"""The properties of encoding and decoding, over 110,000 passages of arbitrary Unicode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.tokenizer_families import FAMILIES
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_in_long_form(family: str) -> None:
-    """1,333 times 8 passages with their answers, and 1,600 more; the seed is another one every time."""
+    """400 times 25 passages with their answers, and 1,600 more; the seed is another one every time."""
     file = Path(__file__).with_name("test_encode_decode.py")
     names = ("test_answers_come_back", "test_windows_are_those_of_the_library")
     options = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--hypothesis-profile=long"]
