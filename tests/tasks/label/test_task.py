@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from support.labels import examples_from, reviews, rows_for
 
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.features import features_of
 from llmkit.tasks.label.regression import Regression
 from llmkit.tasks.label.sections import LabelData
 from llmkit.tasks.label.task import Classification
@@ -62,6 +64,22 @@ def test_long_inputs_are_cut_the_longer_text_first(tokenizer: Any) -> None:
     assert features["token_type_ids"][0] == [0] * 4 + [1] * 12
     assert "label" not in features.column_names
     assert features["input_ids"][1] == tokenizer("sea", "calm")["input_ids"], "as transformers has it"
+
+
+def test_texts_are_cut_on_the_side_that_the_tokenizer_says(tokenizer: Any) -> None:
+    left = deepcopy(tokenizer)
+    left.truncation_side = "left"
+    examples = examples_from(
+        OWN, {"text": "sea " * 30 + "calm", "label": "x"}, {"text": "calm " + "sea " * 30, "label": "y"}
+    )
+    kept = {}
+    for each in (left, tokenizer):
+        codec = Codec(each, labels=OWN.labels(examples))
+        features = features_of(OWN, examples, codec, LabelData(path="x", max_length=8), training=False)
+        kept[each.truncation_side] = [each.convert_ids_to_tokens(ids)[1:-1] for ids in features["input_ids"]]
+        assert features["input_ids"][:] == each(examples["text"][:], truncation=True, max_length=8)["input_ids"]
+    assert kept["left"] == [[*["sea"] * 5, "calm"], ["sea"] * 6]
+    assert kept["right"] == [["sea"] * 6, ["calm", *["sea"] * 5]]
 
 
 def test_predictions_are_shares_of_the_labels(tokenizer: Any) -> None:
