@@ -267,7 +267,27 @@ LANGUAGES = {
     "vi": "của là Hà Nội, cái sông chiếc những Cái người",
     "zh": "东港的灯塔 大火之后， 重新 点亮 龥 龦 㐀 ＡＢＣ 東京タワー 镇长。",
 }
-ANYWHERE = ["$3.5", "x^y", "1976", "“q”", "—", "…", "🙂", "½", "İ", "e\u0301", "「」", "x_a", "`b`", "《书》"]
+ANYWHERE = [
+    "$3.5",
+    "x^y",
+    "1976",
+    "“q”",
+    "—",
+    "…",
+    "🙂",
+    "½",
+    "İ",
+    "e\u0301",
+    "「」",
+    "x_a",
+    "`b`",
+    "《书》",
+    "~",
+    "a+b=c",
+    "<x>",
+    "A|B",
+    "^",
+]
 
 
 def random_pair_in(rng: random.Random, language: str) -> tuple[str, list[str]]:
@@ -288,6 +308,7 @@ def random_pair_in(rng: random.Random, language: str) -> tuple[str, list[str]]:
             text[cut:],
             text.upper(),
             f"{rng.choice(words)} {text}",
+            f" {text}\n",
             text + rng.choice(".。!"),
         ]
         return rng.choice(edits)
