@@ -87,7 +87,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "good.conll").write_text("tom B-PER\nreed I-PER\n\nambury B-LOC\n")
     (folder / "plain.conll").write_text("tom O\n")
     (folder / "column.conll").write_text("tom B-PER\nreed\n")
-    (folder / "scheme.conll").write_text("tom PER\n")
+    (folder / "scheme.conll").write_text("tom B-PER\nreed PER\n")
     (folder / "latin.conll").write_bytes(b"tom B-PER\n\xe9mile B-PER\n")
     rows("uneven-tags.jsonl", {"tokens": ["tom", "reed"], "ner_tags": ["B-PER"]})
     rows("short-tags.jsonl", {"id": "0", "text": "B-PER"})

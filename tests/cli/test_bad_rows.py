@@ -64,7 +64,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "data folder not there": ([*TUNE, "data.path=./none"], ["data.path: no such file or folder: ./none"]),
     "tags and words": ([*TAG, "data.train=uneven-tags.jsonl"], ["uneven-tags.jsonl:1: 2 'tokens', but 1 'ner_tags': each word needs a tag"]),
     "word without a tag": ([*TAG, "data.train=column.conll"], ["column.conll:2: 1 column"]),
-    "tag of no scheme": ([*TAG, "data.train=scheme.conll"], ["scheme.conll:1: tag 1 of 'tags': 'PER' is not a tag of an entity scheme"]),
+    "tags of two forms": ([*TAG, "data.train=scheme.conll"], ["some tags are like B-PER, others like PER"]),
     "columns in Latin 1": ([*TAG, "data.train=latin.conll"], ["latin.conll:2: not UTF-8 text (byte 0 of the line)"]),
     "no entity": ([*TAG, "data.train=plain.conll"], ["each word of the 1 training examples has the tag O"]),
     "tags column": ([*TAG, "data.train=good.conll", "data.tags_column=pos"], ["no 'pos'", "fields are tokens, tags; choose one with data.tags_column"]),

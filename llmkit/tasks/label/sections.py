@@ -10,7 +10,9 @@ class LabelData(DataSection):
 
     text_column: str | None = Field(None, description="Column of the text; by default the task's own, or `text`.")
     pair_column: str | None = Field(None, description="Column of the second text, if any; by default the task's own.")
-    label_column: str | None = Field(None, description="Column of the label; `label` by default.")
+    label_column: str | None = Field(
+        None, description="Column of the label; by default `label`, or for `regression` also `score`."
+    )
 
 
 class LabelRecipe(FinetuneRecipe):

@@ -83,8 +83,14 @@ class Tagging(Task[TagData]):
         return Features({"id": text, "tokens": texts, "tags": texts, "text": text, "inexact": Value("int32")})
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
-        """See Task: O, then the rest alphabetically. Raises UserError if all training examples have the same tag."""
-        return tag_forms.in_order(examples) if examples is not None else ()
+        """See Task: O, then the rest alphabetically.
+
+        Raises UserError if all training examples have the same tag, or if tags mix two forms, such as B-PER and PER.
+        """
+        if examples is None:
+            return ()
+        self._check_form(examples)
+        return tag_forms.in_order(examples)
 
     def encode(self, examples: Dataset, codec: Codec, data: TagData, *, training: bool) -> Dataset:
         """Features are sentences or parts of sentences. `first` holds the position of each word's first token.
@@ -94,8 +100,7 @@ class Tagging(Task[TagData]):
         """
         from datasets import Dataset
 
-        if not self.each_word:
-            check_one_form(tag_forms.tag_set(examples))
+        self._check_form(examples)  # of the validation examples
         splitter = Splitter(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
         columns: dict[str, list[Any]] = {name: [] for name in ("input_ids", "length", "example", "first")}
@@ -173,6 +178,10 @@ class Tagging(Task[TagData]):
         clause = "does not occur in the training examples"
         if unknown := tag_forms.unknown_tags(examples["validation"], codec.labels, clause):
             yield True, f"validation: {unknown}"
+
+    def _check_form(self, examples: Dataset) -> None:
+        if not self.each_word:
+            check_one_form(tag_forms.tag_set(examples))
 
     def _reader(self, tags: Iterable[str]) -> Reader:
         return each_word if self.each_word else reader_of(tags)

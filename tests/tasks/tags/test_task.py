@@ -188,9 +188,11 @@ def test_tags_by_number_need_names() -> None:
 
 def test_two_forms_of_tags_are_refused_before_training(tokenizer: Any) -> None:
     examples = examples_from(TOM, {"tokens": ["tom"], "ner_tags": ["PER"]})
-    codec = Codec(tokenizer, labels=NER.labels(examples))
+    codec = Codec(tokenizer, labels=POS.labels(examples))
     with pytest.raises(UserError, match="some tags are like B-PER, I-PER, others like PER"):
-        NER.encode(examples, codec, DATA, training=True)
+        NER.labels(examples)
+    with pytest.raises(UserError, match="some tags are like B-PER, I-PER, others like PER"):
+        NER.encode(examples, codec, DATA, training=False)
     assert len(POS.encode(examples, codec, DATA, training=True)) == 2
 
 
