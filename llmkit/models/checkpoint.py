@@ -37,7 +37,9 @@ class Checkpoint:
         if (path / "model" / "config.json").is_file():
             return cls(name, str(path / "model"))
         if (path / "recipe.yaml").is_file():
-            raise UserError(f"{path} has no finished model", remedy=f"finish it first: --resume -o {path}")
+            raise UserError(
+                f"{path} has no finished model", remedy=f"finish it first: its command, with --resume -o {path}"
+            )
         if path.exists() and not any((path / file).is_file() for file in ("config.json", "tokenizer_config.json")):
             raise UserError(
                 f"{path} holds neither a run nor a checkpoint (no config.json)",

@@ -52,7 +52,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "passages and context": ([*ASK, "who?", "-f", "one.txt", "-f", "two", "-c", "x"], ["either with -c TEXT or with -f FILE"]),
     "answers of one": ([*ASK, "who?", "-f", "one.txt", "--answers", "2"], ["--answers has no effect on one passage"]),
     "rows not there": ([*PREDICT, "none.jsonl"], ["none.jsonl does not exist", "Give a file of rows"]),
-    "rows of a folder": ([*PREDICT, "two"], ["two is a folder", "Give its files, for instance 'two/*.jsonl'"]),
+    "rows of a folder": ([*PREDICT, "two"], ["two is a folder", "Give its files as a pattern such as 'two/*.jsonl'"]),
     "rows of no file": ([*PREDICT, "two/*.csv"], ["no file matches two/*.csv"]),
     "rows empty": ([*PREDICT, "empty.jsonl"], ["empty.jsonl holds no question"]),
     "rows twice": ([*PREDICT, "twice.jsonl"], ["twice.jsonl:2: id 'q1' is taken by twice.jsonl:1"]),

@@ -24,6 +24,7 @@ def hub_rows(data: DataSection, split: str) -> Iterator[LocatedRow]:
             rows = load_dataset(data.path, data.name, split=split, revision=data.revision)
     except ValueError as error:  # an unknown split or configuration
         raise UserError(
-            f"{data.path}: {str(error).splitlines()[0]}", remedy="name another with --split or data.name"
+            f"{data.path}: {' '.join(str(error).splitlines()[:2])}",
+            remedy="choose a configuration with data.name=NAME; `llmkit eval` takes another split with --split",
         ) from error
     return ((f"{data.path} [{split}] row {number}", with_names(row, rows.features)) for number, row in enumerate(rows))
