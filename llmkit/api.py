@@ -33,7 +33,7 @@ class Run:
         if not (self.path / "recipe.yaml").is_file():
             raise UserError(f"{path} is not a run", remedy="give the folder of a run")
         if not RunDir(self.path).finished:
-            raise UserError(f"{path} is not finished", remedy=f"finish it first: --resume -o {path}")
+            raise UserError(f"{path} is not finished", remedy=f"finish it first: its command, with --resume -o {path}")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

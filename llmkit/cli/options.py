@@ -74,7 +74,9 @@ TasksFile = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="Dataset: file, folder or Hub id.", show_default="the run's dataset"),
+    typer.Option(
+        "--data", help="Dataset: file, pattern in quotes, folder or Hub id.", show_default="the run's dataset"
+    ),
 ]
 Split = Annotated[str, typer.Option("--split", help="Split of the dataset.")]
 DataOverrides = Annotated[

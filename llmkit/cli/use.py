@@ -27,8 +27,8 @@ def predict(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="File of rows (.jsonl, .json, .csv, .tsv, .parquet) with the columns that the task reads, or `demo`. "
-            "Gold answers are ignored.",
+            help="File of rows (.jsonl, .json, .csv, .tsv, .parquet, .conll) with the columns that the task reads, a "
+            "quoted pattern for several files, or `demo`. Gold answers are ignored.",
         ),
     ],
     output: Annotated[

@@ -91,7 +91,10 @@ def evaluate_predictions(
     known = set(examples["id"])
     unknown = [p.id for p in predictions if p.id not in known]
     if len(unknown) == len(predictions):
-        raise UserError(f"{file}: none of its ids is in {data}", remedy="check --data and --split")
+        raise UserError(
+            f"{file}: none of its ids is in {data}",
+            remedy="give the rows that these are predictions for: --data PATH --split SPLIT",
+        )
     missing = len(known) - (len(predictions) - len(unknown))
     if missing:
         say(f"{missing:,} of {len(known):,} {task.item}s have no prediction and score 0")

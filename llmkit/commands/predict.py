@@ -26,10 +26,12 @@ from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.partial_file import PartialFile
 from llmkit.system.processes import start_group
 from llmkit.system.progress import Course, Progress
-from llmkit.tasks.examples import examples_of, expanded, id_of
+from llmkit.tasks.examples import NO_ROWS, examples_of, expanded, id_of
 from llmkit.tasks.features import examples_fingerprint
 from llmkit.tasks.inference import BATCH_SIZE, Reader, model_fingerprint
+from llmkit.tasks.rows.formats import ENDINGS
 from llmkit.tasks.rows.origin import rows_of
+from llmkit.tasks.rows.splits import is_pattern
 from llmkit.tasks.settings import Settings
 from llmkit.tasks.values import LocatedRow, Prediction
 
@@ -116,7 +118,7 @@ class Rows:
                 same = same or checked == before
                 progress({"": f"{checked.examples:,} {self._task.item}s"})
         if not seen:
-            raise UserError(f"{self.source} holds no {self._task.item}", remedy="check the file")
+            raise UserError(f"{self.source} holds no {self._task.item}", remedy=NO_ROWS)
         return checked.examples, same
 
     def _examples(self, chunk: list[LocatedRow], first: int) -> Dataset:
@@ -136,9 +138,10 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int = BAT
         )
     file = PartialFile(output)
     file.check()
-    if source != "demo" and not Path(source).is_file():
-        what = "is a folder" if Path(source).is_dir() else "does not exist"
-        raise UserError(f"{source} {what}", remedy="give a file of rows: .jsonl, .json, .csv, .tsv or .parquet")
+    if source != "demo" and not Path(source).is_file() and not is_pattern(source):
+        if Path(source).is_dir():
+            raise UserError(f"{source} is a folder", remedy=f"give its files as a pattern such as '{source}/*.jsonl'")
+        raise UserError(f"{source} does not exist", remedy=f"give a file of rows, which ends in {ENDINGS}")
     quiet()
     keep_memory()
     begun = file.begun()

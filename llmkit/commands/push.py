@@ -128,5 +128,5 @@ def _finished(path: Path) -> RunDir:
             remedy=f"{instead}, which the model card is written from; for other folders, use `hf upload`",
         )
     if not run.finished:
-        raise UserError(f"{path} is not finished", remedy=f"finish it first: --resume -o {path}")
+        raise UserError(f"{path} is not finished", remedy=f"finish it first: its command, with --resume -o {path}")
     return run

@@ -38,7 +38,9 @@ class Checkpoint:
         if (path / "model" / "config.json").is_file():
             return cls(name, str(path / "model"))
         if (path / "recipe.yaml").is_file():
-            raise UserError(f"{path} has no finished model", remedy=f"finish it first: --resume -o {path}")
+            raise UserError(
+                f"{path} has no finished model", remedy=f"finish it first: its command, with --resume -o {path}"
+            )
         known = any((path / file).is_file() for file in ("config.json", "tokenizer_config.json"))
         if path.exists() and not known and lone_vocabulary(path) is None:
             raise UserError(

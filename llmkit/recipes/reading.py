@@ -160,7 +160,7 @@ def _parse_file(path: Path) -> _Draft:
         if alias := next((event for event in yaml.parse(text) if isinstance(event, yaml.AliasEvent)), None):
             raise UserError(
                 f"{path}: *{alias.anchor}: aliases are not supported",
-                remedy="write the value out",
+                remedy=f"write the value out, or quote it if it is a pattern: '*{alias.anchor}'",
             )
         node = yaml.compose(text, Loader=_Loader)
         values = yaml.load(text, Loader=_Loader)  # safe: a subclass of SafeLoader
@@ -168,7 +168,10 @@ def _parse_file(path: Path) -> _Draft:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or str(error)
-        raise UserError(f"{path}{line}: not valid YAML: {what}", remedy="check the indentation and colons") from None
+        raise UserError(
+            f"{path}{line}: not valid YAML: {what}",
+            remedy="check the indentation and colons, and quote values that begin with *, &, @, % or a bracket",
+        ) from None
     if not isinstance(values, dict):
         raise UserError(
             f"{path}: not a mapping of sections", remedy="see `llmkit recipes show bert-mini` for an example"
@@ -208,7 +211,7 @@ def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
             # `*.csv` is a pattern: in YAML it would be an alias, and an override has nothing to refer to.
             value = text if text.startswith("*") else yaml.load(text, Loader=_Loader)
         except yaml.YAMLError:
-            draft.problems.append(f"{place}: the value is not valid YAML; quote it")
+            draft.problems.append(f"{place}: the value is not valid YAML; quote it: '{dotted}=\"{text}\"'")
             continue
         given.add(key[:2])
         # Another task has another dataset, so the file's is removed; the file's own task keeps it.

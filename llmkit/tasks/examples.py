@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmkit.recipes.finetuning import DataSection
 
 MAX_SHOWN = 3  # problems listed before "and N more"
+NO_ROWS = "give a file with rows: this one is empty, or a table with nothing but the names of its columns"
 
 
 def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> DatasetDict:
@@ -104,7 +105,7 @@ def examples_of(
     if problems and kinds[MissingLabel] == read:
         raise UserError(
             f"no {task.item} of {where} has a label, so there is nothing to learn or to score: {problems[0]}",
-            remedy="name another split or file; `llmkit predict` labels it",
+            remedy="name a split or file that has labels; `llmkit predict` gives labels to this one",
         )
     if problems and kinds[MissingColumn] == read:
         raise UserError(
@@ -116,7 +117,7 @@ def examples_of(
         shown = problems[:MAX_SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])
         raise UserError(*shown, remedy="correct or remove these rows")
     if not places:
-        raise UserError(f"{where} holds no {task.item}", remedy="check the file")
+        raise UserError(f"{where} holds no {task.item}", remedy=NO_ROWS)
     examples = Dataset.from_dict(columns, features=Features(schema) if schema is not None else None)
     return examples.add_column("second_candidate", ambiguous) if ambiguous else examples
 
@@ -133,13 +134,17 @@ def id_of(row: Mapping[str, Any], number: int) -> str:
     return checked_text(str(value), "id") if value is not None else str(number)
 
 
-def text_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
-    """The text in a row's column `name`. `known` are the expected columns, left out of suggestions. Raises BadRow."""
+def text_of(row: Mapping[str, Any], name: str, known: Sequence[str], option: str | None = None) -> str:
+    """The text in a row's column `name`, which data.`option` sets, if there is such an option.
+
+    `known` are the expected columns, left out of suggestions. Raises BadRow.
+    """
     value = row.get(name)
     if is_missing(value):
         near = did_you_mean(name, [key for key in row if key not in known and not is_missing(row[key])])
         what = f"{name!r} is empty" if name in row else f"no {name!r}"
-        raise BadRow(f"{what}{near}; fields are {', '.join(map(str, row))}")
+        told = f"{what}{near}; fields are {', '.join(map(str, row))}"
+        raise MissingColumn(f"{told}; choose one with data.{option}") if option else BadRow(told)
     if not isinstance(value, str) or not value.strip():
         raise BadRow(f"{name!r} is empty or not text")
     return checked_text(value, name)

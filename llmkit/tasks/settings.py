@@ -86,8 +86,11 @@ def data_section(
     try:
         section = kind(**options, **(data_origin(data, task) if data is not None else {}))
     except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, ("data", *first["loc"])))
         raise UserError(
-            f"{checkpoint.name}: its data section is not valid: {error.errors()[0]['msg']}", remedy="correct it"
+            f"{checkpoint.name}: its data section is not valid: {key}: {first['msg']}",
+            remedy="correct recipe.yaml of the run, or llmkit.json of the model",
         ) from None
     section = overridden(section, overrides)
     for key, limit in limits.items():

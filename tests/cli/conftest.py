@@ -80,6 +80,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows("list.jsonl", "[1]")
     rows("numbers.jsonl", {"text": 3})
     rows("labels.jsonl", {"text": "tom", "label": "a"}, {"text": "reed", "label": "b"})
+    rows("null.jsonl", {"text": "tom", "label": "a"}, {"text": None, "label": "b"}, '{"text": NaN, "label": "b"}')
     rows("one-label.jsonl", {"text": "tom", "label": "a"}, {"text": "reed", "label": "a"})
     rows("shares.jsonl", {"text": "tom", "label": 0.5})
     rows("secret.jsonl", {"text": "tom", "label": -1}, {"text": "reed", "label": -1})

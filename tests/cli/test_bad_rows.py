@@ -14,6 +14,9 @@ PAGES = ["finetune", "-r", "tiny/natural_questions", "model.pretrained=encoder",
 LABEL = ["finetune", "-r", "tiny/classification", "model.pretrained=encoder", "data.validation=labels.jsonl"]
 
 CASES: dict[str, tuple[list[str], list[str]]] = {
+    "pattern without files": ([*TUNE, "data.train=*.none"], ["data.train: no file matches *.none"]),
+    "neither file nor list": ([*TUNE, "data.train=3"], ["override data.train=3: data.train: should be a file, a pattern, a folder, or a list of these, got 3", "1 problem"]),
+    "null text": ([*LABEL, "data.train=null.jsonl"], ["null.jsonl:2: 'text' is empty", "Correct or remove these rows"]),
     "no such file": ([*TUNE, "data.train=none.jsonl"], ["data.train: no such file: none.jsonl"]),
     "empty file": ([*TUNE, "data.train=empty.jsonl"], ["the train split holds no question"]),
     "empty validation": ([*TUNE, "data.validation=empty.jsonl"], ["the validation split holds no"]),
@@ -59,7 +62,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "data bytes": ([*TUNE, "data.train=binary.json"], ["binary.json: not UTF-8 text (byte 5)"]),
     "data parquet": ([*TUNE, "data.train=odd.parquet"], ["odd.parquet: not readable as parquet"]),
     "data parquet column": ([*TUNE, "data.train=column.parquet"], ["column.parquet row 0: no 'context'"]),
-    "data folder": ([*TUNE, "data.path=two"], ["two holds 2 files: train-a.jsonl, train-b.jsonl for the split train"]),
+    "data folder": ([*TUNE, "data.path=two"], ["two holds 2 files: train-a.jsonl, train-b.jsonl for the split train", "Name one: data.train=PATH, or all: data.train='two/train*'"]),
     "data folder empty": ([*TUNE, "data.path=nothing"], ["nothing holds no file for the split train"]),
     "data folder not there": ([*TUNE, "data.path=./none"], ["data.path: no such file or folder: ./none"]),
     "tags and words": ([*TAG, "data.train=uneven-tags.jsonl"], ["uneven-tags.jsonl:1: 2 'tokens', but 1 'ner_tags': each word needs a tag"]),

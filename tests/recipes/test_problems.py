@@ -126,7 +126,7 @@ class TestWhatIsWrong:
 
     def test_an_override_that_is_not_yaml(self, pretrain_file: Path) -> None:
         told = only_problem(PretrainRecipe, pretrain_file, "name=[a")
-        assert told == "override name=[a: the value is not valid YAML; quote it"
+        assert told == "override name=[a: the value is not valid YAML; quote it: 'name=\"[a\"'"
 
     def test_an_unknown_task(self, finetune_file: Path) -> None:
         pretrain_with(finetune_file, "task: squad", "task: squat")
@@ -182,3 +182,11 @@ class TestWhatIsWrong:
     def test_a_corpus_of_shards_has_its_tokenizer(self, pretrain_file: Path) -> None:
         pretrain_with(pretrain_file, "sources: [demo]", "path: data")
         assert "corpus: tokenizer has no effect with path" in only_problem(PretrainRecipe, pretrain_file)
+
+
+def test_a_pattern_needs_no_quotes_in_an_override() -> None:
+    """In YAML, `*.csv` would be an alias."""
+    recipe = read_recipe(
+        FinetuneRecipe, "tiny/classification", ["data.train=*.csv", "data.test=[a.csv, '*.b']"], tasks=TASKS
+    )
+    assert (recipe.data.train, recipe.data.test) == ("*.csv", ["a.csv", "*.b"])

@@ -113,7 +113,8 @@ def check_labels(name: str, labels: Sequence[str], examples: Dataset) -> None:
         raise UserError(
             f"{name} knows none of the labels of the data: it has {describe_labels(labels)}, "
             f"the data {describe_labels(in_order(examples['label']))}",
-            remedy="choose other data, or name the model's labels in id2label of its config.json",
+            remedy="choose other data with --data or another column with data.label_column, or name the model's labels "
+            "in id2label of its config.json",
         )
     if unknown := unknown_labels(examples, labels, f"{name} does not know"):
         warn(unknown)

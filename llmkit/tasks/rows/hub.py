@@ -26,10 +26,11 @@ def hub_rows(data: DataSection, split: str) -> Iterator[LocatedRow]:
             part = {"data_dir": data.name} if converted else {"name": data.name}
             rows = load_dataset(data.path, split=split, revision=data.revision, **part)
     except ValueError as error:  # an unknown split or configuration
-        remedy = "name another with --split or data.name"
+        remedy = "choose a configuration with data.name=NAME; `llmkit eval` takes another split with --split"
         if split == "train":
             remedy = (
-                "name another with data.name, or fine-tune on other data and score the run on this: llmkit eval RUN"
+                "choose a configuration with data.name=NAME, or fine-tune on other data and score the run on this: "
+                "llmkit eval RUN"
             )
-        raise UserError(f"{data.path}: {str(error).splitlines()[0]}", remedy=remedy) from error
+        raise UserError(f"{data.path}: {' '.join(str(error).splitlines()[:2])}", remedy=remedy) from error
     return ((f"{data.path} [{split}] row {number}", with_names(row, rows.features)) for number, row in enumerate(rows))

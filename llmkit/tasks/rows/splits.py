@@ -78,7 +78,9 @@ def _matching(name: str, key: str) -> list[Path]:
     if path.is_dir():
         return _whole_folder(path, key)
     if not is_pattern(name):
-        raise UserError(f"{key}: no such file: {name}", remedy="check the path")
+        raise UserError(
+            f"{key}: no such file: {name}", remedy=f"name one: {key}=PATH; paths are relative to {Path.cwd()}"
+        )
     found = sorted(file for match in glob(str(path), recursive=True) if (file := Path(match)).is_file())  # noqa: PTH207 - of any path
     if not found:
         raise UserError(f"{key}: no file matches {name}", remedy="check the pattern; ** matches folders in folders")
@@ -92,7 +94,7 @@ def _whole_folder(folder: Path, key: str) -> list[Path]:
             f"{key}: {folder} is a dataset with the splits {', '.join(splits)}",
             remedy=f"give all of it with data.path={folder}, or one split with {key}={folder}/{splits[0]}",
         )
-    found = _without_notes(file for file in _visible(folder) if format_of(file.name))
+    found = _rows_in(folder)
     if not found:
         raise UserError(f"{key}: {folder} holds no file of rows", remedy=f"give files that end in {ENDINGS}")
     if len({split for split, names in _SPELLINGS.items() for file in found if file.name.startswith(names)}) > 1:
@@ -121,14 +123,14 @@ def _files_in(folder: Path, name: str | None, split: str, part: str) -> list[Pat
             f"{folder} holds no file for the split {part}, but its folders do: {_listed(inside)}",
             remedy=f"name one: data.path={inside[0]}",
         )
-    other = [file for file in _visible(folder) if file.name.startswith(spellings)]
-    unread = f", whose format is read: there is {_listed(other)}" if other else ""
-    raise UserError(
-        f"{folder} holds no file for the split {part}{unread}",
-        remedy=f"name one: data.{split}=PATH; its name must end in {ENDINGS}"
-        if other
-        else f"name one: data.{split}=PATH",
-    )
+    unread = [file for file in _visible(folder) if file.name.startswith(spellings)]
+    if unread:
+        raise UserError(
+            f"{folder} holds no file for the split {part} in a format that is read: {_listed(unread)}",
+            remedy=f"save it as a file whose name ends in {ENDINGS}",
+        )
+    whole = f", or read all files of the folder: data.{split}={folder}" if _rows_in(folder) else ""
+    raise UserError(f"{folder} holds no file for the split {part}", remedy=f"name one: data.{split}=PATH{whole}")
 
 
 def _one_set(found: list[Path], place: Path, split: str, part: str) -> list[Path]:
@@ -165,6 +167,11 @@ def _saved_split(folder: Path, splits: Sequence[str], split: str, part: str) -> 
 def _visible(folder: Path) -> list[Path]:
     """What a folder holds, without hidden files; nothing if it is no folder."""
     return sorted(entry for entry in folder.iterdir() if entry.name[0] != ".") if folder.is_dir() else []
+
+
+def _rows_in(folder: Path) -> list[Path]:
+    """The files of rows in a folder."""
+    return _without_notes(file for file in _visible(folder) if file.is_file() and format_of(file.name))
 
 
 def _without_notes(files: Iterable[Path]) -> list[Path]:

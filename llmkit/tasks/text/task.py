@@ -81,9 +81,10 @@ class Seq2Seq(Task[TextData]):
         if not isinstance(texts, Mapping):
             raise BadRow("'translation' is not an object of languages")
         known = tuple(names.values())
-        target = text_of(texts, names["target"], known) if labelled or texts.get(names["target"]) is not None else ""
+        has_target = labelled or texts.get(names["target"]) is not None
+        target = text_of(texts, names["target"], known, "target_column") if has_target else ""
         return {
-            "source": text_of(texts, names["source"], known).strip(),
+            "source": text_of(texts, names["source"], known, "source_column").strip(),
             "target": target.strip(),
             "database": str(row.get("db_id") or ""),
         }

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from support.hub_repos import glue_rows
 from support.labels import examples_from, reviews
+from support.tasks import letters
 
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.label import metrics
 from llmkit.tasks.label.metrics import number_metrics
 from llmkit.tasks.label.sections import LabelData
-from llmkit.tasks.values import Prediction
+from llmkit.tasks.values import Codec, Prediction
 
 OWN = TASKS["classification"]
 
@@ -50,6 +51,14 @@ def test_correlations_are_those_of_scipy(
     found = number_metrics(np.array(gold, float), np.array(predicted, float))
     assert (found["pearson"], found["spearmanr"]) == pytest.approx(official)
     assert found["combined_score"] == pytest.approx(sum(official) / 2)
+
+
+def test_whole_numbers_are_one_label_with_and_without_decimals() -> None:
+    """A model that was trained on labels 1.0 is scored on 1, and files of predictions on either."""
+    examples = examples_from(OWN, {"text": "a", "label": "1.0"}, {"text": "b", "label": 0})
+    found = [Prediction("0", "1.0", 1.0), Prediction("1", "0", 1.0)]
+    assert OWN.score(found, examples, LabelData(path="x"))["accuracy"] == 100
+    OWN.check_labels("old", Codec(letters(), labels=("0.0", "1.0")), examples)
 
 
 def test_an_example_without_a_prediction_counts_as_wrong() -> None:

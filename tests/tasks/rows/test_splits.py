@@ -128,12 +128,19 @@ def test_what_a_folder_lacks_is_said(folder: Path) -> None:
     assert "data.path=all/sub" in told
     Path("all/train.xlsx").write_bytes(b"PK")
     Path("all/sub/train.jsonl").unlink()
-    assert "whose format is read: there is train.xlsx" in refusal(path="all")
+    assert "all holds no file for the split train in a format that is read: train.xlsx: save it as" in refusal(
+        path="all"
+    )
     write("all/train-v1.jsonl", "a")
     write("all/train-v2.jsonl", "b")
     told = refusal(path="all")
     assert told.startswith("all holds 2 files: train-v1.jsonl, train-v2.jsonl for the split train")
     assert "data.train='all/train*'" in told
+
+
+def test_a_folder_of_files_without_the_name_of_a_split(folder: Path) -> None:
+    write("all/1.jsonl", "a")
+    assert "or read all files of the folder: data.test=all" in refusal("test", path="all")
 
 
 def test_a_dataset_of_save_to_disk(folder: Path) -> None:
