@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from llmkit.corpus.folders import COMPRESSED, format_of
 from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
 from llmkit.system.files import parse_json, text_lines
+from llmkit.system.tables import table_rows
 
 Reader = Callable[[Path, Source], Iterator[str]]
 
@@ -117,31 +117,10 @@ def _text_of_row(row: Any, place: str, spec: Source) -> str:
 
 
 def _table(file: Path, spec: Source, *, separator: str) -> Iterator[str]:
-    csv.field_size_limit(2**31 - 1)  # documents may exceed the default of 131,072 characters
-    rows = csv.reader(
-        (line for _, line in text_lines(file)),
-        delimiter=separator,
-        # A .tsv file quotes nothing, and may contain unpaired quotation marks.
-        quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
-        strict=True,  # a quotation mark that is left open is an error, not the rest of the file in one document
-    )
-    try:
-        header = next(rows, None)
-        if header is None:  # an empty file
-            return
-        if spec.text_column not in header:
-            raise no_column(str(file), header, spec)
-        column = header.index(spec.text_column)
-        for row in rows:
-            if row and len(row) != len(header):
-                raise csv.Error(f"{len(row)} fields, the header has {len(header)}")
-            if row:
-                yield row[column]
-    except csv.Error as error:
-        raise UserError(
-            f"{file}:{rows.line_num}: {error}",
-            remedy='correct the line; in a field in quotation marks, a quotation mark is written twice: ""',
-        ) from None
+    for _, row in table_rows(file, separator):
+        if spec.text_column not in row:
+            raise no_column(str(file), list(row), spec)
+        yield row[spec.text_column]
 
 
 def _parquet(file: Path, spec: Source) -> Iterator[str]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from llmkit.corpus.special_tokens import BERTS
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.corpus.vocab_txt import SPECIAL
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.system.errors import UserError
 
 # The second is a token of its own that str.splitlines would take for the end of a line.
-UNCASED = ["[PAD]", "[unused0]", *SPECIAL[1:], "\u2028", "ship", "##s", "ℝ"]
+UNCASED = ["[PAD]", "[unused0]", *BERTS[1:], "\u2028", "ship", "##s", "ℝ"]
 
 
 def write(folder: Path, tokens: Sequence[str], end: str = "\n") -> Path:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from llmkit.system.errors import UserError
 from llmkit.system.files import beginning
+from llmkit.system.tables import table_rows
 from llmkit.tasks.rows.json_forms import json_lines, json_rows
 from llmkit.tasks.rows.parquet import parquet_rows
 from llmkit.tasks.rows.saved import saved_rows
-from llmkit.tasks.rows.tables import table_rows
 from llmkit.tasks.tags.conll import sentences
 from llmkit.tasks.values import LocatedRow
 
@@ -23,8 +22,8 @@ _TEXT: Mapping[str, Reader] = {
     ".json": json_rows,
     ".jsonl": json_lines,
     ".ndjson": json_lines,
-    ".csv": partial(table_rows, ","),
-    ".tsv": partial(table_rows, "\t"),
+    ".csv": lambda file, columns: table_rows(file, ","),
+    ".tsv": lambda file, columns: table_rows(file, "\t"),
     # CoNLL-2003 consists of eng.train, eng.testa and eng.testb.
     **dict.fromkeys((".conll", ".conllu", ".bio", ".iob2", ".train", ".testa", ".testb", ".txt"), sentences),
 }

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError
+from llmkit.system.tables import check_names
 from llmkit.tasks.rows.classes import with_names
-from llmkit.tasks.rows.tables import check_names
 from llmkit.tasks.values import LocatedRow
 
 if TYPE_CHECKING:

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.rows.table_layout import layout_of, records
-from llmkit.tasks.values import LocatedRow
+from llmkit.system.table_layout import layout_of, records
 
 
-def table_rows(separator: str, file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
-    """The rows of a table as dictionaries of text; a row's place is its first line.
+def table_rows(file: Path, separator: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (place, row) for the rows of a table, dictionaries of text; a row's place is its first line: `t.csv:3`.
 
     `separator` is the usual one of the file's format: see table_layout.py. Columns without a name are left out. Raises
     UserError with the line.
