@@ -76,11 +76,11 @@ def load_trained(task: Task[Any], checkpoint: Checkpoint, data: TextData) -> tup
     """Load an encoder-decoder checkpoint. Raises UserError if it is another kind of model."""
     if not checkpoint.config.is_encoder_decoder:
         raise missing_head(task, checkpoint)
-    codec = codec_of(checkpoint)
-    check_vocabularies(checkpoint, codec, may_grow=False)
     model, info = checkpoint.load(task.head.auto)
     if fresh_modules(info):
         raise missing_head(task, checkpoint)
+    codec = codec_of(checkpoint)
+    check_vocabularies(checkpoint, codec, may_grow=False)
     model.generation_config.decoder_start_token_id = codec.decoder_start
     _limit_length(model, data)
     return model, codec

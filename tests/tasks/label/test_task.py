@@ -75,11 +75,11 @@ def test_texts_are_cut_on_the_side_that_the_tokenizer_says(tokenizer: Any) -> No
     kept = {}
     for each in (left, tokenizer):
         codec = Codec(each, labels=OWN.labels(examples))
-        features = features_of(OWN, examples, codec, LabelData(path="x", max_length=8), training=False)
+        features = features_of(OWN, examples, codec, LabelData(path="x", max_length=16), training=False)
         kept[each.truncation_side] = [each.convert_ids_to_tokens(ids)[1:-1] for ids in features["input_ids"]]
-        assert features["input_ids"][:] == each(examples["text"][:], truncation=True, max_length=8)["input_ids"]
-    assert kept["left"] == [[*["sea"] * 5, "calm"], ["sea"] * 6]
-    assert kept["right"] == [["sea"] * 6, ["calm", *["sea"] * 5]]
+        assert features["input_ids"][:] == each(examples["text"][:], truncation=True, max_length=16)["input_ids"]
+    assert kept["left"] == [[*["sea"] * 13, "calm"], ["sea"] * 14]
+    assert kept["right"] == [["sea"] * 14, ["calm", *["sea"] * 13]]
 
 
 def test_predictions_are_shares_of_the_labels(tokenizer: Any) -> None:
