@@ -115,7 +115,7 @@ def test_broken_files_are_named_with_the_place(tmp_path: Path) -> None:
     )
     assert "b.jsonl:2: expected a string in field 'text'" in message("b.jsonl", b'{"text": ""}\n{"text": 7}\n')
     assert "c.jsonl:1: broken JSON" in message("c.jsonl", b"\xef\xbb\xbftext\n")
-    assert "a.txt:1: not UTF-8 text but UTF-16 (byte 0 of the line)" in message("a.txt", "saved as UTF-16".encode("utf-16"))
+    assert "a.txt:1: not UTF-8 text but UTF-16 (byte 0 of the line)" in message("a.txt", "…".encode("utf-16"))
     torn_parquet(tmp_path / "a.parquet")
     assert "a.parquet: not readable as parquet" in message("a.parquet")
     pq.write_table(pa.table({"text": [["a", "list"]]}), tmp_path / "b.parquet")

@@ -31,7 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cards")
     pretrained(folder)
     # Paths of the machine go into the recipe and the command line; they may not come out in the card.
-    finetuned(folder, "squad", f"data.validation={folder / 'squad.jsonl'}", "train.eval_steps=1")
+    several = f"data.train=[squad.jsonl, '{folder}/squad.json*']"
+    finetuned(folder, "squad", several, f"data.validation={folder / 'squad.jsonl'}", "train.eval_steps=1")
     finetuned(folder, "squad_v2", f"model.pretrained={folder / 'runs' / 'bert' / 'model'}")
     return folder
 
@@ -88,6 +89,8 @@ def test_it_says_what_the_run_wrote_down(name: str, folder: Path) -> None:
             assert f"\n| {split} | 24 | `{environment['data'][split]}` |\n" in text
         assert "training and validation examples are the same" in text
         assert "from bert (described below)" in text
+    if name == "squad":
+        assert "Local files: `squad.jsonl`, `…/squad.json*` (train), `…/squad.jsonl` (validation)." in text
     assert "| train | 955 | " in text  # documents of the corpus, that of the checkpoint before too
     assert f"transformers {environment['versions']['transformers']}" in text
     assert "3 steps of 16 " in text

@@ -68,7 +68,7 @@ def files_named(names: Sequence[str], key: str) -> list[Path]:
 
     Files of a pattern or a folder are in alphabetical order. `key` is where the names are from. Raises UserError.
     """
-    return list(dict.fromkeys(file for name in names for file in _matching(name, key)))
+    return list({file.resolve(): file for name in names for file in _matching(name, key)}.values())
 
 
 def _matching(name: str, key: str) -> list[Path]:

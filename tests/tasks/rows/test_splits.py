@@ -56,7 +56,9 @@ def test_a_split_of_several_files(folder: Path) -> None:
     assert texts(train="*.jsonl") == ["a", "b1", "b2"]
     assert texts(train="**/*.jsonl") == ["a", "b1", "b2", "c"]
     assert texts(train="more") == ["c"]
-    assert texts(train=["more", "[ab].jsonl", "a.jsonl"]) == ["c", "a", "b1", "b2"], "each file once"
+    assert texts(train=["more", "[ab].jsonl", "a.jsonl", str(folder / "*.jsonl")]) == ["c", "a", "b1", "b2"], (
+        "each file once"
+    )
     assert load_examples(OWN, LabelData(train="*.jsonl"), ["train"])["train"]["id"][:] == ["0", "1", "2"]
 
 
