@@ -45,7 +45,7 @@ def _has_words(row: Mapping[str, Any]) -> bool:
     """Whether a row's words are given. Prodigy's `tokens` are objects beside a text, which holds all of them."""
     words = row.get("tokens")
     objects = isinstance(words, list) and words and isinstance(words[0], Mapping)
-    return row.get(TEXT) is None or (words is not None and not objects)
+    return TEXT not in row or (words is not None and not objects)
 
 
 def _text(
