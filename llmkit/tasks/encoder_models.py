@@ -12,7 +12,15 @@ from llmkit.recipes.finetuning import FinetuneModelSection, FinetuneRecipe
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Task
-from llmkit.tasks.kept_heads import MAX_SHOWN, in_own_order, labels_of, own_labels, settle_head, unnamed
+from llmkit.tasks.kept_heads import (
+    MAX_SHOWN,
+    in_own_order,
+    labels_of,
+    own_labels,
+    say_what_they_are,
+    settle_head,
+    unnamed,
+)
 from llmkit.tasks.values import Codec
 
 if TYPE_CHECKING:
@@ -70,7 +78,10 @@ def load_trained(task: Task[Any], checkpoint: Checkpoint) -> tuple[PreTrainedMod
             f"{checkpoint.name} has {describe_labels(labels)}, but {task.name} has {describe_labels(known)}",
             remedy="name another task with --task",
         )
-    return model, Codec(tokenizer, labels=_normalized(labels, known))
+    named = _normalized(labels, known)
+    if known and unnamed(labels):
+        say_what_they_are(checkpoint.name, labels, named)
+    return model, Codec(tokenizer, labels=named)
 
 
 def missing_head(task: Task[Any], checkpoint: Checkpoint) -> UserError:

@@ -17,10 +17,10 @@ MAX_SHOWN = 8  # labels listed in a message
 
 
 def own_labels(checkpoint: Checkpoint, head: Head) -> tuple[str, ...] | None:
-    """The names of the outputs of the checkpoint's own head; None if it has no such head."""
+    """The names of the outputs of the checkpoint's own head; None if its configuration says that it has another."""
     ending = head.auto.__name__.removeprefix("AutoModel")  # ForSequenceClassification
-    architectures = checkpoint.config.architectures or [""]
-    return labels_of(checkpoint.config) if architectures[0].endswith(ending) else None
+    architectures = checkpoint.config.architectures
+    return labels_of(checkpoint.config) if not architectures or architectures[0].endswith(ending) else None
 
 
 def labels_of(config: Any) -> tuple[str, ...]:
@@ -32,6 +32,13 @@ def labels_of(config: Any) -> tuple[str, ...]:
 def unnamed(labels: Sequence[str]) -> bool:
     """Whether outputs have the names LABEL_0, LABEL_1 and so on, which transformers gives them."""
     return all(re.fullmatch(r"LABEL_\d+", label) for label in labels)
+
+
+def say_what_they_are(name: str, own: Sequence[str], labels: Sequence[str]) -> None:
+    """Say which labels the outputs of a checkpoint without names, LABEL_0 and so on, are taken for."""
+    pairs = [f"{theirs} is {ours}" for theirs, ours in zip(own, labels, strict=True)]
+    shown = ", ".join(pairs[:MAX_SHOWN]) + (", …" if len(pairs) > MAX_SHOWN else "")
+    say(f"the outputs of {name} have no names of their own: takes it that {shown}")
 
 
 def in_own_order(own: tuple[str, ...] | None, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,9 +64,7 @@ def settle_head(
     if not loaded:
         return
     if own is not None and unnamed(own):
-        pairs = [f"{theirs} is {ours}" for theirs, ours in zip(own, labels, strict=True)]
-        shown = ", ".join(pairs[:MAX_SHOWN]) + (", …" if len(pairs) > MAX_SHOWN else "")
-        say(f"the outputs of {name} have no names; its {head.noun} head is kept as if {shown}")
+        say_what_they_are(name, own, labels)
     elif own is not None and [label.lower() for label in own] == [label.lower() for label in labels]:
         say(f"{name} has a {head.noun} head for these labels, which is kept")
     else:

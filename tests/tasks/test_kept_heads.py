@@ -66,7 +66,7 @@ def test_outputs_without_names(tmp_path: Path, capsys: pytest.CaptureFixture[str
     own, model, known = prepared(tmp_path, ["LABEL_0", "LABEL_1", "LABEL_2"])
     assert known == DATA
     assert same_head(own, model)
-    told = "kept as if LABEL_0 is contradiction, LABEL_1 is entailment, LABEL_2 is neutral"
+    told = "takes it that LABEL_0 is contradiction, LABEL_1 is entailment, LABEL_2 is neutral"
     assert told in capsys.readouterr().err
 
 
