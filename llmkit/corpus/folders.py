@@ -50,9 +50,10 @@ def format_of(file: Path) -> str:
     return Path(file.name.removesuffix(COMPRESSED)).suffix.lower()
 
 
-def tell_passed_over(files: Iterable[Path], folder: object) -> None:
-    """Say how many files are not read, by the ends of their names."""
-    kinds = Counter(_kind(file) for file in files)
+def tell_passed_over(found: Iterable[Path], read: Iterable[Path], folder: object) -> None:
+    """Say how many of the files that were found are not read, by the ends of their names."""
+    known = set(read)
+    kinds = Counter(_kind(file) for file in found if file not in known)
     if kinds:
         named = [f"{kind} ({number:,})" for kind, number in kinds.most_common(SHOWN)]
         more = ", …" if len(kinds) > SHOWN else ""

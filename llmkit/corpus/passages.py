@@ -44,7 +44,7 @@ def text_files(paths: Sequence[Path]) -> list[Path]:
                 raise UserError(
                     f"{path} contains no text files ({', '.join(PLAIN)})", remedy="give a file or another folder"
                 )
-            tell_passed_over([file for file in all_files if file not in set(files)], path)
+            tell_passed_over(all_files, files, path)
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())

@@ -134,15 +134,15 @@ def _local_files(spec: Source) -> tuple[Path, ...]:
     readable = tuple(file for file in found if is_readable(file) and file.is_file())
     if not readable and (found or path.is_dir()):
         raise UserError(f"{spec.path} contains no file in a supported format", remedy=FORMATS)
-    tell_passed_over([file for file in found if file not in set(readable)], spec.path)
+    tell_passed_over(found, readable, spec.path)
     return readable
 
 
 def _with_split(spec: Source, files: tuple[Path, ...]) -> Source:
-    """The source with the way in which its text files are split: if it doesn't say, only a file that is alone is."""
-    if spec.documents is not None or format_of(files[0]) not in PLAIN:
+    """The source with a way to split its text file, if it names none and the file is alone."""
+    if spec.documents is not None or len(files) > 1 or format_of(files[0]) not in PLAIN:
         return spec
-    split = split_of(files[0]) if len(files) == 1 else "file"
+    split = split_of(files[0])
     if split != "file":
         what = "each line" if split == "line" else "each part between blank lines"
         say(f"{spec.path}: {what} is a document; documents=file makes the whole file one")
