@@ -20,9 +20,10 @@ from llmkit.system.files import text_lines
 
 MARK = '"'
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
-_FIELD = r'(?:"(?:[^"]|"")*"|[^"\t\r\n]*)'
+_INNER = r'[^"]*(?:""[^"]*)*'  # of a quoted field
+_FIELD = rf'(?:"{_INNER}"|[^"\t\r\n]*)'
 _QUOTED_TABS = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
-_QUOTED_FIELD = re.compile(r'(?:^|\t)"((?:[^"]|"")*)"')
+_QUOTED_FIELD = re.compile(rf'(?:^|\t)"({_INNER})"')
 
 
 @dataclass(frozen=True)
@@ -142,20 +143,24 @@ def _marks_enclose(file: Path) -> bool:
     Writers quote a field that contains a separator, a mark or a line end, Excel also one with a comma; or they quote
     all text, the header included. Anything else is text that happens to begin and end with a mark.
     """
-    record, all_quoted, is_header = "", False, True
+    lines: list[str] = []
+    marks, all_quoted, is_header = 0, False, True
     for _, line in text_lines(file):
-        record += line
-        if MARK in record:
-            if record.count(MARK) % 2:  # within a quoted field, unless this is not quoted at all
-                continue
+        lines.append(line)
+        marks += line.count(MARK)
+        if marks % 2:  # within a quoted field, unless nothing is quoted here
+            continue
+        if marks:
+            record = "".join(lines)
             if not _QUOTED_TABS.fullmatch(record):
                 return False
             inner = _QUOTED_FIELD.findall(record)
             all_quoted = all_quoted or (is_header and len(inner) == record.count("\t") + 1)
             if not all_quoted and not all(re.search(r'[\t,"\r\n]', field) for field in inner):
                 return False
-        record, is_header = "", False
-    return not record
+        lines.clear()
+        marks, is_header = 0, is_header and not line.strip()
+    return not lines
 
 
 def _warn_of_swallowed_rows(file: Path, layout: Layout) -> None:

@@ -48,7 +48,7 @@ RIGHT: dict[str, tuple[str, str, list[list[str]]]] = {
     "marks around text in a .tsv file": ("t.tsv", 'a\tb\n"Great film!"\t1\nx\t2\n', [['"Great film!"', "1"], ["x", "2"]]),
     "pandas .tsv": ("t.tsv", 'a\tb\n"x\ty"\t1\n"say ""hi"""\t2\n"two\nlines"\t3\nplain\t4\n', [["x\ty", "1"], ['say "hi"', "2"], ["two\nlines", "3"], ["plain", "4"]]),
     "Excel .tsv": ("t.tsv", 'a\tb\r\n"Hello, you"\t1\r\n', [["Hello, you", "1"]]),
-    "all quoted .tsv": ("t.tsv", '"a"\t"b"\n"x"\t"1"\n', [["x", "1"]]),
+    "all quoted .tsv": ("t.tsv", '\n"a"\t"b"\n"x"\t"1"\n', [["x", "1"]]),
     "semicolons": ("t.csv", 'a;b\n"x;y";1,5\n', [["x;y", "1,5"]]),
     "tabs in a .csv file": ("t.csv", "a\tb\nx, y\t1\n", [["x, y", "1"]]),
     "commas in a .tsv file": ("t.tsv", 'a,b\n"x, y",1\n', [["x, y", "1"]]),

@@ -32,7 +32,8 @@ def is_pattern(name: str) -> bool:
 
 def serves_every_split(data: DataSection) -> bool:
     """Whether the data has no splits of its own: files that the user named per split, or one file for all of them."""
-    return data.path is None or Path(data.path).is_file() or is_saved(Path(data.path))
+    path = Path(data.path).expanduser() if data.path is not None else None
+    return path is None or path.is_file() or is_saved(path)
 
 
 def split_files(data: DataSection, split: str, part: str) -> list[Path] | None:
