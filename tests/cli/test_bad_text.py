@@ -33,7 +33,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "corpus parquet number": (["tokenize", "-c", "numbers.parquet", TOKENS], ["numbers.parquet: column 'text' does not hold text"]),
     "corpus format": (["tokenize", "-c", "empty.yaml", TOKENS], ["empty.yaml: unsupported format", ".txt, .md, .jsonl"]),
     "corpus table column": (["tokenize", "-c", "uneven.csv", TOKENS], ["uneven.csv has no column 'text'; columns are context, question"]),
-    "corpus table fields": (["tokenize", "-c", "uneven.csv,text_column=context", TOKENS], ["uneven.csv:3: 3 fields, the header has 2"]),
+    "corpus table fields": (["tokenize", "-c", "uneven.csv,text_column=context", TOKENS], ["uneven.csv:3: the number of fields differs from the header's: 3, not 2"]),
     "corpus folder": (["tokenize", "-c", "answerer", TOKENS], ["answerer/config.json: neither a list of rows nor JSON lines", "-c 'answerer/*.txt'"]),
     "corpus empty": (["tokenize", "-c", "empty.txt", TOKENS], ["the corpus holds no text"]),
     "corpus weight": (["tokenize", "-c", "one.txt,weight=0"], ["sources[0].weight: should be greater than 0"]),
