@@ -144,7 +144,7 @@ def test_questions_without_annotations_can_be_asked() -> None:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no annotations": (simplified(), "no 'annotations', which say what the answer is"),
-    "no question": (simplified(marked(), question_text=None), "no 'question_text'"),
+    "no question": (simplified(marked(), question_text=None), "'question_text' is empty"),
     "no document": ({"example_id": 1, "annotations": []}, "no 'context'"),
     "no words": (simplified(marked(), document_text="<P> </P>"), "the document has no words"),
     "behind the end": (simplified(marked((6, 99))), "a short answer of tokens 6 to 99, but the document has 23"),
