@@ -52,14 +52,9 @@ def test_from_text_to_an_answer(kind: str, llmkit: Command, tmp_path: Path) -> N
     code, out, err = llmkit("pretrain", "-r", "tiny/pretrain", "corpus.path=shards", "train.max_steps=8", "-o", "bert")
     assert code == 0, err
     code, out, err = llmkit(
-        *(
-            "finetune",
-            "-r",
-            "tiny/squad",
-            "model.pretrained=bert",
-            "data={max_length: 96, doc_stride: 16, language: zh}",
-        ),
-        *("data.train=train.jsonl", "data.validation=validation.jsonl"),
+        *("finetune", "-r", "tiny/squad", "model.pretrained=bert", "-o", "reader", "train.max_steps=8"),
+        *("data={max_length: 96, doc_stride: 16, language: zh}", "data.train=train.jsonl"),
+        "data.validation=validation.jsonl",
     )
     assert code == 0, err
     code, out, err = llmkit("eval", "reader", "--json")

@@ -29,8 +29,8 @@ def test_a_run_is_scored_as_it_was(old: Path, llmkit: Command) -> None:
     code, out, err = llmkit("eval", "squad_v2", "--json")
     assert code == 0, err
     scores, before = json.loads(out), json.loads((old / "squad_v2" / "metrics.json").read_text())
-    # A logit, whose last digits are another processor's affair.
-    assert scores["tuned"].pop("null_threshold") == pytest.approx(before["tuned"].pop("null_threshold"), abs=1e-4)
+    # It was the largest null score that is answered; now it is above that, and the same questions are answered.
+    assert scores["tuned"].pop("null_threshold") > before["tuned"].pop("null_threshold")
     assert scores == before
     told = ("--data", "squad_v2.jsonl", "--task", "squad_v2", "--json")
     code, again, err = llmkit("eval", "--predictions", "squad_v2/predictions.jsonl", *told)

@@ -91,7 +91,8 @@ def test_it_says_what_the_run_wrote_down(name: str, folder: Path) -> None:
         assert "from bert (described below)" in text
     if name == "squad":
         assert "Local files: `squad.jsonl`, `…/squad.json*` (train), `…/squad.jsonl` (validation)." in text
-    assert "| train | 955 | " in text  # documents of the corpus, that of the checkpoint before too
+    documents = json.loads((folder / "runs/bert/env.json").read_text())["sizes"]["train"]["documents"]
+    assert f"| train | {documents} | " in text  # of the corpus, that of the checkpoint before too
     assert f"transformers {environment['versions']['transformers']}" in text
     assert "3 steps of 16 " in text
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
