@@ -87,9 +87,9 @@ KINDS: dict[type[Section], tuple[str, str]] = {
     ),
 }
 MODELS_INTRODUCTION = """\
-Any encoder that transformers loads can be fine-tuned: `model.pretrained=NAME`. These families are tried with tiny
+Most encoders that transformers loads can be fine-tuned: `model.pretrained=NAME`. These families are tried with tiny
 models of random weights: fine-tuned, used with `predict`, saved, loaded by transformers alone with the same logits, and
-exported to ONNX. `pretrain` makes and continues BERT."""
+exported to ONNX. A tokenizer that pads on the left (XLNet) is refused. `pretrain` makes and continues BERT."""
 MODELS_NOTES = """\
 What a checkpoint says is used, or llmkit says what it does instead:
 

@@ -4,7 +4,8 @@
       manifest.json               inputs and sizes; written last, so its presence means that the corpus is complete
       tokenizer/                  loads with AutoTokenizer.from_pretrained
       train-00000.arrow …         Arrow streams with one column, input_ids: list<uint16> (uint32 for a large
-      validation-00000.arrow …    vocabulary), one row per document: [CLS] … [SEP]
+      validation-00000.arrow …    vocabulary), one row per document: [CLS] … [SEP]; a document
+                                  that is cut for validation lacks one of them in each half
 
 `datasets.Dataset.from_file` memory-maps a shard. The first document of each source and every 200th after it are held
 out for validation; of a source with few or short documents, the end.

@@ -82,7 +82,8 @@ class DataSection(Section):
     path: str | None = Field(
         None,
         description="Hub id, folder with the files of each split (`train*`, `validation*` or `dev*`, `test*`), folder "
-        "that `save_to_disk` wrote, or `demo`. Without a path or files, the task's dataset on the Hub is used.",
+        "that `save_to_disk` wrote, one file for all splits, or `demo`. Without a path or files, the task's dataset on "
+        "the Hub is used.",
     )
     name: str | None = Field(None, description="Configuration of a Hub dataset.")
     revision: str | None = Field(None, description="Revision of a Hub dataset.")

@@ -90,9 +90,10 @@ class Mention:
 class Prediction:
     """The prediction for one example: a line of predictions.jsonl.
 
-    `text` is an answer, a label, tags joined by spaces, or a generated text; it is empty if the model abstains.
-    `score` is the model's confidence in `text`, from 0 to 1. `null_score` is the logit of abstaining minus that of the
-    best candidate: the model abstains if it exceeds the threshold. It is None if every question has an answer.
+    `text` is an answer, a label, a number, tags joined by spaces, or a generated text; it is empty if the model
+    abstains. `score` is the model's confidence in `text`, from 0 to 1; always 1 for a number. `null_score` is the logit
+    of abstaining minus that of the best candidate: the model abstains if it exceeds the threshold. It is None if every
+    question has an answer.
     `entities` are those that the tags mark; it is None for tasks without tags.
     """
 
