@@ -17,15 +17,17 @@ ACCENTS = r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+"
 _MARKS = r"\p{M}\u200c\u200d"  # accents, vowel signs, and the joiners of Indic scripts
 _WORD = regex.compile(
     rf"(?P<character>[{UNSPACED}][{_MARKS}]*)"
-    rf"|(?P<word>(?:(?![{UNSPACED}])[\w{_MARKS}])+)"
-    rf"|(?P<symbol>[^\w\s][{_MARKS}\ufe0f]*)"
+    rf"|(?P<word>(?![{UNSPACED}])[\w\p{{M}}](?:(?![{UNSPACED}])[\w{_MARKS}])*)"
+    # A whole grapheme cluster, such as a flag or a family of emoji. Control and format characters are no words.
+    r"|(?P<symbol>(?![\w\s\p{Cc}\p{Cf}])\X)"
 )
 
 
 def word_places(text: str, *, symbols: bool = True) -> Iterator[tuple[int, int]]:
     """Yield (start, end), in characters, of each word of a text: a run of letters, digits and marks.
 
-    In scripts without spaces each character is a word. With `symbols`, so is each punctuation mark and symbol.
+    In scripts without spaces each character is a word. With `symbols`, so is each punctuation mark and symbol. White
+    space and characters that are not seen, such as U+200B, are in no word, unless they join its letters.
     """
     for match in _WORD.finditer(text):
         if symbols or match.lastgroup != "symbol":

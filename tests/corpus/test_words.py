@@ -33,6 +33,13 @@ def test_symbols_are_words_of_their_own() -> None:
     assert [text[a:b] for a, b in word_places(text)] == ["Tomas", "(", "of", "Velmora", ")", "…"]
 
 
+def test_emoji_are_whole_and_what_is_not_seen_is_no_word() -> None:
+    text = "\u200e秦淮\u200b👨\u200d👩\u200d👧 👍🏽🇩🇪\ufeff"
+    assert [text[a:b] for a, b in word_places(text)] == ["秦", "淮", "👨\u200d👩\u200d👧", "👍🏽", "🇩🇪"]
+
+
 @given(st.text())
-def test_places_cover_everything_but_white_space(text: str) -> None:
-    assert "".join(text[start:end] for start, end in word_places(text)) == regex.sub(r"\s", "", text)
+def test_places_cover_everything_that_is_seen(text: str) -> None:
+    covered = "".join(text[start:end] for start, end in word_places(text))
+    unseen = regex.compile(r"[\s\p{Cc}\p{Cf}]")
+    assert unseen.sub("", covered) == unseen.sub("", text)
