@@ -14,10 +14,11 @@ UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}" + _SYLLABLES
 # letters in decomposed text.
 CLUSTERS = r"(?!\p{M})[" + _SYLLABLES + r"]\p{M}*"
 ACCENTS = r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+"
-_MARKS = r"\p{M}\u200c\u200d"  # accents, vowel signs, and the joiners of Indic scripts
+_JOINERS = r"\u200c\u200d"  # of Indic scripts and Persian
+_MARKS = r"\p{M}" + _JOINERS  # accents and vowel signs too
 _WORD = regex.compile(
     rf"(?P<character>[{UNSPACED}][{_MARKS}]*)"
-    rf"|(?P<word>(?![{UNSPACED}])[\w\p{{M}}](?:(?![{UNSPACED}])[\w{_MARKS}])*)"
+    rf"|(?P<word>(?![{UNSPACED}{_JOINERS}])[\w\p{{M}}](?:(?![{UNSPACED}])[\w{_MARKS}])*)"
     # A whole grapheme cluster, such as a flag or a family of emoji. Control and format characters are no words.
     r"|(?P<symbol>(?![\w\s\p{Cc}\p{Cf}])\X)"
 )
