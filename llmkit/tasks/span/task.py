@@ -89,7 +89,7 @@ class ExtractiveQA(Task[SpanData]):
         """See Task: features are windows; see windows.py."""
         from llmkit.tasks.span.windows import windows
 
-        return windows(self.name, examples, codec.tokenizer, data, training=training)
+        return windows(self.name, examples, codec.tokenizer, data, training=training, null_answers=self.null_answers)
 
     def decode(
         self,
