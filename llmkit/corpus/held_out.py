@@ -31,7 +31,7 @@ def held_out_end(chunks: Sequence[Path]) -> int | None:
     return tokens - max(tokens // 10, min(BLOCK, tokens // 2))
 
 
-def documents_of(chunks: Sequence[Path], end: int | None) -> Iterator[tuple[Ids, Ids, Ids]]:
+def split_documents(chunks: Sequence[Path], end: int | None) -> Iterator[tuple[Ids, Ids, Ids]]:
     """For each chunk of a source: the ids of its documents, their offsets [D + 1], and which are held out [D].
 
     The document in which the held-out `end` begins is cut in two.

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from llmkit.corpus.chunks import COUNTS, chunks_of, documents_batch, read_chunk, write_batch
 from llmkit.corpus.encoding import Ids
-from llmkit.corpus.held_out import documents_of, held_out_end
+from llmkit.corpus.held_out import held_out_end, split_documents
 from llmkit.corpus.tokenizer import no_text, save_tokenizer
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
@@ -140,7 +140,7 @@ class TokenShards:
 def _shards(chunks: Sequence[Path], end: int | None) -> Iterator[_Shard]:
     """Regroup a source's chunks into shards."""
     shard = _Shard()
-    for values, offsets, held_out in documents_of(chunks, end):
+    for values, offsets, held_out in split_documents(chunks, end):
         lengths = np.diff(offsets)
         start = 0
         while start < len(lengths):

@@ -44,7 +44,7 @@ def _add_template(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
             remedy="name cls_token and sep_token in its tokenizer_config.json, or use the tokenizer of an encoder",
         )
     pair = f"{first} $A {last} $B:1 {last}:1"
-    if last == "</s>":  # RoBERTa's, and that of all who took its tokens over
+    if last == "</s>":  # RoBERTa and models with its tokens
         pair = f"{first} $A {last} {last} $B {last}"
     template = processors.TemplateProcessing(
         single=f"{first} $A {last}",

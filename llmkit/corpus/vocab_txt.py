@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmkit.corpus.special_tokens import BERTS
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
+from llmkit.system.files import read_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -28,15 +29,13 @@ def lone_vocabulary(path: Path) -> Path | None:
 def read_vocabulary(file: Path) -> PreTrainedTokenizerFast:
     """BERT's tokenizer with this vocabulary, which lowercases if all tokens are lowercase.
 
-    Raises UserError if it is not BERT's vocabulary.
+    Raises UserError if it is not BERT's vocabulary, or cannot be read.
     """
     from transformers import BertTokenizer
 
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # some tokens are what splitlines takes for ends of lines
-    except UnicodeDecodeError:
-        lines = []
-    vocabulary = {line.rstrip("\r"): number for number, line in enumerate(lines) if line.rstrip("\r")}
+    # Not splitlines: U+2028 is a token, and ends a line there.
+    lines = (line.removesuffix("\r") for line in read_text(file).split("\n"))
+    vocabulary = {token: number for number, token in enumerate(lines) if token}
     if missing := [token for token in BERTS if token not in vocabulary]:
         raise UserError(
             f"{file} is not a vocabulary of BERT's: it has no {', '.join(missing)}",

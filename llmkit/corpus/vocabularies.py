@@ -12,6 +12,7 @@ from llmkit.corpus.alphabets import Alphabet, count_characters, in_scripts_of_be
 from llmkit.corpus.special_tokens import BERTS as SPECIAL
 from llmkit.corpus.tokenizer import no_text
 from llmkit.corpus.words import ACCENTS, CLUSTERS
+from llmkit.recipes.pretraining import SMALLEST_BPE
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 
@@ -24,7 +25,6 @@ NAMES: dict[Kind, str] = {"wordpiece": "WordPiece", "unigram": "Unigram", "bpe":
 Documents = Callable[[], Iterator[str]]
 
 INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # what a BERT takes
-BYTES = 256  # tokens of a byte-level vocabulary before it is trained
 # Relative word counts settle long before this; more text only takes longer to count.
 TRAINING_CHARACTERS = 1_000_000_000
 # Unigram is trained on documents spread evenly over these: a hundred times slower on text without spaces.
@@ -147,10 +147,10 @@ def _bpe(texts: Iterable[str], vocab_size: int, *, lowercase: bool) -> Tokenizer
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
-    if vocab_size < BYTES + len(SPECIAL):
+    if vocab_size < SMALLEST_BPE:
         raise UserError(
             f"a BPE vocabulary of {vocab_size} is too small for the 256 bytes and the special tokens",
-            remedy=f"give at least {BYTES + len(SPECIAL)}",
+            remedy=f"give at least {SMALLEST_BPE}",
         )
     bpe = Tokenizer(models.BPE())
     bpe.normalizer = normalizers.Sequence(
@@ -196,7 +196,7 @@ def _stands_alone(character: str, tokenizer: Tokenizer) -> bool:
 
 
 def _alphabet(found: Alphabet) -> list[str]:
-    """The characters of an alphabet, by code point. Tells which ones it leaves out. Raises UserError if it is empty."""
+    """The characters of an alphabet, by code point. Reports those left out. Raises UserError if it is empty."""
     if not found.kept:
         raise no_text()
     if found.left_out:

@@ -31,7 +31,7 @@ def grow_embeddings(model: Any, tokenizer: PreTrainedTokenizerFast, name: str) -
     size = model.get_input_embeddings().num_embeddings
     if new := _beyond(tokenizer, size):
         shown = ", ".join(new[:SHOWN]) + (", …" if len(new) > SHOWN else "")
-        grown = size + len(new)
+        grown = max(tokenizer.get_vocab().values()) + 1  # numbers may have gaps
         say(
             f"{name}: {len(new):,} added token{'s' if len(new) > 1 else ''} ({shown}); the embeddings grow from "
             f"{size:,} to {grown:,}"

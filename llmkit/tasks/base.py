@@ -153,7 +153,7 @@ class Task(ABC, Generic[D]):
         """The checkpoint with this task's head, or a model with random weights. Raises UserError."""
         from llmkit.tasks.encoder_models import model_to_train
 
-        return model_to_train(self, recipe, checkpoint, codec)
+        return model_to_train(self, recipe, checkpoint, codec)[0]
 
     def load_trained(self, checkpoint: Checkpoint, data: D) -> tuple[PreTrainedModel, Codec]:
         """Load a checkpoint fine-tuned for this kind of task. Raises UserError if it lacks the head."""

@@ -39,14 +39,14 @@ def codec_to_train(task: Task[Any], recipe: FinetuneRecipe, checkpoint: Checkpoi
 
 def model_to_train(
     task: Task[Any], recipe: FinetuneRecipe, checkpoint: Checkpoint | None, codec: Codec
-) -> PreTrainedModel:
-    """See Task."""
+) -> tuple[PreTrainedModel, bool]:
+    """The model of Task.model_to_train, and whether it keeps the checkpoint's own outputs."""
     shape, head = recipe.model.config, task.head
     if shape is not None:
         check_length(recipe.data.max_length, shape.max_position_embeddings, "model.config")
         config = bert_config(shape, codec.tokenizer)
         _set_labels(config, codec.labels)
-        return head.fresh(config)
+        return head.fresh(config), False
     assert checkpoint is not None
     check_length(recipe.data.max_length, checkpoint.positions, checkpoint.name)
     check_vocabulary(codec.tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
@@ -57,10 +57,11 @@ def model_to_train(
     model, info = checkpoint.load(head.auto, config=config, ignore_mismatched_sizes=bool(codec.labels))
     if fresh := fresh_modules(info, pooler=head.pooler):
         say(f"{checkpoint.name} has no {head.noun} head for this task: {', '.join(fresh)} starts from random weights")
+    kept = False
     if codec.labels:
-        settle_head(model, head, own_labels(checkpoint, head), codec.labels, info, checkpoint.name)
+        kept = settle_head(model, head, own_labels(checkpoint, head), codec.labels, info, checkpoint.name)
     grow_embeddings(model, codec.tokenizer, checkpoint.name)
-    return model
+    return model, kept
 
 
 def load_trained(task: Task[Any], checkpoint: Checkpoint) -> tuple[PreTrainedModel, Codec]:

@@ -38,7 +38,7 @@ def say_what_they_are(name: str, own: Sequence[str], labels: Sequence[str]) -> N
     """Say which labels the outputs of a checkpoint without names, LABEL_0 and so on, are taken for."""
     pairs = [f"{theirs} is {ours}" for theirs, ours in zip(own, labels, strict=True)]
     shown = ", ".join(pairs[:MAX_SHOWN]) + (", …" if len(pairs) > MAX_SHOWN else "")
-    say(f"the outputs of {name} have no names of their own: takes it that {shown}")
+    say(f"{name} does not name its outputs; assuming that {shown}")
 
 
 def in_own_order(own: tuple[str, ...] | None, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,8 +52,10 @@ def in_own_order(own: tuple[str, ...] | None, labels: tuple[str, ...]) -> tuple[
 
 def settle_head(
     model: Any, head: Head, own: tuple[str, ...] | None, labels: tuple[str, ...], info: dict[str, Any], name: str
-) -> None:
+) -> bool:
     """Keep the loaded head if its outputs are the `labels`, in this order; give it random outputs otherwise.
+
+    The only output of a regression is kept by any name. Returns whether the head is kept.
 
     `own` are the names of its outputs in the checkpoint `name`; None if that has no such head, but perhaps weights of
     the same name: those of a tagging head fit into a classification head. `info` is transformers' loading info. Says
@@ -62,17 +64,23 @@ def settle_head(
     random = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     loaded = _outputs(model, head) - random
     if not loaded:
-        return
-    if own is not None and unnamed(own):
-        say_what_they_are(name, own, labels)
-    elif own is not None and [label.lower() for label in own] == [label.lower() for label in labels]:
-        say(f"{name} has a {head.noun} head for these labels, which is kept")
-    else:
-        fresh = head.auto.from_config(model.config).state_dict()
-        model.load_state_dict({key: fresh[key] for key in loaded}, strict=False)
-        what = f"for other labels ({', '.join(own[:MAX_SHOWN])})" if own is not None else "for another kind of task"
-        modules = sorted({key.rpartition(".")[0] for key in loaded})
-        say(f"the head of {name} is {what}: {', '.join(modules)} starts from random weights")
+        return False
+    if own is not None and len(own) == len(labels):
+        if len(labels) == 1:
+            say(f"{name} has a head for one number ({own[0]}), which is kept")
+            return True
+        if unnamed(own):
+            say_what_they_are(name, own, labels)
+            return True
+        if [label.lower() for label in own] == [label.lower() for label in labels]:
+            say(f"{name} has a {head.noun} head for these labels, which is kept")
+            return True
+    fresh = head.auto.from_config(model.config).state_dict()
+    model.load_state_dict({key: fresh[key] for key in loaded}, strict=False)
+    what = f"for other labels ({', '.join(own[:MAX_SHOWN])})" if own is not None else "for another kind of task"
+    modules = sorted({key.rpartition(".")[0] for key in loaded})
+    say(f"the head of {name} is {what}: {', '.join(modules)} starts from random weights")
+    return False
 
 
 def _outputs(model: Any, head: Head) -> set[str]:

@@ -9,10 +9,11 @@ from typing import Annotated
 import regex
 from pydantic import AfterValidator
 
-# Three-letter codes (ISO 639-3, as in FLORES' `zho_Hans`) of the languages that have scores of their own.
+# Three-letter codes (ISO 639-2 and 639-3, as in FLORES' `zho_Hans`) of the languages that have scores of their own.
 _LONG = {
-    "ara": "ar", "arb": "ar", "bod": "bo", "cmn": "zh", "deu": "de", "eng": "en", "hin": "hi", "jpn": "ja",
-    "khm": "km", "kor": "ko", "lao": "lo", "mya": "my", "spa": "es", "tha": "th", "vie": "vi", "zho": "zh",
+    "ara": "ar", "arb": "ar", "bod": "bo", "bur": "my", "chi": "zh", "cmn": "zh", "deu": "de", "eng": "en",
+    "ger": "de", "hin": "hi", "jpn": "ja", "khm": "km", "kor": "ko", "lao": "lo", "mya": "my", "spa": "es",
+    "tha": "th", "tib": "bo", "vie": "vi", "zho": "zh",
 }  # fmt: skip
 _CODE = re.compile(r"([a-z]{2,3})([-_][a-z0-9]+)*", re.IGNORECASE)
 
@@ -21,8 +22,10 @@ _ASCII = re.compile(r"[\x00-\x7f]+")
 _NO_LETTERS = regex.compile(r"[^\p{L}\p{M}]+")
 _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]+")
 _CHINESE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]+")
-# Scripts that tell the language, among those that put no spaces between words, or words of another kind.
+# Scripts that tell the language of most texts: Arabic's and Hindi's have others too.
 _SCRIPTS = {
+    "ar": regex.compile(r"\p{Arabic}+"),
+    "hi": regex.compile(r"\p{Devanagari}+"),
     "ko": regex.compile(r"\p{Hangul}+"),
     "th": regex.compile(r"\p{Thai}+"),
     "lo": regex.compile(r"\p{Lao}+"),
@@ -49,8 +52,11 @@ def _checked(code: str) -> str:
 Language = Annotated[str, AfterValidator(_checked)]
 
 
+HAVE_SCRIPTS = {"zh", "ja", *_SCRIPTS}  # languages that `language_by_script` tells
+
+
 def language_by_script(texts: Iterable[str]) -> str | None:
-    """The language that the script of most letters tells: Chinese, Japanese, Korean, Thai and some more; else None."""
+    """The language that the script of most letters tells: Chinese, Japanese, Arabic and some more; else None."""
     english, others = _letters(texts)
     half = (english + len(others)) / 2
     if (chinese := _count(_CHINESE, others)) > half:

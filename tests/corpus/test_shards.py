@@ -141,7 +141,7 @@ def test_the_end_of_few_documents_is_held_out(
     end = held_out.held_out_end(paths)
     total = sum(lengths)
     parts: dict[bool, list[int]] = {False: [], True: []}
-    for values, offsets, which in held_out.documents_of(paths, end):
+    for values, offsets, which in held_out.split_documents(paths, end):
         for (start, stop), is_held_out in zip(pairwise(offsets), which, strict=True):
             parts[bool(is_held_out)] += values[start:stop].tolist()
     assert end is not None

@@ -38,6 +38,12 @@ def test_a_folder_and_its_file(end: str, tmp_path: Path, capsys: pytest.CaptureF
     assert AutoTokenizer.from_pretrained(tmp_path / "saved")("Ships")["input_ids"] == loaded("Ships")["input_ids"]
 
 
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    file = write(tmp_path, UNCASED) / "vocab.txt"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load_tokenizer(str(file)).get_vocab() == {token: number for number, token in enumerate(UNCASED)}
+
+
 def test_a_cased_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_tokenizer(str(write(tmp_path, [*UNCASED, "Ship"])))
     assert "it is cased (Ship)" in capsys.readouterr().err
@@ -48,7 +54,7 @@ def test_another_kind_of_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"vocab\.txt is not a vocabulary of BERT's: it has no \[CLS\], \[SEP\]"):
         load_tokenizer(str(write(tmp_path, ["[PAD]", "[UNK]", "[MASK]", "a"])))
     (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="is not a vocabulary of BERT's"):
+    with pytest.raises(UserError, match=r"vocab\.txt: not UTF-8 text but UTF-16"):
         load_tokenizer(str(tmp_path / "vocab.txt"))
 
 

@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 import torch
 from support.tasks import letters
-from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoTokenizer, BertConfig
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizer,
+)
 from transformers import BertForMaskedLM as PlainBert
 
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.models.masked_lm import model_for_pretraining
-from llmkit.models.vocabulary import check_vocabulary
+from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import ModelSection
 from llmkit.recipes.reading import read_recipe
@@ -84,6 +90,13 @@ def test_both_halves_of_an_encoder_decoder(checkpoint: Path) -> None:
     assert model.encoder.config.vocab_size == model.decoder.config.vocab_size == len(codec.tokenizer)
     model.save_pretrained("pair")
     assert AutoModelForSeq2SeqLM.from_pretrained("pair").decoder.config.vocab_size == len(codec.tokenizer)
+
+
+def test_numbers_with_a_gap() -> None:
+    known = letters().get_vocab()
+    model = PlainBert(BertConfig(vocab_size=len(known), **SHAPE))
+    grow_embeddings(model, BertTokenizer(vocab={**known, "Velmora": len(known) + 4}), "x")
+    assert model.get_input_embeddings().num_embeddings == len(known) + 5
 
 
 def test_another_tokenizer_is_refused() -> None:

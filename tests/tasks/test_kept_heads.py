@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,17 +34,24 @@ def prepared(folder: Path, labels: Sequence[str], kind: Any = BertForSequenceCla
     name = task or "classification"
     if name == "ner":
         rows = '{"tokens": ["a", "b", "c"], "tags": ["B-LOC", "O", "B-PER"]}\n'
+    elif name == "regression":
+        rows = '{"text": "a", "label": 1900}\n{"text": "b", "label": 2000}\n'
     else:
         column = "hypothesis" if name == "glue/mnli" else "text"
         rows = "".join(f'{{"premise": "a", "{column}": "a", "label": "{label}"}}\n' for label in DATA)
     (folder / "rows.jsonl").write_text(rows)
+    return own, *trained(folder, name)
+
+
+def trained(folder: Path, name: str) -> tuple[Any, tuple[str, ...]]:
+    """The model and labels that a run of the task `name` would train."""
     given = [f"data.{split}={folder / 'rows.jsonl'}" for split in ("train", "validation")]
     overrides = [f"task={name}", *given, f"model.pretrained={folder / 'ck'}"]
     recipe = read_recipe(FinetuneRecipe, TASKS[name].recipe, overrides, tasks=TASKS)
     examples = load_examples(TASKS[name], recipe.data, ["train"])["train"]
     checkpoint = Checkpoint.named(str(folder / "ck"))
     codec = TASKS[name].codec_to_train(recipe, checkpoint, examples)
-    return own, TASKS[name].model_to_train(recipe, checkpoint, codec), codec.labels
+    return TASKS[name].model_to_train(recipe, checkpoint, codec), codec.labels
 
 
 def same_head(own: Any, model: Any) -> bool:
@@ -66,7 +74,9 @@ def test_outputs_without_names(tmp_path: Path, capsys: pytest.CaptureFixture[str
     own, model, known = prepared(tmp_path, ["LABEL_0", "LABEL_1", "LABEL_2"])
     assert known == DATA
     assert same_head(own, model)
-    told = "takes it that LABEL_0 is contradiction, LABEL_1 is entailment, LABEL_2 is neutral"
+    told = (
+        "does not name its outputs; assuming that LABEL_0 is contradiction, LABEL_1 is entailment, LABEL_2 is neutral"
+    )
     assert told in capsys.readouterr().err
 
 
@@ -91,6 +101,31 @@ def test_tags(tmp_path: Path) -> None:
     own, model, known = prepared(tmp_path, ["B-PER", "O", "B-LOC"], BertForTokenClassification, "ner")
     assert known == ("B-PER", "O", "B-LOC")
     assert same_head(own, model)
+
+
+@pytest.mark.parametrize("name", ["SIMILARITY", "LABEL_0", "score"])
+def test_one_number_by_any_name(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training goes on from the checkpoint's numbers: neither the head nor its unit is new."""
+    own, model, _ = prepared(tmp_path, [name], task="regression")
+    assert f"has a head for one number ({name}), which is kept" in capsys.readouterr().err
+    inputs = torch.tensor([[1, 2]])
+    assert torch.allclose(model.eval()(inputs).logits, own.eval()(inputs).logits, atol=1e-2)
+
+
+def test_one_number_of_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, model, _ = prepared(tmp_path, ["x"], BertForTokenClassification, "regression")
+    assert not same_head(own, model)
+    assert model.classifier.bias.eq(0).all()
+    assert "is for another kind of task" in capsys.readouterr().err
+
+
+def test_a_configuration_without_architectures(tmp_path: Path) -> None:
+    own, *_ = prepared(tmp_path, ["x"], task="regression")
+    config = tmp_path / "ck" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "architectures": None}))
+    model = trained(tmp_path, "regression")[0]
+    inputs = torch.tensor([[1, 2]])
+    assert torch.allclose(model.eval()(inputs).logits, own.eval()(inputs).logits, atol=1e-2)
 
 
 def test_labels_that_differ_by_case_only() -> None:

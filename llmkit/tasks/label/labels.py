@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+_FRACTION = re.compile(r"[+-]?\d*\.\d+")  # unless it is whole
 
 
 def label_text(value: Any, column: str) -> str:
     """A row's label as text: `true` for True, `2` for 2, 2.0 and "2.0". Raises BadRow, or MissingLabel if it is empty.
 
-    Text may be a number too: pandas writes a column of whole numbers as 2.0 if a value of it is missing.
+    Text may be a number too, as in tables: pandas writes a column of whole numbers as 2.0 if a value of it is missing.
+    0.5 is no label, and neither is "0.5".
     """
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         raise MissingLabel(f"{column!r} is empty")
@@ -35,13 +37,16 @@ def label_text(value: Any, column: str) -> str:
         return str(value)
     if isinstance(value, list):
         raise BadRow(f"{column!r} is a list, {value!r}, but a text has one label")
-    if isinstance(value, float):
-        raise BadRow(f"{column!r} is neither text nor a whole number: {value!r}; --task regression learns numbers")
-    if not isinstance(value, str):
+    if not isinstance(value, str | float):
         raise BadRow(f"{column!r} is neither text nor a whole number: {value!r}")
-    if not value.strip():
+    label = as_whole(str(value).strip())
+    if not label:
         raise MissingLabel(f"{column!r} is empty")
-    return as_whole(value.strip())
+    if isinstance(value, float) or _FRACTION.fullmatch(label):
+        raise BadRow(
+            f"{column!r} is no label but a number, {value!r}; to learn numbers, fine-tune with --task regression"
+        )
+    return label
 
 
 def as_whole(label: str) -> str:

@@ -91,7 +91,11 @@ def number_metrics(gold: Array, predicted: Array) -> dict[str, float]:
     `pearson`, `spearmanr` and their mean, `combined_score`, have the names of evaluate's GLUE metric. `r2` is the share
     of the variance that is explained: 1 - mse / variance of `gold`; 0 if `gold` is constant.
     """
-    pearson, spearman = _pearson(gold, predicted), _pearson(_ranks(gold), _ranks(predicted))
+    return _number_metrics(gold, predicted, _ranks(_codes(gold)), _ranks(_codes(predicted)))
+
+
+def _number_metrics(gold: Array, predicted: Array, gold_ranks: Array, predicted_ranks: Array) -> dict[str, float]:
+    pearson, spearman = _pearson(gold, predicted), _pearson(gold_ranks, predicted_ranks)
     mse, variance = float(np.square(predicted - gold).mean()), float(gold.var())
     return {
         "pearson": pearson,
@@ -105,7 +109,11 @@ def number_metrics(gold: Array, predicted: Array) -> dict[str, float]:
 def resampled_numbers(gold: Array, predicted: Array) -> dict[str, Array]:
     """`number_metrics` of bootstrap resamples, by name: [RESAMPLES]."""
     rows = np.random.default_rng(0).integers(len(gold), size=(RESAMPLES, len(gold)))
-    found = [number_metrics(gold[drawn], predicted[drawn]) for drawn in rows]
+    gold_codes, predicted_codes = _codes(gold), _codes(predicted)
+    found = [
+        _number_metrics(gold[drawn], predicted[drawn], _ranks(gold_codes[drawn]), _ranks(predicted_codes[drawn]))
+        for drawn in rows
+    ]
     return {name: np.array([one[name] for one in found]) for name in found[0]}
 
 
@@ -117,8 +125,14 @@ def _pearson(a: Array, b: Array) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def _ranks(values: Array) -> Array:
-    """Ranks from 1; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    found: Array = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+def _codes(values: Array) -> Array:
+    """Each value's number among the distinct values, in order. A resample of codes needs no sorting to be ranked."""
+    found: Array = np.unique(values, return_inverse=True)[1]
+    return found
+
+
+def _ranks(codes: Array) -> Array:
+    """Ranks from 1 of values with these codes; equal values share their mean rank."""
+    counts = np.bincount(codes)
+    found: Array = (np.cumsum(counts) - (counts - 1) / 2)[codes]
     return found

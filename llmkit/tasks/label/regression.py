@@ -6,13 +6,16 @@ In canonical columns and in predictions the number is text.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from llmkit.system.errors import UserError
+from llmkit.system.run_folder import RunDir
 from llmkit.tasks.label.sections import LabelData
 from llmkit.tasks.label.task import Classification
 from llmkit.tasks.values import Array, BadRow, Codec, MissingLabel, Prediction
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.recipes.finetuning import FinetuneRecipe
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,19 @@ class Regression(Classification):
     score_unit: ClassVar[str] = "in percent; `mse` is in squared units of the numbers"
 
     def _label(self, value: Any, column: str) -> str:
-        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        blank = isinstance(value, str) and not value.strip()
+        if value is None or blank or (isinstance(value, float) and math.isnan(value)):
             raise MissingLabel(f"{column!r} is empty")
         try:
             number = float("nan" if isinstance(value, bool) else value)
         except (TypeError, ValueError):
             number = math.nan
-        if not abs(number) <= float(np.finfo(np.float32).max):
+        except OverflowError:  # a whole number of hundreds of digits
+            number = sys.float_info.max
+        if not math.isfinite(number):
             raise BadRow(f"{column!r} is not a number: {value!r}")
+        if abs(number) > _LARGEST:
+            raise BadRow(f"{column!r} is too large: numbers go up to {_LARGEST:.1e}")
         return as_text(number)
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
@@ -65,22 +75,19 @@ class Regression(Classification):
         return float(numbers.mean()), float(numbers.std())
 
     def codec_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
-        """See Task."""
+        """See Task. Raises UserError for a checkpoint to resume from."""
+        if checkpoint is not None:
+            _check_finished(checkpoint)
         return replace(super().codec_to_train(recipe, checkpoint, train), standard=self._standard(train))
 
     def model_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, codec: Codec) -> PreTrainedModel:
         """See Task. Raises UserError if the model has no output layer with a bias."""
+        from llmkit.tasks.encoder_models import model_to_train
         from llmkit.tasks.label.standardize import standardize
 
-        model = super().model_to_train(recipe, checkpoint, codec)
-        standardize(model, *codec.standard, trained=checkpoint is not None and self._keeps_head(checkpoint.config))
+        model, kept = model_to_train(self, recipe, checkpoint, codec)
+        standardize(model, *codec.standard, trained=kept)
         return model
-
-    def _keeps_head(self, config: Any) -> bool:
-        """Whether a checkpoint's own output is one number, which training goes on from."""
-        outputs = [name.lower() for name in (config.id2label or {}).values()]
-        named = outputs in ([self.names[0].lower()], ["label_0"])  # transformers' name for an output without one
-        return named and (config.architectures or [""])[0].endswith("ForSequenceClassification")
 
     def finalize(self, model: PreTrainedModel) -> None:
         """See Task."""
@@ -89,9 +96,10 @@ class Regression(Classification):
         unstandardize(model)
 
     def load_trained(self, checkpoint: Checkpoint, data: LabelData) -> tuple[PreTrainedModel, Codec]:
-        """See Task."""
+        """See Task. Raises UserError for a checkpoint to resume from."""
         from llmkit.tasks.label.standardize import standardize
 
+        _check_finished(checkpoint)
         model, codec = super().load_trained(checkpoint, data)
         standardize(model, *codec.standard)  # the same numbers as in training, to the last digit
         return model, codec
@@ -131,6 +139,17 @@ class Regression(Classification):
             low, high = map(_short, scores["mse_interval"])
             rows.append(["mse (not percent)", _short(scores["mse"]), f"{low} to {high}"])
         return rows
+
+
+def _check_finished(checkpoint: Checkpoint) -> None:
+    """Raises UserError for a checkpoint in the checkpoints/ of a run: it is in training, and outputs no user's unit."""
+    path = Path(checkpoint.path).absolute()
+    run = RunDir(path.parent.parent)
+    if path.parent == run.checkpoints and (run.path / "recipe.yaml").is_file():
+        raise UserError(
+            f"{checkpoint.name} is for --resume: in training, a model outputs standardized numbers, not your own",
+            remedy=f"name the run, {Path(checkpoint.name).parent.parent}, or finish it first with --resume",
+        )
 
 
 def as_text(number: float) -> str:

@@ -94,7 +94,7 @@ def _number(prediction: Prediction | None, missing: float) -> float:
     if not np.isfinite(number):
         raise UserError(
             f"the prediction for {prediction.id} is {prediction.text!r}, which is not a number",
-            remedy="this task predicts numbers",
+            remedy="give a number as the text of each prediction",
         )
     return number
 

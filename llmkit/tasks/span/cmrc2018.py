@@ -31,11 +31,11 @@ class Cmrc2018(ExtractiveQA):
     def example(self, row: Mapping[str, Any], data: SpanData, *, labelled: bool) -> dict[str, Any]:
         """See Task. Answers are moved to their nearest occurrence; the first that has one is trained on."""
         answers = squad_rows.answers_of(row["answers"]) if labelled and not is_missing(row.get("answers")) else None
-        if answers is None or not answers["text"]:
+        if answers is None or not answers["text"] or len(answers["text"]) != len(answers["answer_start"]):
             return super().example(row, data, labelled=labelled) | {"unplaced": []}
         placed: dict[str, list[Any]] = {"text": [], "answer_start": []}
         unplaced = []
-        for text, start in zip(answers["text"], answers["answer_start"], strict=False):
+        for text, start in zip(answers["text"], answers["answer_start"], strict=True):
             occurrence = _occurrence(text, start, str(row.get("context")))
             if occurrence is None:
                 unplaced.append(text)

@@ -18,7 +18,7 @@ from llmkit.tasks.values import Prediction, by_id
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# What the script removes: neither all punctuation nor only punctuation.
+# The characters that the script removes: most punctuation, and some symbols.
 _REMOVED = str.maketrans("", "", "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 _HAN = re.compile(r"([\u4e00-\u9fa5])")
 

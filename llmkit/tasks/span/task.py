@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
-from llmkit.system.console import warn
 from llmkit.tasks.base import Task
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans
@@ -89,7 +88,7 @@ class ExtractiveQA(Task[SpanData]):
         """See Task: features are windows; see windows.py."""
         from llmkit.tasks.span.windows import windows
 
-        return windows(self.name, examples, codec.tokenizer, data, training=training)
+        return windows(self.name, examples, codec.tokenizer, data, training=training, null_answers=self.null_answers)
 
     def decode(
         self,
@@ -165,17 +164,10 @@ class ExtractiveQA(Task[SpanData]):
         return {**scores, "normalization": f"{'MLQA' if is_in_mlqa(language) else 'Unicode'}, {language}"}
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
-        """See Task: warns about answers in a script without spaces that would be scored as English."""
-        from llmkit.tasks.languages import language_by_script
+        """See Task: warns about answers in a script that is not that of the language they are scored in."""
+        from llmkit.tasks.span.answer_language import warn_of_another_language
 
-        if data.answer_language is not None:
-            return
-        language = language_by_script(text for answers in examples["answers"][:] for text in answers["text"])
-        if language is not None:
-            warn(
-                "the answers are scored as English, but their script is another: F1 counts what stands between two "
-                f"spaces as one word; say their language: data.language={language}"
-            )
+        warn_of_another_language((text for answers in examples["answers"][:] for text in answers["text"]), data)
 
     def describe_data(self, examples: DatasetDict, codec: Codec) -> Iterator[tuple[bool, str]]:
         """See Task: how many questions have no answer, if they may have none."""

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 
 def windows(
-    task: str, examples: Dataset, tokenizer: PreTrainedTokenizerFast, data: SpanData, *, training: bool
+    task: str,
+    examples: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    data: SpanData,
+    *,
+    training: bool,
+    null_answers: bool,
 ) -> Dataset:
     """Windows with `offsets`: the place of each token in the passage (see places.py), (-1, -1) outside it.
 
     For training they have `start_positions` and `end_positions` instead, both at [CLS] if the window does not contain
     the whole answer. Only the share `null_windows` of such windows is kept, chosen by a hash of example id and window
-    number.
+    number. A question without an answer is trained on only if the task has `null_answers`.
     """
     from datasets import Dataset
 
@@ -48,6 +54,8 @@ def windows(
             places = {text: token_places(passages[text].offsets, text) for text in texts}
             backend.enable_truncation(data.max_length, stride=data.doc_stride, strategy="only_second")
             for row, (question, context) in enumerate(zip(questions, rows["context"], strict=True)):
+                if training and not null_answers and not rows["answers"][row]["text"]:
+                    continue
                 answer = _first_answer(rows["answers"][row], places[context]) if training else None
                 room = data.max_length - len(question) - special
                 whole = backend.post_process(question, passages[context])

@@ -41,6 +41,13 @@ GENERATION = "generation_config.json"
 def codec_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
     """The tokenizers of a model to train: loaded, or trained on the training examples and cached."""
     section = recipe.model
+    if checkpoint is not None and checkpoint.config.is_encoder_decoder:
+        if section.decoder_vocab_size is not None:
+            raise UserError(
+                f"{checkpoint.name} is an encoder-decoder, which has a vocabulary for its decoder",
+                remedy="leave out model.decoder_vocab_size",
+            )
+        return codec_of(checkpoint)
     targets = train["target"]
     if section.vocab_size is not None:
         shared = section.decoder_vocab_size is None
@@ -50,13 +57,6 @@ def codec_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, train: Dat
         tokenizer = (checkpoint or Checkpoint.named(str(section.tokenizer))).tokenizer()
     own = _train_tokenizer(targets, section.decoder_vocab_size) if section.decoder_vocab_size is not None else None
     target_tokenizer = own or tokenizer
-    if checkpoint is not None and checkpoint.config.is_encoder_decoder:
-        if own is not None:
-            raise UserError(
-                f"{checkpoint.name} is an encoder-decoder, which has a vocabulary for its decoder",
-                remedy="leave out model.decoder_vocab_size",
-            )
-        return codec_of(checkpoint)
     if target_tokenizer.cls_token_id is None or target_tokenizer.sep_token_id is None:
         raise UserError(
             "the tokenizer has no [CLS] and [SEP] tokens", remedy="use the tokenizer of a BERT-like encoder"

@@ -21,6 +21,7 @@ from transformers import (
     pipeline,
 )
 
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.label.metrics import number_metrics
@@ -136,7 +137,14 @@ def test_numbers_of_rows() -> None:
     rows = [{"text": "a", "label": -1}, {"text": "b", "label": "2.5"}, {"text": "c", "label": 1e6}]
     assert examples_from(TASK, *rows)["label"][:] == ["-1.0", "2.5", "1000000.0"], "-1 is a number like any other"
     assert examples_from(TASK, {"text": "a", "score": 3})["label"][:] == ["3.0"]
-    for label, told in (("1,5", "is not a number: '1,5'"), (True, "is not a number"), (1e39, "is not a number: 1e+39")):
+    large = "'label' is too large: numbers go up to 3.4e+38"
+    for label, told in (
+        ("1,5", "is not a number: '1,5'"),
+        (True, "is not a number"),
+        (1e39, large),
+        (-(10**400), large),
+        (" ", "'label' is empty"),
+    ):
         with pytest.raises(UserError) as caught:
             examples_from(TASK, rows[0], {"text": "a", "label": label})
         assert told in str(caught.value)
@@ -181,6 +189,23 @@ def test_scores() -> None:
     low, high = missing["mse_interval"]
     assert low <= missing["mse"] <= high
     assert "mse" not in TASKS["glue/stsb"].score(right, examples, DATA)
+
+
+def test_a_checkpoint_of_a_run_in_training_is_refused(tmp_path: Path) -> None:
+    """Its output is standardized."""
+    (tmp_path / "recipe.yaml").touch()
+    folder = tmp_path / "checkpoints" / "checkpoint-3"
+    BertForSequenceClassification(BertConfig(**SMALL)).save_pretrained(folder)
+    checkpoint = Checkpoint.named(str(folder))
+    recipe: Any = None
+    examples = examples_from(TASK, {"text": "a", "label": 1}, {"text": "b", "label": 2})
+    for use in (
+        lambda: TASK.load_trained(checkpoint, DATA),
+        lambda: TASK.codec_to_train(recipe, checkpoint, examples),
+    ):
+        with pytest.raises(UserError, match="is for --resume: in training, a model outputs standardized") as caught:
+            use()
+        assert caught.value.remedy == f"name the run, {tmp_path}, or finish it first with --resume"
 
 
 def test_a_model_of_numbers_is_no_classifier() -> None:

@@ -60,10 +60,11 @@ def test_files_of_every_form_and_columns_of_any_name(tmp_path: Path) -> None:
         ([10, 2, -1], ("-1", "2", "10")),
         (["10", "9"], ("9", "10")),
         ([1.0, 0.0], ("0", "1")),
-        (["1.0", "0", "1", "-2.", "0.50"], ("-2", "0", "0.50", "1")),
+        (["1.0", "0", "1", "-2."], ("-2", "0", "1")),
         ([True, False], ("false", "true")),
         (["2", "x", "10"], ("10", "2", "x")),
         ([" a", "b "], ("a", "b")),
+        (["1.2.3", "v1.5"], ("1.2.3", "v1.5")),
     ],
 )
 def test_labels_are_text_and_numbered_by_value_or_alphabet(given: list[Any], labels: tuple[str, ...]) -> None:
@@ -89,7 +90,8 @@ BAD_ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
     "empty pair": ("glue/qqp", {"question1": "", "question2": " ", "label": 1}, "'question1' is empty"),
     "surrogate": ("classification", {"text": "\ud800", "label": 1}, "'text' holds half a surrogate pair"),
     "surrogate label": ("classification", {"text": "a", "label": "\ud800"}, "'label' holds half a surrogate pair"),
-    "share": ("classification", {"text": "a", "label": 0.5}, "'label' is neither text nor a whole number: 0.5"),
+    "share": ("classification", {"text": "a", "label": 0.5}, "'label' is no label but a number, 0.5; to learn"),
+    "share in a table": ("classification", {"text": "a", "label": "-.5"}, "'label' is no label but a number, '-.5'"),
     "list": ("classification", {"text": "a", "label": [1]}, "'label' is a list, [1], but a text has one label"),
     "no label": ("classification", {"text": "a", "label": None}, "'label' is empty"),
     "not a number": ("classification", {"text": "a", "label": float("nan")}, "'label' is empty"),

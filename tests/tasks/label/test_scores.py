@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from support.hub_repos import glue_rows
 from support.labels import examples_from, reviews
 from support.tasks import letters
@@ -51,6 +56,16 @@ def test_correlations_are_those_of_scipy(
     found = number_metrics(np.array(gold, float), np.array(predicted, float))
     assert (found["pearson"], found["spearmanr"]) == pytest.approx(official)
     assert found["combined_score"] == pytest.approx(sum(official) / 2)
+
+
+@given(arrays(np.float64, (2, 7), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0, 1e6])))
+@settings(max_examples=3)
+def test_resamples_are_scored_as_examples_are(numbers: Any) -> None:
+    gold, predicted = numbers
+    rows = np.random.default_rng(0).integers(7, size=(metrics.RESAMPLES, 7))
+    each = [number_metrics(gold[drawn], predicted[drawn]) for drawn in rows]
+    for name, found in metrics.resampled_numbers(gold, predicted).items():
+        assert found.tolist() == [one[name] for one in each], "to the last digit"
 
 
 def test_whole_numbers_are_one_label_with_and_without_decimals() -> None:

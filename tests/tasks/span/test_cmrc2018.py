@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from datasets import Dataset
 from support.recordings import recorded
+from support.tasks import letters
 
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.span.cmrc2018_scores import exact_match, f1
 from llmkit.tasks.span.sections import SpanData
-from llmkit.tasks.values import Prediction
+from llmkit.tasks.values import Codec, Prediction
 
 PAIRS: list[Any] = recorded("official_cmrc2018_scores.jsonl.gz")
 CMRC = TASKS["cmrc2018"]
@@ -76,3 +77,24 @@ def test_answers_are_trained_on_where_they_are(
 def test_what_is_no_answer_is_refused(answers: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rows.jsonl:1: (an|no) answer"):
         rows(tmp_path, *answers)
+
+
+def test_an_answer_without_a_start_is_refused(tmp_path: Path) -> None:
+    row = {
+        "id": "q",
+        "context": "灯塔亮了。",
+        "question": "？",
+        "answers": {"text": ["灯塔", "亮"], "answer_start": [0]},
+    }
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UserError, match=r"rows\.jsonl:1: 'answers' has 2 texts and 1 starts"):
+        load_examples(CMRC, SpanData(train=str(tmp_path / "rows.jsonl")), ["train"])
+
+
+def test_a_question_without_a_placed_answer_is_not_trained_on(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path, ("明灯", -1))
+    (placed,) = rows(tmp_path, ("灯塔", 0))
+    examples, codec = Dataset.from_list([row, placed]), Codec(letters())
+    data = SpanData(path="x", max_length=16, doc_stride=4)
+    assert set(CMRC.encode(examples, codec, data, training=True)["example"]) == {1}
+    assert set(CMRC.encode(examples, codec, data, training=False)["example"]) == {0, 1}

@@ -139,3 +139,29 @@ def test_answers_in_another_script_are_not_scored_as_english_in_silence(capsys: 
     TASKS["squad"].check_scores(examples, SpanData(path="x", language="zh"))
     TASKS["squad"].check_scores(examples.select([1]), SpanData(path="x"))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("answers", "options", "told"),
+    [
+        (["东港的灯塔"], {}, "English, and English scores split words only at spaces; set data.language=zh"),
+        (
+            ["عادت المنارة"],
+            {},
+            "English, whose articles and punctuation English scores do not know; set data.language=ar",
+        ),
+        (["मेले में"], {"language": "en"}, "set data.language=hi"),
+        (["the lamp"], {"language": "zh"}, "data.language=zh, and are scored as zh; set data.language=en"),
+        (["서울"], {"language": "de"}, "data.language=de, and are scored as de; set data.language=ko"),
+        (["東京"], {"language": "ja"}, None),  # no kana
+        (["the lamp"], {"language": "de"}, None),  # few words of German have an umlaut
+        (["1820", "12.5"], {"language": "zh"}, None),
+        (["the lamp"], {"name": "xquad.zh"}, None),  # the configuration's name cannot be overridden
+    ],
+)
+def test_answers_of_another_language(
+    answers: list[str], options: dict[str, str], told: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    TASKS["squad"].check_scores(Dataset.from_list([{"answers": {"text": answers}}]), SpanData(path="x", **options))
+    err = " ".join(capsys.readouterr().err.split())
+    assert (told in err) if told is not None else err == ""
