@@ -6,7 +6,6 @@ character further on. The official score compares texts alone, so all of them co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,5 +67,4 @@ def _occurrence(text: Any, start: Any, context: str) -> Any:
     """
     if not isinstance(text, str) or not text.strip() or not isinstance(start, int):
         return start
-    starts = [match.start() for match in re.finditer(re.escape(text), context)]
-    return min(starts, key=lambda found: abs(found - start), default=None)
+    return squad_rows.nearest(text, start, context)

@@ -9,6 +9,7 @@ A question without an answer has no answers, or `is_impossible`, or only empty t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -84,10 +85,20 @@ def _gold(row: Mapping[str, Any], context: str, *, null_answers: bool) -> dict[s
             raise BadRow("an answer needs a text and a whole number of characters as its start")
         if not text.strip():
             raise BadRow("an answer is empty, beside one that is not")
-        found = context[start : start + len(text)] if start >= 0 else ""
-        if found != text:
-            raise BadRow(f"answer {text!r} is not at character {start} of its context, which reads {found!r} there")
+        if start < 0 or not context.startswith(text, start):
+            raise BadRow(f"answer {text!r} is not at character {start} of its context{_where(text, start, context)}")
     return answers
+
+
+def nearest(text: str, start: int, context: str) -> int | None:
+    """The start of the occurrence of `text` in the context that is nearest to `start`; None if there is none."""
+    starts = [match.start() for match in re.finditer(re.escape(text), context)]
+    return min(starts, key=lambda found: abs(found - start), default=None)
+
+
+def _where(text: str, start: int, context: str) -> str:
+    found = nearest(text, start, context)
+    return f", but at character {found}" if found is not None else ", nor anywhere in it"
 
 
 def answers_of(answers: Any) -> dict[str, list[Any]]:
