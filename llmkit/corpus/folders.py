@@ -9,8 +9,8 @@ from pathlib import Path
 
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
+from llmkit.system.formats import COMPRESSED, format_of, is_gzip
 
-COMPRESSED = ".gz"  # what `text_lines` decompresses
 SHOWN = 6  # kinds of files named before "…"
 
 
@@ -45,11 +45,6 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
             yield path
 
 
-def format_of(file: Path) -> str:
-    """A file's format: the end of its name in lower case, without `.gz`, such as `.txt`; empty if there is none."""
-    return Path(file.name.removesuffix(COMPRESSED)).suffix.lower()
-
-
 def tell_passed_over(found: Iterable[Path], read: Iterable[Path], folder: object) -> None:
     """Say how many of the files that were found are not read, by the ends of their names."""
     known = set(read)
@@ -65,8 +60,8 @@ def _kind(file: Path) -> str:
         return "broken links"
     if file.is_dir():
         return "folders"
-    packed = COMPRESSED if file.name.endswith(COMPRESSED) else ""
-    return format_of(file) + packed or "without a suffix"
+    packed = COMPRESSED if is_gzip(file.name) else ""
+    return format_of(file.name) + packed or "without a suffix"
 
 
 def _files(number: int) -> str:

@@ -13,6 +13,7 @@ from llmkit.corpus.folders import files_in, tell_passed_over
 from llmkit.corpus.readers import PLAIN
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
+from llmkit.system.formats import is_in
 
 PART = 500_000  # characters, a long book; longer texts are split to bound memory
 SHOWN = 3  # problems listed before "and N more"
@@ -39,7 +40,7 @@ def text_files(paths: Sequence[Path]) -> list[Path]:
         files = [path]
         if path.is_dir():
             all_files = files_in(path)
-            files = [file for file in all_files if file.suffix.lower() in PLAIN and file.is_file()]
+            files = [file for file in all_files if is_in(file.name, PLAIN) and file.is_file()]
             if not files:
                 raise UserError(
                     f"{path} contains no text files ({', '.join(PLAIN)})", remedy="give a file or another folder"

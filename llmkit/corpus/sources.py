@@ -15,12 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llmkit.corpus.folders import files_in, format_of, tell_passed_over
+from llmkit.corpus.folders import files_in, tell_passed_over
 from llmkit.corpus.readers import PLAIN, READERS, documents_of, is_compressed, is_readable, no_column, split_of, text_of
 from llmkit.recipes.pretraining import Source
 from llmkit.system.cache import file_fingerprint
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
+from llmkit.system.formats import format_of
 from llmkit.system.hub import commit_of, reading_from_the_hub, unreachable
 
 WIKIPEDIA: dict[str, str | None] = {"path": "wikimedia/wikipedia", "name": "20231101.en"}
@@ -95,7 +96,7 @@ def open_source(spec: Source) -> OpenSource:
         return opened
     files = _local_files(spec)
     if files:
-        kinds = {format_of(file) for file in files}
+        kinds = {format_of(file.name) for file in files}
         named = f"{', '.join(sorted(kinds))} files"
         _refuse_keys(spec, {"name", "split", "revision"}, "files")
         if kinds.isdisjoint(PLAIN):
@@ -140,7 +141,7 @@ def _local_files(spec: Source) -> tuple[Path, ...]:
 
 def _with_split(spec: Source, files: tuple[Path, ...]) -> Source:
     """The source with a way to split its text file, if it names none and the file is alone."""
-    if spec.documents is not None or len(files) > 1 or format_of(files[0]) not in PLAIN:
+    if spec.documents is not None or len(files) > 1 or format_of(files[0].name) not in PLAIN:
         return spec
     split = split_of(files[0])
     if split != "file":
@@ -178,9 +179,7 @@ def _hub_parts(dataset: dict[str, Any], spec: Source) -> list[Callable[[], Itera
 
 def _hub_documents(rows: Iterable[dict[str, Any]], dataset: dict[str, Any], spec: Source) -> Iterator[str]:
     with reading_from_the_hub("dataset", dataset["path"], dataset["revision"]):
-        texts: Iterator[str] = (
-            text_of(row[spec.text_column], f"{dataset['path']}: column {spec.text_column!r}") for row in rows
-        )
+        texts: Iterator[str] = (text_of(row[spec.text_column], dataset["path"], spec) for row in rows)
         yield from _joined(texts, BOOKCORPUS_SENTENCES) if spec.path == "bookcorpus" else texts
 
 

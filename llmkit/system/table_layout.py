@@ -20,8 +20,10 @@ from llmkit.system.files import text_lines
 
 MARK = '"'
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+_EXCEL = re.compile(r"(?i)sep=([,;\t])\r?\n?")  # a first line that names the separator
 _INNER = r'[^"]*(?:""[^"]*)*'  # of a quoted field
 _FIELD = rf'(?:"{_INNER}"|[^"\t\r\n]*)'
+_QUOTED = re.compile(rf'"{_INNER}"')
 _QUOTED_TABS = re.compile(rf"{_FIELD}(?:\t{_FIELD})*\r?\n?")
 _QUOTED_FIELD = re.compile(rf'(?:^|\t)"({_INNER})"')
 
@@ -49,7 +51,7 @@ def records(
     csv.field_size_limit(2**31 - 1)  # passages may exceed the default of 131,072 characters
 
     def lines() -> Iterator[str]:
-        for number, line in text_lines(file):
+        for number, line in _lines(file):
             if "\0" in line:
                 raise UserError(
                     f"{file}:{number}: a NUL byte, which no text contains", remedy="save the table again as UTF-8 text"
@@ -94,7 +96,7 @@ def _as_user_error(error: csv.Error, place: str, end: int) -> UserError:
 
 
 def layout_of(file: Path, separator: str) -> Layout:
-    """The layout of a table. `separator` is the usual one; another is taken if it alone occurs in the header.
+    """The layout of a table. `separator` is the usual one; another is taken if it occurs more often in the header.
 
     Reads the file, once in a process while it does not change. Warns about rows that a lone quotation mark may have
     swallowed.
@@ -108,8 +110,7 @@ def layout_of(file: Path, separator: str) -> Layout:
 
 @cache
 def _layout_of(file: Path, usual: str, state: tuple[int, int]) -> Layout:
-    header = next((line for _, line in text_lines(file) if line.strip()), "")
-    separator = next((found for found in (usual, ";", "\t", ",") if found in header), usual)
+    separator = _separator(file, usual)
     quoted, literal = Layout(separator, quoted=True), Layout(separator, quoted=False)
     if separator == "\t":
         return quoted if _marks_enclose(file) and _fits(file, quoted) else literal
@@ -118,6 +119,21 @@ def _layout_of(file: Path, usual: str, state: tuple[int, int]) -> Layout:
         return quoted
     # Quoted fields elsewhere mean that the file is quoted, and that a line in it is wrong.
     return literal if _fits(file, literal, without_enclosed=True) else quoted
+
+
+def _separator(file: Path, usual: str) -> str:
+    """The separator that Excel's first line names, or the one that occurs most often in the header."""
+    header = next((line for _, line in text_lines(file) if line.strip()), "")
+    if named := _EXCEL.fullmatch(header):
+        return named[1]
+    unquoted = _QUOTED.sub("", header)
+    return max((usual, ";", "\t", ","), key=unquoted.count)  # the usual one on a tie
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The numbered lines of a table. Excel's line that names the separator is blank."""
+    for number, line in text_lines(file):
+        yield number, "\n" if number == 1 and _EXCEL.fullmatch(line) else line
 
 
 def _fits(file: Path, layout: Layout, *, without_enclosed: bool = False) -> bool:
@@ -145,7 +161,7 @@ def _marks_enclose(file: Path) -> bool:
     """
     lines: list[str] = []
     marks, all_quoted, is_header = 0, False, True
-    for _, line in text_lines(file):
+    for _, line in _lines(file):
         lines.append(line)
         marks += line.count(MARK)
         if marks % 2:  # within a quoted field, unless nothing is quoted here

@@ -151,8 +151,10 @@ def text_of(row: Mapping[str, Any], name: str, known: Sequence[str], option: str
 
 
 def first_in(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    """The first of `columns` that a row has; the first of all if it has none."""
-    return next((column for column in columns if column in row), columns[0])
+    """The first of `columns` that holds something in a row; else the first that the row has, or the first of all."""
+    present = [column for column in columns if column in row]
+    held = [column for column in present if not is_missing(row[column])]
+    return [*held, *present, *columns][0]
 
 
 def is_missing(value: Any) -> bool:

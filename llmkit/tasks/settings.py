@@ -111,7 +111,10 @@ def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
 
 
 def overridden(data: DataSection, overrides: Sequence[str]) -> DataSection:
-    """Apply overrides such as `data.label_column=stars`. Raises UserError for keys outside `data`."""
+    """Apply overrides such as `data.label_column=stars`. The files of a split replace a dataset of all splits.
+
+    Raises UserError for keys outside `data`.
+    """
     for override in overrides:
         if not override.startswith("data."):
             raise UserError(
@@ -119,4 +122,7 @@ def overridden(data: DataSection, overrides: Sequence[str]) -> DataSection:
                 remedy="give keys of data, for instance data.label_column=stars",
             )
     keys = [override.removeprefix("data.") for override in overrides]
-    return recipe_from(type(data), data.model_dump(exclude_none=True, exclude_unset=True), keys)
+    values = data.model_dump(exclude_none=True, exclude_unset=True)
+    if {"train", "validation", "test"} & {key.partition("=")[0] for key in keys}:
+        values = {key: value for key, value in values.items() if key not in ("path", "name", "revision")}
+    return recipe_from(type(data), values, keys)

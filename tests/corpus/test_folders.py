@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import Command
 
-from llmkit.corpus.folders import files_in, format_of
+from llmkit.corpus.folders import files_in
 from llmkit.corpus.sources import open_source
 from llmkit.recipes.pretraining import Source
 from llmkit.system.errors import UserError
+from llmkit.system.formats import format_of
+from llmkit.system.json_rows import json_rows
 
 
 def documents(path: Path | str, **options: Any) -> list[str]:
@@ -85,8 +88,12 @@ def test_tab_separated_text_quotes_nothing(tmp_path: Path) -> None:
         ("a.csv", 'text,n\n"a, b",1\n"open,2\n', "a.csv:3: a quotation mark opens a field that is never closed"),
         ("a.csv", "text,n\nx\n", "a.csv:2: the number of fields differs from the header's: 1, not 2"),
         ("a.csv", "body,n\nx,1\n", "a.csv has no column 'text'; columns are body, n"),
-        ("a.json", '{\n "a": 1\n}', "a.json: neither a list of rows nor JSON lines"),
-        ("a.json", '[{"text": "x"}, {"text": 1}]', "a.json: row 1: expected a string in field 'text'"),
+        (
+            "a.json",
+            '{\n "a": 1\n}',
+            "a.json: neither a list of rows nor an object with a list named 'data'",
+        ),
+        ("a.json", '[{"text": "x"}, {"text": 1}]', "a.json: data[1]: column 'text' does not hold text"),
         ("a.txt.gz", "not compressed", "a.txt.gz: damaged"),
     ],
 )
@@ -108,6 +115,39 @@ def test_a_file_that_is_alone_is_split(tmp_path: Path, capsys: pytest.CaptureFix
     assert documents(tmp_path / "line.txt") == ["one"]
     assert len(documents(tmp_path)) == 3, "each of several files is one"
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"text": "a"}\n\n{"text": null}\n{"text": "c"}\n',
+        '[{"text": "a"}, {"text": null}, {"text": "c"}]',
+        '{"data": [{"text": "a"}, {"text": null}, {"text": "c"}]}',
+        '{"text": "a"}\n{\n"text": null\n}\n{"text": "c"}',
+        '{"text": "a"} {"text": null} {"text": "c"}',
+    ],
+)
+def test_json_of_any_form_where_null_is_no_text(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(content)
+    assert list(open_source(Source(path=str(tmp_path / "a.json"))).documents()) == ["a", "", "c"]
+
+
+def test_json_of_one_object_of_no_text_and_of_lines(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text('{\n"text": "a"\n}\n')
+    (tmp_path / "none.json").write_text("\n")
+    (tmp_path / "lines.ndjson").write_text('{"text": "a"}\n{"text": null}\n')
+    assert documents(tmp_path / "one.json") == ["a"]
+    assert documents(tmp_path / "none.json") == []
+    assert documents(tmp_path / "lines.ndjson") == ["a"]
+
+
+def test_json_lines_are_not_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n{"text": 1}\n')
+    (_, first), (_, second) = islice(json_rows(tmp_path / "a.json", ["text"], ""), 2)
+    assert [first, second] == [{"text": "a"}, {"text": "b"}]
+    (tmp_path / "a.json").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n{"te\n')
+    with pytest.raises(UserError, match=r"a.json:4: broken JSON"):
+        documents(tmp_path / "a.json")
 
 
 def test_links_are_followed_and_each_file_is_read_once(tmp_path: Path) -> None:
@@ -146,7 +186,8 @@ def test_what_is_passed_over_is_counted(tmp_path: Path, llmkit: Command) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("a.txt", ".txt"), ("a.TXT", ".txt"), ("a.b.jsonl.gz", ".jsonl"), ("a", ""), ("a.gz", "")]
+    ("name", "kind"),
+    [("a.txt", ".txt"), ("a.TXT", ".txt"), ("a.b.jsonl.gz", ".jsonl"), ("a", ""), ("a.gz", ""), ("A.TXT.GZ", ".txt")],
 )
 def test_the_end_of_a_name(name: str, kind: str) -> None:
-    assert format_of(Path(name)) == kind
+    assert format_of(name) == kind

@@ -113,7 +113,7 @@ def test_broken_files_are_named_with_the_place(tmp_path: Path) -> None:
     assert "a.jsonl:3: \\ud83d is an unpaired surrogate, half a character" in message(
         "a.jsonl", b'{"text": "fine"}\n\n{"text": "an emoji cut in two: \\ud83d"}\n'
     )
-    assert "b.jsonl:2: expected a string in field 'text'" in message("b.jsonl", b'{"text": ""}\n{"text": 7}\n')
+    assert "b.jsonl:2: column 'text' does not hold text" in message("b.jsonl", b'{"text": ""}\n{"text": 7}\n')
     assert "c.jsonl:1: broken JSON" in message("c.jsonl", b"\xef\xbb\xbftext\n")
     assert "a.txt:1: not UTF-8 text but UTF-16 (byte 0 of the line)" in message("a.txt", "…".encode("utf-16"))
     torn_parquet(tmp_path / "a.parquet")

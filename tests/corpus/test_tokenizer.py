@@ -137,7 +137,7 @@ def test_rows_of_text(tmp_path: Path) -> None:
 BAD_TEXT = {
     "utf-8": ("a.txt", b"fine\nna\xefve\n", {}, "a.txt:2: not UTF-8 text"),
     "json": ("a.jsonl", b'{"text": "x"}\n{"text": \n', {}, "a.jsonl:2: broken JSON"),
-    "field": ("a.jsonl", b'{"txt": "x"}\n', {}, "a.jsonl:1: expected a string in field 'text'"),
+    "field": ("a.jsonl", b'{"txt": "x"}\n', {}, "a.jsonl:1 has no column 'text'; columns are txt"),
     "object": ("a.jsonl", b"[1]\n", {}, "a.jsonl:1: expected a JSON object"),
     "parquet": ("a.parquet", b"nothing of the kind", {}, "a.parquet: not readable as parquet"),
     "format": ("a.docx", b"x", {}, "a.docx: unsupported format"),

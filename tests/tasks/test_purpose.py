@@ -89,6 +89,7 @@ def test_another_task_is_named(model: Path, llmkit: Command) -> None:
         ("xquad", ["data.name=xquad.zh"], "google/xquad", "xquad.zh"),
         ("mlqa", [], "facebook/mlqa", "mlqa.en.en"),
         ("xquad", ["data.validation=other.jsonl"], None, None),
+        (None, ["data.test=other.jsonl"], None, None),
     ],
 )
 def test_another_task_brings_its_data(

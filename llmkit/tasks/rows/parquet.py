@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.system.errors import UserError
+from llmkit.system.parquet import reading_parquet
 from llmkit.system.tables import check_names
 from llmkit.tasks.rows.classes import with_names
 from llmkit.tasks.values import LocatedRow
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 def parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
     """The rows of a parquet file. If its schema has names for label numbers, rows have the names."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading_parquet(file):
         table = pq.ParquetFile(file)
         check_names(table.schema_arrow.names, str(file))
         features = _features(table.schema_arrow)
@@ -29,11 +28,6 @@ def parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
             for row in batch.to_pylist():
                 yield f"{file} row {number}", row if features is None else with_names(row, features)
                 number += 1
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(
-            f"{file}: not readable as parquet: {error}",
-            remedy="download it again; in a folder from git clone, run `git lfs pull`",
-        ) from None
 
 
 def _features(schema: Any) -> Features | None:

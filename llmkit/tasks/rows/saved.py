@@ -29,13 +29,10 @@ def saved_rows(folder: Path) -> Iterator[LocatedRow]:
 
     try:
         rows = Dataset.load_from_disk(str(folder))
-    except (
-        Exception
-    ) as error:  # the libraries raise errors of many kinds for a damaged folder, and it is the only cause
+        for number, row in enumerate(rows):
+            yield f"{folder} row {number}", with_names(row, rows.features)
+    except Exception as error:  # damaged folders raise errors of many kinds
         raise UserError(
             f"{folder}: not readable as a dataset of `save_to_disk`: {error}",
             remedy="save it again; as .parquet files it can be read too",
         ) from error
-    return (
-        (f"{folder} row {number}", row) for number, row in enumerate(with_names(row, rows.features) for row in rows)
-    )

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from glob import glob, has_magic
+from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError, did_you_mean
-from llmkit.tasks.rows.formats import ENDINGS, format_of
+from llmkit.system.formats import format_of
+from llmkit.tasks.rows.formats import ENDINGS, holds_rows
 from llmkit.tasks.rows.saved import is_saved, saved_splits
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def split_files(data: DataSection, split: str, part: str) -> list[Path] | None:
             f"data.path: {data.path} is a pattern, but data.path takes a folder, a file or a Hub id",
             remedy=f"name the files of each split: data.{split}='{data.path}'",
         )
-    if format_of(data.path) or data.path.startswith((".", "/", "~")):
+    if holds_rows(data.path) or data.path.startswith((".", "/", "~")):
         raise UserError(f"data.path: no such file or folder: {data.path}", remedy="check the path")
     return None
 
@@ -88,8 +90,8 @@ def _matching(name: str, key: str) -> list[Path]:
     return found
 
 
-def _whole_folder(folder: Path, key: str) -> list[Path]:
-    """All files of rows in a folder that a split is."""
+def _whole_folder(folder: Path, key: str, *, of_path: bool = False) -> list[Path]:
+    """All files of rows in a folder that a split is. `of_path` if it was found in data.path, not named with `key`."""
     if splits := saved_splits(folder):
         raise UserError(
             f"{key}: {folder} is a dataset with the splits {', '.join(splits)}",
@@ -101,7 +103,8 @@ def _whole_folder(folder: Path, key: str) -> list[Path]:
     if len({split for split, names in _SPELLINGS.items() for file in found if file.name.startswith(names)}) > 1:
         raise UserError(
             f"{key}: {folder} holds the files of several splits: {_listed(found)}",
-            remedy=f"give all of it with data.path={folder}, or a pattern: {key}='{folder}/{key.partition('.')[2]}*'",
+            remedy=("give a pattern" if of_path else f"give all of it with data.path={folder}, or a pattern")
+            + f": {key}='{folder}/{key.partition('.')[2]}*'",
         )
     if other := [file for file in _visible(folder) if file.is_file() and file not in found]:
         warn(f"{folder}: not read, since they are not files of rows: {_listed(other)}")
@@ -114,10 +117,10 @@ def _files_in(folder: Path, name: str | None, split: str, part: str) -> list[Pat
     # A repository of the Hub has its files in data/, or in a folder for each configuration.
     for place in (folder, folder / "data", *([folder / name] if name is not None else [])):
         named = [file for file in _visible(place) if file.name.startswith(spellings)]
-        if found := _without_notes(file for file in named if file.is_file() and format_of(file.name)):
+        if found := _without_notes(file for file in named if file.is_file() and holds_rows(file.name)):
             return _one_set(found, place, split, part)
         if folders := [entry for entry in named if entry.is_dir() and entry.name in spellings]:
-            return _matching(str(folders[0]), f"data.path, {split}")
+            return [folders[0]] if is_saved(folders[0]) else _whole_folder(folders[0], f"data.{split}", of_path=True)
     inside = [entry for entry in _visible(folder) if any(f.name.startswith(spellings) for f in _visible(entry))]
     if inside:
         raise UserError(
@@ -148,9 +151,11 @@ def _one_set(found: list[Path], place: Path, split: str, part: str) -> list[Path
                 remedy=f"add the others, or read these alone: data.{split}='{place}/{shards[0][1]}*'",
             )
         return found
+    prefix = commonprefix([file.name for file in found])  # noqa: RUF071 - of names, not of paths
+    every = f", or all: data.{split}='{place}/{prefix}*'" if prefix else ""
     raise UserError(
         f"{place} holds {len(found)} files: {_listed(found)} for the split {part}",
-        remedy=f"name one: data.{split}=PATH, or all: data.{split}='{place}/{part}*'",
+        remedy=f"name one: data.{split}=PATH{every}",
     )
 
 
@@ -172,13 +177,13 @@ def _visible(folder: Path) -> list[Path]:
 
 def _rows_in(folder: Path) -> list[Path]:
     """The files of rows in a folder."""
-    return _without_notes(file for file in _visible(folder) if file.is_file() and format_of(file.name))
+    return _without_notes(file for file in _visible(folder) if file.is_file() and holds_rows(file.name))
 
 
 def _without_notes(files: Iterable[Path]) -> list[Path]:
     """Beside a file of another format, a .txt file is a note. On its own it is CoNLL data."""
     found = list(files)
-    return [file for file in found if file.suffix.lower() != ".txt"] or found
+    return [file for file in found if format_of(file.name) != ".txt"] or found
 
 
 def _listed(files: Sequence[Path]) -> str:

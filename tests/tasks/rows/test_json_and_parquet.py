@@ -73,10 +73,12 @@ WRONG: dict[str, tuple[str, str | bytes, str]] = {
     "a broken line": ("t.json", '{"a": 1}\n{"a": 2}\n{"a":\n', "t.json:4: broken JSON"),
     "columns": ("t.json", '{"text": ["a"], "label": ["x"]}', "t.json: neither a list of rows nor an object with a list named 'data', but an object with 'text', 'label': give rows, not columns; pandas writes them with to_json(FILE, orient='records', lines=True"),
     "columns of pandas": ("t.json", '{"text": {"0": "a"}, "label": {"0": "x"}}', "t.json: neither a list of rows"),
+    "nothing": ("t.json", "{}", "t.json: neither a list of rows nor an object with a list named 'data': give rows with text, label"),
+    "text without columns": ("t.txt", "I like it\n", "t.txt: a .txt file holds words and their tags, but this task reads text, label: give rows in a file that ends in .jsonl"),
     "another key": ("t.json", '{"rows": 3, "version": 1}', "t.json: neither a list of rows nor an object with a list named 'data', but an object with 'rows', 'version': give rows with text, label"),
     "a document of several lines": ("t.jsonl", '{\n"text": "a"}\n', "t.jsonl:1: broken JSON: Expecting property name enclosed in double quotes"),
     "a table of Excel": ("t.xlsx", b"PK\x03\x04\xff", "t.xlsx: the end of its name says no known format: give a file that ends in .jsonl, .json, .csv"),
-    "UTF-16": ("t.json", "[]".encode("utf-16"), "t.json: not UTF-8 text but UTF-16 (byte 0)"),
+    "UTF-16": ("t.json", "[]".encode("utf-16"), "t.json:1: not UTF-8 text but UTF-16 (byte 0 of the line)"),
 }  # fmt: skip
 
 
@@ -86,6 +88,15 @@ def test_json_that_cannot_be_read_names_the_cure(case: str, tmp_path: Path) -> N
     assert refusal(tmp_path / name, content).startswith(told)
     if case == "a document of several lines":
         assert "if the file is one JSON document, let its name end in .json" in refusal(tmp_path / name, content)
+
+
+def test_a_sentence_alone_in_its_file(tmp_path: Path) -> None:
+    row = {"tokens": ["Tom"], "tags": ["B-PER"]}
+    (tmp_path / "t.json").write_text(json.dumps(row))
+    assert [found for _, found in file_rows(tmp_path / "t.json", ("tokens", "tags"))] == [row]
+    (tmp_path / "t.json").write_text(json.dumps({"tokens": [["Tom"]], "tags": [["B-PER"]]}))
+    with pytest.raises(UserError, match="but an object with 'tokens', 'tags'"):
+        list(file_rows(tmp_path / "t.json", ("tokens", "tags")))
 
 
 def test_parquet_names_its_labels(tmp_path: Path) -> None:

@@ -121,6 +121,11 @@ def test_a_folder_for_each_split(folder: Path) -> None:
     write("all/dev/1.jsonl", "v")
     assert texts(path="all") == ["a", "b"]
     assert texts("validation", path="all") == ["v"]
+    write("all/train/train.jsonl", "c")
+    write("all/train/test.jsonl", "d")
+    told = refusal(path="all")
+    assert told.startswith("data.train: all/train holds the files of several splits: 1.jsonl, 2.jsonl, test.jsonl, ")
+    assert told.endswith("give a pattern: data.train='all/train/train*'")
 
 
 def test_what_a_folder_lacks_is_said(folder: Path) -> None:
@@ -137,7 +142,14 @@ def test_what_a_folder_lacks_is_said(folder: Path) -> None:
     write("all/train-v2.jsonl", "b")
     told = refusal(path="all")
     assert told.startswith("all holds 2 files: train-v1.jsonl, train-v2.jsonl for the split train")
-    assert "data.train='all/train*'" in told
+    assert "data.train='all/train-v*'" in told
+    write("all/dev-a.jsonl", "a")
+    write("all/dev-b.jsonl", "b")
+    told = refusal("validation", path="all")
+    assert told.endswith("data.validation='all/dev-*'")
+    assert texts("validation", validation="all/dev-*") == ["a", "b"]
+    write("all/val.jsonl", "c")
+    assert refusal("validation", path="all").endswith("name one: data.validation=PATH"), "no pattern is for all"
 
 
 def test_a_folder_of_files_without_the_name_of_a_split(folder: Path) -> None:
@@ -146,6 +158,11 @@ def test_a_folder_of_files_without_the_name_of_a_split(folder: Path) -> None:
 
 
 def test_a_dataset_of_save_to_disk(folder: Path) -> None:
+    dataset("a").save_to_disk("halves/train")
+    Path("halves/train/data-00000-of-00001.arrow").write_bytes(b"cut off")
+    assert "not readable as a dataset of `save_to_disk`" in refusal(path="halves")
+    dataset("a").save_to_disk("halves/train")
+    assert texts(path="halves") == ["a"]
     DatasetDict(train=dataset("a", "b"), dev=dataset("v")).save_to_disk("disk")
     examples = load_examples(OWN, LabelData(path="disk"), ["train", "validation"])
     assert examples["train"]["text"][:] == ["a", "b"]

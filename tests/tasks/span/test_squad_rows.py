@@ -268,7 +268,7 @@ def test_bad_files(tmp_path: Path) -> None:
     messages = {
         "a.json": "expected an object with a list named 'paragraphs'",
         "b.json": "b.json:2: broken JSON",
-        "c.json": "c.json: not UTF-8 text",
+        "c.json": "c.json:1: not UTF-8 text",
         "d.json": "a list named 'data'",
         "e.parquet": "not readable as parquet",
         "none.json": "no such file",

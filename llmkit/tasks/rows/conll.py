@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmkit.system.errors import UserError
@@ -25,8 +25,10 @@ UNIVERSAL = 10  # columns of CoNLL-U
 _Line = tuple[int, list[str]]
 
 
-def sentences(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
+def sentences(file: Path) -> Iterator[LocatedRow]:
     """One row per sentence, with `tokens` and `tags`, or `upos` and `xpos`; its place is its first line.
+
+    A sentence of one column has `tokens` alone: words to tag.
 
     Columns are separated by tabs, or by spaces if a line has no tab. Document markers and comments before a sentence
     are skipped. Raises UserError if a line's number of columns differs from the rest of its sentence.
@@ -63,11 +65,13 @@ def _sentence(file: Path, lines: list[_Line]) -> LocatedRow:
     while len(lines) > 1 and lines[0][1][0].split(" ")[0] == "#" and len(lines[0][1]) != width:
         lines = lines[1:]
     for number, fields in lines:
-        if len(fields) != width or width < 2:
-            rest = f", but the rest of the sentence has {width}" if width > 1 else ""
+        if len(fields) != width:
             raise UserError(
-                f"{file}:{number}: {len(fields)} column{'s' if len(fields) > 1 else ''}{rest}",
+                f"{file}:{number}: {len(fields)} column{'s' if len(fields) > 1 else ''}, but the rest of the sentence "
+                f"has {width}",
                 remedy="write one word per line, its tag in the last column, and an empty line after each sentence",
             )
-    row = {"tokens": [fields[0] for _, fields in lines], "tags": [fields[-1] for _, fields in lines]}
+    row = {"tokens": [fields[0] for _, fields in lines]}
+    if width > 1:
+        row["tags"] = [fields[-1] for _, fields in lines]
     return f"{file}:{lines[0][0]}", row

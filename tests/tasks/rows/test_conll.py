@@ -11,6 +11,7 @@ import pytest
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.rows.formats import file_rows
 from llmkit.tasks.tags.sections import TagData
 
 pytestmark = pytest.mark.oldest
@@ -88,7 +89,7 @@ def test_universal_dependencies(ending: str, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a O\nb\nc O\n", "a.conll:2: 1 column, but the rest of the sentence has 2"),
-        ("a O\n\nb\n", "a.conll:3: 1 column"),
+        ("a O\n\nb\n", "a.conll:3: no 'ner_tags'"),
         ("a O\n\nb  x y O\nc NN O\nd NN O\n", "a.conll:3: 4 columns, but the rest of the sentence has 3"),
         ("a O\n\nb\t\n", "a.conll:3: tag 1 of 'tags' is empty"),
         ("\n\n", "the train split holds no sentence"),
@@ -100,6 +101,14 @@ def test_broken_columns(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load(file)
     assert message in str(caught.value)
+
+
+def test_words_alone_are_to_be_tagged(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Tom\nsails\n\nYes\n")
+    rows = [row for _, row in file_rows(tmp_path / "a.txt", NER.columns)]
+    assert rows == [{"tokens": ["Tom", "sails"]}, {"tokens": ["Yes"]}]
+    with pytest.raises(UserError, match="no sentence of the train split has a label"):
+        load(tmp_path / "a.txt")
 
 
 def test_a_text_beside_data_is_a_note(tmp_path: Path) -> None:
