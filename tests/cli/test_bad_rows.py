@@ -51,7 +51,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "column of labels": ([*LABEL, "data.train=labels.jsonl", "data.label_column=lable"], ["labels.jsonl:1: no 'lable' (did you mean label?); fields are "]),
     "column of texts": ([*LABEL, "data.train=table.csv"], ["table.csv:2: no 'label'; fields are text; choose one with data.label_column (all rows of the train split are like this)", "Say which column to read"]),
     "fields of a row": ([*LABEL, "data.train=ragged.csv"], ["ragged.csv:3: the number of fields differs from the header's"]),
-    "share as label": ([*LABEL, "data.train=shares.jsonl"], ["shares.jsonl:1: 'label' is neither text nor a whole number: 0.5"]),
+    "share as label": ([*LABEL, "data.train=shares.jsonl"], ["shares.jsonl:1: 'label' is no label but a number, 0.5", "--task regression"]),
     "secret labels": ([*LABEL, "--task", "glue/sst2", "data.train=secret.jsonl", "data.text_column=text"], ["no sentence of the train split has a label, so there is nothing to learn or to score: secret.jsonl:1: 'label' is -1"]),
     "label of another task": ([*LABEL, "--task", "glue/sst2", "data.train=labels.jsonl", "data.text_column=text"], ["labels.jsonl:1: 'label' is 'a'; labels are negative, positive, or their numbers 0 to 1"]),
     "row of another kind": ([*TUNE, "data.train=list.jsonl"], ["list.jsonl:1: expected an object"]),

@@ -164,7 +164,7 @@ def test_problems_of_all_kinds_are_shown_up_to_three(tmp_path: Path) -> None:
     assert "rows.jsonl:3: id 'q2' is taken by" in shown[1]
     assert shown[1].endswith("rows.jsonl:2")
     assert "rows.jsonl:4: answer 'Reed' is not at character 0" in shown[2]
-    assert shown[2].endswith("reads 'Tom ' there")
+    assert shown[2].endswith(", but at character 4")
     assert shown[3:] == ["… and 2 more like it in the validation split"]
 
 
