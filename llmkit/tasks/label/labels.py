@@ -22,7 +22,9 @@ _FRACTION = re.compile(r"[+-]?\d*\.\d+")  # unless it is whole
 
 
 def label_text(value: Any, column: str) -> str:
-    """A row's label as text: `true` for True, `2` for 2, 2.0 and "2.0". Raises BadRow, or MissingLabel if it is empty.
+    """A row's label as text: `true` for true and "True", `2` for 2, 2.0 and "2.0".
+
+    Raises BadRow, or MissingLabel if it is empty.
 
     Text may be a number too, as in tables: pandas writes a column of whole numbers as 2.0 if a value of it is missing.
     0.5 is no label, and neither is "0.5".
@@ -39,7 +41,7 @@ def label_text(value: Any, column: str) -> str:
         raise BadRow(f"{column!r} is a list, {value!r}, but a text has one label")
     if not isinstance(value, str | float):
         raise BadRow(f"{column!r} is neither text nor a whole number: {value!r}")
-    label = as_whole(str(value).strip())
+    label = canonical_label(str(value).strip())
     if not label:
         raise MissingLabel(f"{column!r} is empty")
     if isinstance(value, float) or _FRACTION.fullmatch(label):
@@ -49,9 +51,11 @@ def label_text(value: Any, column: str) -> str:
     return label
 
 
-def as_whole(label: str) -> str:
-    """A label that is a whole number, without its decimals: `2` for `2.0`. Others are unchanged."""
-    return label.partition(".")[0] if _WHOLE.fullmatch(label) else label
+def canonical_label(label: str) -> str:
+    """A label as JSON has it, however a table spells it: `2` for `2.0`, `true` for `True` and `TRUE`."""
+    if _WHOLE.fullmatch(label):
+        return label.partition(".")[0]
+    return label.lower() if label.lower() in ("true", "false") else label
 
 
 def name_of(label: str, names: Sequence[str], column: str) -> str:
@@ -113,7 +117,7 @@ def describe_unknown(counts: Counter[str], known: Iterable[str], what: str) -> s
 
 def check_labels(name: str, labels: Sequence[str], examples: Dataset) -> None:
     """Warn about examples whose label the model `name` does not know. Raises UserError if it knows none of them."""
-    labels = [as_whole(label) for label in labels]  # a model may call a label 2.0
+    labels = [canonical_label(label) for label in labels]  # a model may call a label 2.0 or True
     if not set(labels) & set(examples["label"][:]):
         raise UserError(
             f"{name} knows none of the labels of the data: it has {describe_labels(labels)}, "

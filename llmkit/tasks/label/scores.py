@@ -9,7 +9,7 @@ import numpy as np
 
 from llmkit.system.errors import UserError
 from llmkit.tasks.label import metrics
-from llmkit.tasks.label.labels import as_whole
+from llmkit.tasks.label.labels import canonical_label
 from llmkit.tasks.values import Array, Prediction, by_id
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def label_scores(
 def _label(prediction: Prediction | None, names: Sequence[str]) -> str | None:
     if prediction is None:
         return None
-    text = as_whole(prediction.text)
+    text = canonical_label(prediction.text)
     numbered = text not in names and text.isdecimal() and int(text) < len(names)
     return names[int(text)] if numbered else text
 

@@ -61,6 +61,7 @@ def test_files_of_every_form_and_columns_of_any_name(tmp_path: Path) -> None:
         (["10", "9"], ("9", "10")),
         ([1.0, 0.0], ("0", "1")),
         (["1.0", "0", "1", "-2."], ("-2", "0", "1")),
+        ([True, "True", "FALSE", False], ("false", "true")),
         ([True, False], ("false", "true")),
         (["2", "x", "10"], ("10", "2", "x")),
         ([" a", "b "], ("a", "b")),
