@@ -109,6 +109,7 @@ def test_they_are_those_of_the_evaluation(material: Path, llmkit: Command, tmp_p
     assert json.loads(found[1]) == json.loads(out)
 
 
+@pytest.mark.slow
 def test_the_demos_own_questions(material: Path, llmkit: Command, tmp_path: Path) -> None:
     predicted(llmkit, material / "run", "demo", "-o", "p.jsonl")
     assert len(lines(tmp_path / "p.jsonl")) == 500

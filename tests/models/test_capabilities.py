@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import quick_or_slow
 from support.families import FAMILIES, encoder_config, write_encoder
 from transformers import AutoModel, AutoTokenizer, BartConfig, EncoderDecoderConfig, RobertaConfig, T5Config
 
@@ -17,10 +18,11 @@ pytestmark = pytest.mark.oldest
 TABLES = {name for name in FAMILIES if not name.startswith(("DeBERTa", "Funnel"))}
 SEGMENTS = {"BERT", "ELECTRA", "ALBERT", "BigBird", "Funnel"}
 ROTARY = {"ModernBERT", "mmBERT", "EuroBERT"}
+QUICK = {"BERT", "RoBERTa", "DistilBERT", "DeBERTa v3", "ModernBERT"}
 NAMES = ["input_ids", "token_type_ids", "attention_mask"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", quick_or_slow(FAMILIES, QUICK))
 def test_positions(family: str) -> None:
     """64 tokens fit, of 64 positions or of RoBERTa's 66; and no more, where there is a table of them."""
     model = AutoModel.from_config(encoder_config(family)).eval()
@@ -44,7 +46,7 @@ def test_positions_of_other_models() -> None:
     assert positions_of(skeleton(T5Config(num_layers=1))) is None
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", quick_or_slow(FAMILIES, QUICK))
 def test_a_model_takes_what_its_tokenizer_gives(family: str, tmp_path: Path) -> None:
     checkpoint = Checkpoint.named(str(write_encoder(family, tmp_path)))
     tokenizer = checkpoint.tokenizer()

@@ -162,6 +162,7 @@ def test_its_bad_rows_are_named(folder: Path, llmkit: Command) -> None:
     assert "bad.jsonl:1: 'severity' is 9, not 1 to 4" in err
 
 
+@pytest.mark.slow
 def test_it_is_exported(folder: Path, llmkit: Command) -> None:
     code, out, err = llmkit("export", "run", "-o", "onnx", "--tasks", "severity.py", "--json")
     assert code == 0, err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support import quick_or_slow
 from support.spans import knowing
 from support.tokenizer_families import FAMILIES, SENTENCES, tokenizer_of
 
@@ -30,7 +31,7 @@ def page(number: int, sentence: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", quick_or_slow(FAMILIES, ("bert-uncased", "roberta", "modernbert", "deberta-v3")))
 def test_a_model_that_knows_has_the_full_official_score(family: str) -> None:
     rows = [page(7 * number, sentence) for number, sentence in enumerate(SENTENCES.values())]
     placed = (place for number, row in enumerate(rows) for place in NQ.expand(f"row {number}", row))

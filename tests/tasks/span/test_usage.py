@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from support import quick_or_slow
 from support.spans import example
 from support.tokenizer_families import FAMILIES, SENTENCES, tokenizer_of
 
@@ -23,7 +24,7 @@ DATA = SpanData(path="x", max_length=512, max_answer_length=12)
 HARD = "Cafe\u0301 E\u0301toile\r\n \u200b red\u200b lamp, मेला में  👨\u200d👩\u200d👧!"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", quick_or_slow(FAMILIES, ("bert-uncased", "roberta", "modernbert")))
 def test_answers_of_the_card_are_llmkits(family: str) -> None:
     tokenizer = tokenizer_of(family)
     logits: dict[str, Any] = {}
