@@ -138,7 +138,7 @@ slow = pytest.mark.slow
     ("place", "what"),
     [
         pytest.param("train", "user", marks=slow),
-        ("train", "SIGKILL"),
+        pytest.param("train", "SIGKILL", marks=slow),
         pytest.param("train", "bug", marks=slow),
         pytest.param("train", "SIGSEGV", marks=slow),
         pytest.param("evaluate", "user", marks=slow),
