@@ -85,6 +85,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_writes_what_the_model_writes(
     material: Path, llmkit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

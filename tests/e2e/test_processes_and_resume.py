@@ -160,7 +160,7 @@ def test_two_processes_train_the_global_batch_that_the_recipe_says(folder: Path,
     assert json.loads((folder / "two" / "metrics.json").read_text())["steps"] == 4
 
 
-@pytest.mark.parametrize("launcher", ["-n", slow("torchrun")])
+@pytest.mark.parametrize("launcher", [slow("-n"), slow("torchrun")])
 def test_two_processes_give_the_same_scores(launcher: str, folder: Path, finetune: list[str]) -> None:
     run = folder / f"scored-{launcher}"
     command(folder, *finetune, "train.max_steps=2", "-o", str(run))
