@@ -172,6 +172,7 @@ main()
 
 
 @pytest.mark.usefixtures("chunked")
+@pytest.mark.slow
 def test_killed_and_gone_on_with_it_is_the_same_bytes(
     material: Path, llmkit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

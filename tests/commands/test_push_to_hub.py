@@ -166,6 +166,7 @@ def test_what_is_published(finished_run: Path, hub: StandInHub, jane: Client) ->
     assert set(hub.files(NAME)) == {*published, "eval.md"}
 
 
+@pytest.mark.slow
 def test_what_was_published_is_used_like_its_run(finished_run: Path, hub: StandInHub, jane: Client, runs: Path) -> None:
     """By its name alone: task, windows and threshold come with it, and stay when the Hub is gone."""
     asked = ("-q", "Who founded it?", "-c", "Tom Reed founded Ambury in 1810.", "--json")
