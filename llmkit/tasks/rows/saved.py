@@ -25,14 +25,26 @@ def saved_splits(folder: Path) -> list[str]:
 
 def saved_rows(folder: Path) -> Iterator[LocatedRow]:
     """The rows of one saved dataset, with the names of labels. Raises UserError if it is damaged."""
+    import pyarrow as pa
     from datasets import Dataset
 
-    try:
-        rows = Dataset.load_from_disk(str(folder))
-        for number, row in enumerate(rows):
-            yield f"{folder} row {number}", with_names(row, rows.features)
-    except Exception as error:  # damaged folders raise errors of many kinds
-        raise UserError(
+    # What damaged metadata and damaged Arrow files raise.
+    damage = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
+
+    def as_user_error(error: Exception) -> UserError:
+        return UserError(
             f"{folder}: not readable as a dataset of `save_to_disk`: {error}",
             remedy="save it again; as .parquet files it can be read too",
-        ) from error
+        )
+
+    try:
+        dataset = Dataset.load_from_disk(str(folder))
+    except damage as error:
+        raise as_user_error(error) from error
+    rows = iter(dataset)
+    for number in range(len(dataset)):
+        try:
+            row = next(rows)
+        except damage as error:
+            raise as_user_error(error) from error
+        yield f"{folder} row {number}", with_names(row, dataset.features)
