@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -116,10 +117,11 @@ class Bench:
         command += [f"corpus.block_size={block}", f"train.per_device_train_batch_size={piece // block}"]
         return [*command, f"train.gradient_accumulation_steps={self.sizes.batch // piece}"]
 
-    def measured(self) -> list[str]:
-        """The length of a run that is measured."""
+    def measured(self, evaluations: int) -> list[str]:
+        """The length of a run that is measured, and how often it is evaluated."""
         steps = self.sizes.steps
-        return [f"train.max_steps={LINES * steps}", f"train.logging_steps={steps}", "train.eval_steps=0.5"]
+        length = [f"train.max_steps={LINES * steps}", f"train.logging_steps={steps}"]
+        return [*length, f"train.eval_steps={LINES * steps // evaluations}"]
 
 
 def data(bench: Bench) -> Figures:
@@ -164,7 +166,7 @@ def agreement(bench: Bench) -> Figures:
 def pretraining(bench: Bench, block: int, *, piece: int | None = None, more: tuple[str, ...] = ()) -> Figures:
     """The speed of pretraining."""
     shape = {**bench.sizes.base, **NO_ATTENTION_DROPOUT}
-    with bench.run(*bench.pretrain(shape, block, piece or bench.sizes.piece), *bench.measured(), *more) as run:
+    with bench.run(*bench.pretrain(shape, block, piece or bench.sizes.piece), *bench.measured(1), *more) as run:
         return speed(run)
 
 
@@ -180,7 +182,7 @@ def finetuning(bench: Bench) -> Figures:
         f"model.tokenizer={bench.shards}/tokenizer",
     ]
     command += [f"data.{split}={bench.folder}/{split}.jsonl" for split in ("train", "validation")]
-    command += [f"train.per_device_train_batch_size={sizes.rows}", *bench.measured()]
+    command += [f"train.per_device_train_batch_size={sizes.rows}", *bench.measured(2)]
     with bench.run(*command) as run:
         figures = speed(run)
         evaluations = [line["eval_runtime"] for line in log_of(run) if "eval_runtime" in line]
@@ -222,6 +224,9 @@ def deterministic(bench: Bench) -> Figures:
 
 def tests(bench: Bench) -> Figures:
     """tests/gpu."""
+    missing = [name for name in ("pytest", "hypothesis") if find_spec(name) is None]
+    if missing:
+        return {"skipped": f"{' and '.join(missing)} not installed"}
     command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-p", "no:cacheprovider"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(

@@ -78,15 +78,13 @@ def open_job(recipe: Recipe, output: Path | None, *, resume: bool, auto_batch: b
     quiet()
     check_sharding(recipe.train, auto_batch=auto_batch)
     run = open_run(output or Path("runs") / recipe.name, resume=resume)
-    if not resume:
-        return run, recipe
-    check_same_sharding(run)
-    return run, check_same_recipe(run, recipe)
+    return run, check_same_recipe(run, recipe) if resume else recipe
 
 
 def train(job: Job) -> RunDir:
     """Train, keep the best checkpoint, and write its model, scores and card."""
     run = job.run
+    check_same_sharding(run)
     with hold(run):
         _introduce(job)
         if job.auto_batch:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
     from torch.nn import Parameter
+    from torch.optim import Optimizer
     from transformers import PreTrainedModel, TrainingArguments
 
 WORKS = "FSDP2 with FULL_STATE_DICT works: FSDP_VERSION=2 FSDP_STATE_DICT_TYPE=FULL_STATE_DICT (docs/guide/gpus.md)"
@@ -98,6 +99,7 @@ def shard(model: PreTrainedModel, accelerator: Accelerator) -> None:
     """
     if not accelerator.is_fsdp2:
         return
+    accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)  # autocast, and nothing else
     from torch.distributed.fsdp import fully_shard
     from torch.nn import ModuleList
 
@@ -108,6 +110,21 @@ def shard(model: PreTrainedModel, accelerator: Accelerator) -> None:
             for layer in module:
                 fully_shard(layer)
     fully_shard(model)
+
+
+def parameters_of(optimizer: Optimizer) -> list[list[Parameter]]:
+    """The parameters of an optimizer, by its groups."""
+    return [list(group["params"]) for group in optimizer.param_groups]
+
+
+def restore_parameters(optimizer: Optimizer, groups: list[list[Parameter]]) -> None:
+    """Give an optimizer the parameters again that it had before accelerate prepared it.
+
+    accelerate tells parameters apart by their address. Those that have no part in this process, such as a bias of two
+    numbers in the third one, all have the address 0.
+    """
+    for group, parameters in zip(optimizer.param_groups, groups, strict=True):
+        group["params"] = parameters
 
 
 def retied(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from llmkit.training.checkpoints import evaluation_due, newest, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.schedule import NEVER, Schedule
-from llmkit.training.sharding import retied, shard
+from llmkit.training.sharding import parameters_of, restore_parameters, retied, shard
 from llmkit.training.signals import StopOnSignal
 
 MAX_NAMED = 8  # examples, in an error
@@ -150,8 +150,16 @@ class Trainer(transformers.Trainer):
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Trainer."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        self._parameters = parameters_of(optimizer)
+        return optimizer
+
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        """The learning rate of our schedule."""
+        """The learning rate of our schedule. The Trainer calls it when accelerate has prepared the optimizer."""
+        if self.is_fsdp_enabled:
+            restore_parameters(self.optimizer, self._parameters)
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(
                 optimizer or self.optimizer,  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""FSDP2 over two processes: the weights of two processes without it, exact resume, and a whole model in the end."""
+"""FSDP2 over several processes: the weights that they give without it, exact resume, a whole model in the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ import torch
 from safetensors.torch import load_file
 from support.labels import reviews, write_rows
 from support.runs import Material, weights
-from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+)
 
 from llmkit.training.checkpoints import SEAL
 from llmkit.training.sharding import SHARDED_WEIGHTS
@@ -32,7 +37,11 @@ KINDS = {
     "pretrain": AutoModelForMaskedLM,
     "span": AutoModelForQuestionAnswering,
     "label": AutoModelForSequenceClassification,
+    "number": AutoModelForSequenceClassification,
+    "text": AutoModelForSeq2SeqLM,
 }
+# The head for spans has two rows: the third process has no part in it. That for numbers has one.
+PROCESSES = {"span": 3}
 # As `accelerate config` writes it.
 CONFIG = """\
 compute_environment: LOCAL_MACHINE
@@ -55,24 +64,25 @@ same_network: true
 use_cpu: false
 """
 # One process imports for all, and they are its copies. Each line of the input is a command.
-TWO_PROCESSES = """
+PROCESSES_OF_COMMANDS = """
 import json, os, sys
 import llmkit.commands.finetune, llmkit.commands.pretrain
 from llmkit.cli.main import main
 
 for number, line in enumerate(sys.stdin):
-    environment, arguments = json.loads(line)
+    size, environment, arguments = json.loads(line)
     children = []
-    for rank in range(2):
+    environment |= {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_PORT": str(PORT + number)}
+    for rank in range(size):
         children.append(os.fork())
         if children[-1] == 0:
-            os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank), MASTER_PORT=str(PORT + number))
+            os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
             sys.argv = ["llmkit", *arguments]
             try:
                 main()
             except SystemExit as stop:  # after an error: a command that ends well leaves by os._exit
                 os._exit(int(stop.code or 0))
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0], arguments
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * size, arguments
 """
 
 
@@ -87,17 +97,32 @@ def command(kind: str, material: Material, folder: Path, *, dropout: bool = Fals
     model += ["train.adam_epsilon=1e-6"]
     if kind == "span":
         return ["finetune", "-r", "tiny/squad", *model, *material.questions, *STEPS]
-    rows = write_rows(folder / "reviews.jsonl", reviews(48))
-    return ["finetune", "-r", "tiny/classification", *model, f"data.train={rows}", f"data.validation={rows}", *STEPS]
+    if kind == "text":
+        rows, model = pairs(folder), ["-r", "tiny/translation"]
+    elif kind == "number":
+        rows = write_rows(folder / "numbers.jsonl", reviews(48, (1990, 2020)))
+        model += ["-r", "tiny/classification", "--task", "regression"]
+    else:
+        rows = write_rows(folder / "reviews.jsonl", reviews(48))
+        model += ["-r", "tiny/classification"]
+    return ["finetune", *model, f"data.train={rows}", f"data.validation={rows}", *STEPS]
 
 
-def in_two_processes(folder: Path, port: int, *runs: tuple[dict[str, str], list[str]]) -> None:
-    """Run commands one after another, each in two processes that a launcher seems to have started."""
+def pairs(folder: Path) -> Path:
+    """Texts to translate into one word or into ten, which a model learns soon: its processes write for unlike times."""
+    texts = [("sea", "storm"), ("ship " * 9, "calm red " * 5)]
+    return write_rows(
+        folder / "pairs.jsonl", [{"translation": {"en": texts[n % 2][0], "de": texts[n % 2][1]}} for n in range(48)]
+    )
+
+
+def run_all(folder: Path, port: int, *runs: tuple[int, dict[str, str], list[str]]) -> None:
+    """Run commands one after another, each in as many processes as it says, as if a launcher had started them."""
     done = subprocess.run(
-        [sys.executable, "-c", TWO_PROCESSES.replace("PORT", str(port))],
+        [sys.executable, "-c", PROCESSES_OF_COMMANDS.replace("PORT", str(port))],
         input="".join(json.dumps(run) + "\n" for run in runs),
         cwd=folder,
-        env={**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"},
+        env={**os.environ, "MASTER_ADDR": "127.0.0.1"},
         capture_output=True,
         text=True,
         check=False,
@@ -118,11 +143,11 @@ def runs(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of each kind, with and without sharding."""
     folder = tmp_path_factory.mktemp("sharded")
     commands = [
-        (environment, [*command(kind, material, folder), "-o", f"{kind}-{name}"])
+        (PROCESSES.get(kind, 2), environment, [*command(kind, material, folder), "-o", f"{kind}-{name}"])
         for kind in KINDS
         for name, environment in (("replicated", {}), ("sharded", FSDP2))
     ]
-    in_two_processes(folder, free_port(), *commands)
+    run_all(folder, free_port(), *commands)
     return folder
 
 

@@ -19,6 +19,8 @@ from llmkit.training.sharding import (
     SHARDED_WEIGHTS,
     check_same_sharding,
     check_sharding,
+    parameters_of,
+    restore_parameters,
     retied,
     shard_on_cpus,
     sharding,
@@ -105,6 +107,17 @@ def test_cpus_are_sharded_over_if_asked(environment: pytest.MonkeyPatch, asked: 
     arguments: Any = SimpleNamespace(distributed_state=SimpleNamespace(distributed_type=DistributedType.MULTI_CPU))
     shard_on_cpus(arguments)
     assert (arguments.distributed_state.distributed_type is DistributedType.MULTI_CPU) is not asked
+
+
+def test_parameters_without_an_address_stay_what_they_are() -> None:
+    weights = [torch.nn.Parameter(torch.empty(0)) for _ in range(3)]
+    assert len({weight.data_ptr() for weight in weights}) == 1
+    optimizer = torch.optim.AdamW([{"params": weights[:2]}, {"params": weights[2:]}])
+    before = parameters_of(optimizer)
+    for group in optimizer.param_groups:
+        group["params"] = [weights[0] for _ in group["params"]]
+    restore_parameters(optimizer, before)
+    assert [id(weight) for group in optimizer.param_groups for weight in group["params"]] == list(map(id, weights))
 
 
 def test_tied_weights_are_one_tensor_again() -> None:
