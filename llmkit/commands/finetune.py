@@ -64,7 +64,7 @@ def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False
 
     from llmkit.tasks.head import training_collator
 
-    run, recipe = open_job(recipe, output, resume=resume)
+    run, recipe = open_job(recipe, output, resume=resume, auto_batch=auto_batch)
     task = task_named(recipe.task)
     examples = load_examples(task, recipe.data, ["train", "validation"])
     task.check_scores(examples["validation"], recipe.data)

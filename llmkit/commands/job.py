@@ -27,8 +27,10 @@ from llmkit.training.estimate import estimate, show
 from llmkit.training.evaluation import Evaluation, Scored
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import Recipe, check_same_recipe
+from llmkit.training.saving import save_model
 from llmkit.training.schedule import Schedule
-from llmkit.training.trainer import Trainer, save_model
+from llmkit.training.sharding import check_same_sharding, check_sharding
+from llmkit.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,9 +73,10 @@ class Job:
     target_tokenizer: PreTrainedTokenizerFast | None = None
 
 
-def open_job(recipe: Recipe, output: Path | None, *, resume: bool) -> tuple[RunDir, Recipe]:
+def open_job(recipe: Recipe, output: Path | None, *, resume: bool, auto_batch: bool) -> tuple[RunDir, Recipe]:
     """The run's folder, and the recipe to train with. Raises UserError; writes nothing."""
     quiet()
+    check_sharding(recipe.train, auto_batch=auto_batch)
     run = open_run(output or Path("runs") / recipe.name, resume=resume)
     return run, check_same_recipe(run, recipe) if resume else recipe
 
@@ -81,6 +84,7 @@ def open_job(recipe: Recipe, output: Path | None, *, resume: bool) -> tuple[RunD
 def train(job: Job) -> RunDir:
     """Train, keep the best checkpoint, and write its model, scores and card."""
     run = job.run
+    check_same_sharding(run)
     with hold(run):
         _introduce(job)
         if job.auto_batch:

@@ -29,7 +29,7 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
     """Tokenize the corpus if needed, then load and check the rest. Raises UserError; writes only to the cache."""
     from transformers import set_seed
 
-    run, recipe = open_job(recipe, output, resume=resume)
+    run, recipe = open_job(recipe, output, resume=resume, auto_batch=auto_batch)
     corpus = corpus_folder(recipe.corpus)
     manifest = read_manifest(corpus)
     fingerprints = {"corpus": manifest["key"]}

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 FIRST, LAST = 3, 6  # steps: a run is killed at the first and resumed; checkpoints are compared at the last
 TOLERANCE = 1e-6  # allowed change of a logit, in float32
-COMPARED = ("model.safetensors", "optimizer.pt", "scheduler.pt")  # the files that a run resumes from
+COMPARED = ("model.safetensors", "optimizer.", "scheduler.")  # how the files begin that a run resumes from
 
 Recipe = PretrainRecipe | FinetuneRecipe
 
@@ -169,7 +169,7 @@ class _Trial:
     def hashes(self) -> dict[str, str]:
         """The hashes of the compared files, from the seal of the last checkpoint."""
         files: dict[str, str] = json.loads((self.checkpoint(LAST) / SEAL).read_text())["files"]
-        return {name: files[name] for name in COMPARED}
+        return {name: content for name, content in files.items() if name.startswith(COMPARED)}
 
 
 def _kill(process: Any) -> None:
@@ -183,8 +183,8 @@ def _kill(process: Any) -> None:
 
 def _compare(runs: str, first: _Trial, second: _Trial) -> bool:
     hashes = first.hashes(), second.hashes()
-    differing = [name for name in COMPARED if hashes[0][name] != hashes[1][name]]
-    for name in COMPARED:
+    differing = [name for name in hashes[0] if hashes[0][name] != hashes[1][name]]
+    for name in hashes[0]:
         one, other = (values[name][:16] for values in hashes)
         say(f"  {name:18}  {one}  {other}  {'differs' if name in differing else 'same'}")
     result(

@@ -37,6 +37,7 @@ PRIVATE = (
         ("tr_loss", "grad_norm"),
     ),
     Internal(_TRAINER, "_save_checkpoint", "seal a checkpoint, then prune older ones", ("model", "trial")),
+    Internal(_TRAINER, "_save", "write tied weights of a sharded model once", ("output_dir", "state_dict")),
     Internal(
         _TRAINER,
         "_evaluate",

@@ -83,7 +83,7 @@ def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
     if not together:
         return mine
     gathered: list[Any] | None = [None] * size if me == 0 else None
-    dist.gather_object(mine, gathered)
+    dist.gather_object(mine, gathered, group=_cpu_group())
     if gathered is None:
         return None
     return [gathered[number % size][number // size] for number in range(len(items))]
@@ -120,7 +120,10 @@ def max_over_processes(number: int) -> int:
 
 
 def _cpu_group() -> Any:
-    """A group for values on the CPU: the default one if its backend is gloo."""
+    """A group for values on the CPU: the default one if its backend is gloo.
+
+    NCCL would copy pickled objects through GPU memory, and needs to know the device of each process for a barrier.
+    """
     import torch.distributed as dist
 
     return None if dist.get_backend() == "gloo" else _gloo()
@@ -156,7 +159,7 @@ def end_group() -> None:
 
     if not dist.is_initialized():
         return
-    dist.barrier()
+    dist.barrier(group=_cpu_group())
     dist.destroy_process_group()
     sys.stdout.flush()
     sys.stderr.flush()

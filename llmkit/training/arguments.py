@@ -11,6 +11,7 @@ from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import world_size
 from llmkit.system.run_folder import RunDir
 from llmkit.training.schedule import NEVER
+from llmkit.training.sharding import shard_on_cpus
 
 
 def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_is_better: bool) -> TrainingArguments:
@@ -61,4 +62,5 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
             f"{world_size()} processes were started and {arguments.world_size} found each other",
             remedy="start them with -n, torchrun or accelerate launch, and look for an earlier error above",
         )
+    shard_on_cpus(arguments)
     return arguments

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -17,7 +16,6 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.corpus.tokenizer import DECODER_TOKENIZER
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import Stopped, UserError
 from llmkit.system.files import libraries_writing
@@ -29,6 +27,7 @@ from llmkit.training.checkpoints import evaluation_due, newest, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.schedule import NEVER, Schedule
+from llmkit.training.sharding import parameters_of, restore_parameters, retied, shard
 from llmkit.training.signals import StopOnSignal
 
 MAX_NAMED = 8  # examples, in an error
@@ -65,6 +64,7 @@ class Trainer(transformers.Trainer):
             compute_loss_func=loss,
             callbacks=[SetEpoch(batches), schedule, log],
         )
+        shard(model, self.accelerator)
         if loss is not None:  # the model does not need the number of targets
             self.model_accepts_loss_kwargs = False
         # TrainingLog prints instead.
@@ -150,8 +150,16 @@ class Trainer(transformers.Trainer):
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Trainer."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        self._parameters = parameters_of(optimizer)
+        return optimizer
+
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        """The learning rate of our schedule."""
+        """The learning rate of our schedule. The Trainer calls it when accelerate has prepared the optimizer."""
+        if self.is_fsdp_enabled:
+            restore_parameters(self.optimizer, self._parameters)
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(
                 optimizer or self.optimizer,  # type: ignore[arg-type]
@@ -242,6 +250,10 @@ class Trainer(transformers.Trainer):
                 prune(folder, self._keep, Path(best) if best else None)
             from_first(True if is_main() else None)
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """As in Trainer, but tied weights of a sharded model are written once."""
+        super()._save(output_dir, retied(self.network, state_dict) if state_dict else state_dict)
+
     def _evaluate(self, trial: Any, ignored: Any, skip_scheduler: bool = False) -> dict[str, float]:
         """As in Trainer, but an evaluation that a resumed run still owed may also become the best."""
         scores = super()._evaluate(trial, ignored, skip_scheduler)
@@ -279,21 +291,3 @@ class SetEpoch(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Derive the epoch from the step: the Trainer's own epoch is a float."""
         self._batches.epoch = state.global_step // steps_per_epoch(self._batches, args)
-
-
-def save_model(trainer: Trainer, run: RunDir, target_tokenizer: PreTrainedTokenizerFast | None = None) -> None:
-    """Write the model and its tokenizers to run/model, atomically."""
-    aside = run.path / ".model.partial"
-    if is_main():
-        shutil.rmtree(aside, ignore_errors=True)
-    from_first(True if is_main() else None)
-    with libraries_writing(str(run.model), aside, remedy="free some space, and resume with --resume"):
-        trainer.save_model(str(aside))
-        if is_main() and target_tokenizer is not None:
-            target_tokenizer.save_pretrained(aside / DECODER_TOKENIZER)
-    if is_main():
-        # The pickled TrainingArguments, which nothing needs to load the model.
-        (aside / "training_args.bin").unlink(missing_ok=True)
-        shutil.rmtree(run.model, ignore_errors=True)
-        aside.rename(run.model)
-    from_first(True if is_main() else None)

@@ -22,8 +22,10 @@ from llmkit.system.advice import Advice
 from llmkit.system.errors import UserError
 from llmkit.system.launch import SHUTDOWN_TIMEOUT, relaunch
 from llmkit.system.processes import (
+    any_process,
     check_launch,
     default_processes,
+    end_group,
     from_first,
     launched,
     rank,
@@ -194,6 +196,34 @@ def test_work_is_shared_out_and_comes_back_in_order(tmp_path: Path) -> None:
     for number, items, result, total in got:
         assert result == ([n * n for n in range(items)] if number == 0 else None)
         assert total == sum(n * n for n in range(items))
+
+
+def test_objects_and_votes_go_over_the_cpus_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.distributed as dist
+
+    class Left(BaseException):
+        """In place of the exit."""
+
+    def leave(code: int) -> None:
+        raise Left
+
+    cpus, groups = object(), []
+    monkeypatch.setattr("llmkit.system.processes._gloo", lambda: cpus)
+    monkeypatch.setattr("llmkit.system.processes.os._exit", leave)
+    # As on a GPU. Whatever talks to other processes notes the group that it talks in.
+    answers = {"is_initialized": True, "get_world_size": 1, "get_rank": 0, "get_backend": "nccl"}
+    for name, answer in answers.items():
+        monkeypatch.setattr(dist, name, lambda answer=answer: answer)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    for name in ("gather_object", "broadcast_object_list", "all_reduce", "barrier"):
+        monkeypatch.setattr(dist, name, lambda *_, name=name, group=None, **__: groups.append((name, group)))
+    assert sharded([], lambda item: item) == []
+    assert from_first({"f1": 0.0}) == {"f1": 0.0}
+    assert any_process(True)
+    with pytest.raises(Left):
+        end_group()
+    assert {name for name, _ in groups} == {"gather_object", "broadcast_object_list", "all_reduce", "barrier"}
+    assert all(group is cpus for _, group in groups)
 
 
 def test_alone_it_is_a_loop() -> None:

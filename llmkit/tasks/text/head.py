@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from transformers import AutoModelForSeq2SeqLM, EncoderDecoderModel, PreTrainedModel
 
 from llmkit.models.collator import Batch, padded
@@ -29,7 +30,9 @@ def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
 def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
     """`ids`, the generated token ids, and `score`, their mean log-probability."""
     generator: Any = model
-    out = generator.generate(**batch, return_dict_in_generate=True, output_scores=True)
+    # All processes take part in each pass of a sharded model, until the last of them has its texts.
+    sharded = isinstance(model, FSDPModule)
+    out = generator.generate(**batch, return_dict_in_generate=True, output_scores=True, synced_gpus=sharded)
     if "sequences_scores" in out:
         scores = out.sequences_scores
     else:
