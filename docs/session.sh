@@ -26,7 +26,7 @@ llmkit tokenize -c books/ -c notes.txt,documents=blank_line,weight=2 -o data/min
 ls data/mine
 llmkit pretrain -r tiny/pretrain corpus.path=data/demo --dry-run
 llmkit pretrain -r tiny/pretrain corpus.path=data/demo
-! llmkit pretrain -r tiny/pretrain corpus.path=data/demo --resume
+llmkit pretrain -r tiny/pretrain corpus.path=data/demo --resume
 llmkit finetune -r tiny/squad
 ls runs/tiny-squad
 ls runs/tiny-squad/model

@@ -111,13 +111,20 @@ def pretrain(
     model: Section | None = None,
     train: Section | None = None,
 ) -> Run:
-    """Pretrain a BERT. `recipe` is a name or a path; `corpus`, `model` and `train` override its keys."""
+    """Pretrain a BERT. `recipe` is a name or a path; `corpus`, `model` and `train` override its keys.
+
+    With `resume`, a run that has started goes on, and a finished one is returned as it is.
+    """
     from llmkit.commands import pretrain as command
     from llmkit.commands.job import train as run_job
     from llmkit.recipes.pretraining import PretrainRecipe
     from llmkit.recipes.reading import read_recipe
+    from llmkit.system.processes import world_size
+    from llmkit.training.resuming import finished_run
 
     settings = read_recipe(PretrainRecipe, str(recipe), _overrides(corpus=corpus, model=model, train=train))
+    if resume and (finished := finished_run(settings, _path(output), world_size())):
+        return Run(finished.path)
     return Run(run_job(command.prepare(settings, _path(output), resume=resume, auto_batch=auto_batch)).path)
 
 
@@ -137,14 +144,19 @@ def finetune(
     """Fine-tune a checkpoint on a task.
 
     Without `recipe`, uses the task's default recipe. `tasks` is a Python file with your own tasks. The sections
-    override the keys of the recipe.
+    override the keys of the recipe. With `resume`, a run that has started goes on, and a finished one is returned as it
+    is.
     """
     from llmkit.commands import finetune as command
     from llmkit.commands.job import train as run_job
+    from llmkit.system.processes import world_size
+    from llmkit.training.resuming import finished_run
 
     _register(tasks)
     overrides = _overrides(model=model, data=data, train=train, generation=generation)
     settings = command.recipe_of(task, str(recipe) if recipe is not None else None, overrides)
+    if resume and (finished := finished_run(settings, _path(output), world_size())):
+        return Run(finished.path)
     return Run(run_job(command.prepare(settings, _path(output), resume=resume, auto_batch=auto_batch)).path)
 
 

@@ -39,7 +39,9 @@ Recipe = Annotated[
     typer.Option("-r", "--recipe", help="Recipe name or file.", autocompletion=complete_recipe),
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Run folder.", show_default="runs/NAME")]
-Resume = Annotated[bool, typer.Option("--resume", help="Resume a stopped run from its last checkpoint.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the run from its last checkpoint; start it if it has not started.")
+]
 AutoBatch = Annotated[
     bool,
     typer.Option(

@@ -21,10 +21,12 @@ from llmkit.cli.options import (
     TasksFile,
 )
 from llmkit.system.errors import UserError
+from llmkit.system.processes import processes_to_run
 
 if TYPE_CHECKING:
     from llmkit.commands.job import Job
     from llmkit.system.run_folder import RunDir
+    from llmkit.training.resuming import Recipe as ARecipe
 
 
 def demo(
@@ -131,7 +133,9 @@ def pretrain(
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit.commands import pretrain as command
 
-    job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch)
+    if resume and _is_finished(settings, output, processes, command.finish_line):
+        return
+    job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch, processes=processes_to_run(processes))
     _run(job, command.finish_line, processes, dry_run=dry_run)
 
 
@@ -159,15 +163,29 @@ def finetune(
     from llmkit.commands import finetune as command
 
     settings = command.recipe_of(task, recipe, overrides or ())
-    job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch)
+    if resume and _is_finished(settings, output, processes, command.finish_line):
+        return
+    job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch, processes=processes_to_run(processes))
     _run(job, command.finish_line, processes, dry_run=dry_run)
+
+
+def _is_finished(
+    recipe: ARecipe, output: Path | None, processes: int | None, finish_line: Callable[[RunDir], None]
+) -> bool:
+    """Whether there is nothing left to resume; then the run's result is printed again."""
+    from llmkit.training.resuming import finished_run
+
+    run = finished_run(recipe, output, processes_to_run(processes))
+    if run is not None:
+        finish_line(run)
+    return run is not None
 
 
 def _run(job: Job, finish_line: Callable[[RunDir], None], processes: int | None, *, dry_run: bool) -> None:
     from llmkit.commands import job as training
     from llmkit.system.advice import Advice
     from llmkit.system.launch import run_in
-    from llmkit.training.signals import ON_SIGNAL
+    from llmkit.system.stop_signals import ON_SIGNAL
 
     if dry_run:
         return training.dry_run(job)

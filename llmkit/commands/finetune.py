@@ -58,13 +58,23 @@ def recipe_of(task: str | None, recipe: str | None, overrides: Sequence[str] = (
     return read_recipe(FinetuneRecipe, name, [*chosen, *overrides], tasks=TASKS)
 
 
-def prepare(recipe: FinetuneRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Job:
-    """Load and check the model and the data. Raises UserError; writes only to the cache."""
+def prepare(
+    recipe: FinetuneRecipe,
+    output: Path | None,
+    *,
+    resume: bool = False,
+    auto_batch: bool = False,
+    processes: int | None = None,
+) -> Job:
+    """Load and check the model and the data. Raises UserError; writes only to the cache.
+
+    `processes` will train; by default, those of this launch.
+    """
     from transformers import set_seed
 
     from llmkit.tasks.head import training_collator
 
-    run, recipe = open_job(recipe, output, resume=resume, auto_batch=auto_batch)
+    run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
     task = task_named(recipe.task)
     examples = load_examples(task, recipe.data, ["train", "validation"])
     task.check_scores(examples["validation"], recipe.data)

@@ -19,6 +19,7 @@ from llmkit.recipes.reading import dump
 from llmkit.sharing.model_card import write_card
 from llmkit.system.console import is_main, say
 from llmkit.system.machine import choose, environment, quiet
+from llmkit.system.processes import world_size
 from llmkit.system.run_folder import RunDir, hold, open_run, start
 from llmkit.training.arguments import training_arguments
 from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out_of_memory
@@ -26,7 +27,7 @@ from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.estimate import estimate, show
 from llmkit.training.evaluation import Evaluation, Scored
 from llmkit.training.reporting import TrainingLog
-from llmkit.training.resuming import Recipe, check_same_recipe
+from llmkit.training.resuming import Recipe, check_same_recipe, run_folder, same_batch
 from llmkit.training.saving import save_model
 from llmkit.training.schedule import Schedule
 from llmkit.training.sharding import check_same_sharding, check_sharding
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 class Job:
     """A training run, checked and ready to start. No process group exists yet.
 
+    With `resume` the run has started before, and `recipe` is for the number of processes that it was started with.
     `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
     a resumed run must find the same ones. `sizes` say how much data there is, for env.json, and `more_facts` are
     further entries of it. `introduce` describes the data on the screen. `finalize` may change the best model before it
@@ -73,12 +75,19 @@ class Job:
     target_tokenizer: PreTrainedTokenizerFast | None = None
 
 
-def open_job(recipe: Recipe, output: Path | None, *, resume: bool, auto_batch: bool) -> tuple[RunDir, Recipe]:
-    """The run's folder, and the recipe to train with. Raises UserError; writes nothing."""
+def open_job(
+    recipe: Recipe, output: Path | None, *, resume: bool, auto_batch: bool, processes: int | None
+) -> tuple[RunDir, Recipe, bool]:
+    """The run's folder, the recipe as the run records it, and whether there is a run to resume.
+
+    `processes` will train; by default, those of this launch. Raises UserError; writes nothing.
+    """
     quiet()
     check_sharding(recipe.train, auto_batch=auto_batch)
-    run = open_run(output or Path("runs") / recipe.name, resume=resume)
-    return run, check_same_recipe(run, recipe) if resume else recipe
+    run = open_run(run_folder(recipe, output), resume=resume)
+    if not run.started:
+        return run, recipe, False
+    return run, check_same_recipe(run, recipe, processes or world_size()), True
 
 
 def train(job: Job) -> RunDir:
@@ -87,13 +96,19 @@ def train(job: Job) -> RunDir:
     check_same_sharding(run)
     with hold(run):
         _introduce(job)
+        started = run.environment()["processes"] if job.resume else world_size()
+        recorded, job = job.recipe, _share_batch(job, started)
         if job.auto_batch:
-            job = _fit_to_memory(job)
+            found = _fit_to_memory(job)
+            if found.recipe != job.recipe:
+                train = same_batch(found.recipe.train, world_size(), started)
+                recorded, job = found.recipe.model_copy(update={"train": train}), found
         trainer = _trainer(job, run)
         if is_main():
-            start(run, dump(job.recipe), {**environment(job.fingerprints, job.sizes), **job.more_facts})
-        with shrink_on_out_of_memory(run, job.recipe) if job.auto_batch else nullcontext():
-            trainer.fit(run, resume=job.resume, sizes=batch_sizes(job.recipe) if job.auto_batch else {})
+            facts = {**environment(job.fingerprints, job.sizes), **job.more_facts}
+            start(run, dump(recorded), {**facts, "processes": started})
+        with shrink_on_out_of_memory(run, job.recipe, started) if job.auto_batch else nullcontext():
+            trainer.fit(run, resume=job.resume, sizes=batch_sizes(job.recipe), chosen=job.auto_batch)
         best = trainer.best()
         job.finalize(trainer.network)
         save_model(trainer, run, job.target_tokenizer)
@@ -119,6 +134,20 @@ def _introduce(job: Job) -> None:
     job.introduce()
 
 
+def _share_batch(job: Job, started: int) -> Job:
+    """The same job, with the batch that the run was started with, on this number of processes."""
+    now = world_size()
+    if now == started:
+        return job
+    train = same_batch(job.recipe.train, started, now)
+    size, accumulated = train.per_device_train_batch_size, train.gradient_accumulation_steps
+    say(
+        f"on {now} process{'es' if now > 1 else ''} in place of {started}: {size} examples × {accumulated} accumulated "
+        f"× {now} keep the run's batch of {size * accumulated * now}"
+    )
+    return replace(job, recipe=job.recipe.model_copy(update={"train": train}))
+
+
 def _fit_to_memory(job: Job) -> Job:
     """The same job, with micro-batches that fit in memory."""
     trial = replace(job, model=deepcopy(job.model))
@@ -135,7 +164,8 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         arguments.per_device_train_batch_size,
         train.seed,
         lengths=job.lengths if job.group_by_length else None,
-        group=arguments.gradient_accumulation_steps * arguments.world_size,
+        accumulation=arguments.gradient_accumulation_steps,
+        processes=arguments.world_size,
     )
     schedule = Schedule(train)
     return Trainer(

@@ -25,11 +25,21 @@ from llmkit.training.held_out import HeldOut
 from llmkit.training.resuming import check_same_data
 
 
-def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Job:
-    """Tokenize the corpus if needed, then load and check the rest. Raises UserError; writes only to the cache."""
+def prepare(
+    recipe: PretrainRecipe,
+    output: Path | None,
+    *,
+    resume: bool = False,
+    auto_batch: bool = False,
+    processes: int | None = None,
+) -> Job:
+    """Tokenize the corpus if needed, then load and check the rest. Raises UserError; writes only to the cache.
+
+    `processes` will train; by default, those of this launch.
+    """
     from transformers import set_seed
 
-    run, recipe = open_job(recipe, output, resume=resume, auto_batch=auto_batch)
+    run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
     corpus = corpus_folder(recipe.corpus)
     manifest = read_manifest(corpus)
     fingerprints = {"corpus": manifest["key"]}

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Advice:
     """How to stop, resume and shrink a command. Sentences have no final period; empty ones are left out.
 
-    `on_signal` is printed on Ctrl-C and SIGTERM. `resume` tells the user how to continue after a crash, `less_memory`
-    how to need less memory per process. `restart` are the arguments to append when the processes ask for a restart.
+    `on_signal` is printed when the command is asked to stop. `resume` tells the user how to continue after a crash,
+    `less_memory` how to need less memory per process. `restart` are the arguments to append when the processes ask for
+    a restart.
     """
 
     on_signal: str = ""

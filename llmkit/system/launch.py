@@ -6,20 +6,24 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+import psutil
+
 from llmkit.system import exits
 from llmkit.system.advice import Advice
 from llmkit.system.console import say, warn
 from llmkit.system.errors import Ended
 from llmkit.system.out_of_memory import OutOfMemory
-from llmkit.system.processes import check_launch, default_processes, end_group, launched
+from llmkit.system.processes import check_launch, end_group, launched, processes_to_run
+from llmkit.system.stop_signals import STOP_SIGNALS, insists
 
 SHUTDOWN_TIMEOUT = 120  # seconds to save a checkpoint before the process is killed; 30 before torch 2.12
 
@@ -32,7 +36,7 @@ def run_in(processes: int | None, run: Callable[[], None], advice: Advice, *, on
     have exited.
     """
     check_launch(processes)
-    count = processes or (default_processes() if one_per_gpu and not launched() else 1)
+    count = processes_to_run(processes) if one_per_gpu or launched() else processes or 1
     if count > 1 and not launched():
         raise Ended(relaunch(count, sys.argv[1:], advice))
     try:
@@ -49,8 +53,8 @@ def run_in(processes: int | None, run: Callable[[], None], advice: Advice, *, on
 def relaunch(count: int, arguments: Sequence[str], advice: Advice) -> int:
     """Run `llmkit ARGUMENTS` in `count` processes under torch's elastic launcher. Returns the exit code.
 
-    Ctrl-C and SIGTERM are forwarded to the processes, which then have SHUTDOWN_TIMEOUT seconds to save. If one process
-    fails, the others are stopped.
+    Ctrl-C and the signals of job managers are forwarded to the processes, which then have SHUTDOWN_TIMEOUT seconds to
+    save. If one process fails, the others are stopped.
     """
     for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # of torch and of tokenizers
         os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // count)))
@@ -104,7 +108,7 @@ def _launch(count: int, arguments: Sequence[str], advice: Advice) -> tuple[int, 
             exit_codes = {rank: int(failure.exitcode) for rank, failure in failed.failures.items()}
         finally:
             del os.environ[exits.FOLDER]
-        reports = exits.read_reports(Path(name))
+        reports = [report for report in exits.read_reports(Path(name)) if not (stopped and report.echo)]
     if not exit_codes and not reports:
         return stopped, False
     code = exits.print_cause(reports, exit_codes, count, advice)
@@ -113,19 +117,29 @@ def _launch(count: int, arguments: Sequence[str], advice: Advice) -> tuple[int, 
 
 @contextmanager
 def _forward_signals(message: str) -> Iterator[None]:
-    """Print `message` on SIGINT and SIGTERM, and raise what makes the elastic launcher forward the signal."""
+    """On the first signal, print `message` and raise what makes the elastic launcher forward the signal and wait. On a
+    later Ctrl-C, kill the processes that it waits for."""
     from torch.distributed.elastic.multiprocessing import SignalException
 
+    first: list[float] = []
+
     def handle(number: int, frame: object) -> None:
-        if message:
-            say(f"{signal.Signals(number).name}: {message}")
-        raise SignalException(f"received signal {number}", signal.Signals(number))
+        if not first:
+            first.append(time.monotonic())
+            if message:
+                say(f"{signal.Signals(number).name}: {message}")
+            raise SignalException(f"received signal {number}", signal.Signals(number))
+        if insists(number, first[0]):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     previous: dict[signal.Signals, Callable[..., Any] | int | None] = {
-        number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, handle) for number in STOP_SIGNALS
     }
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        if not first:  # else this process ends, and a repetition must not kill it before it has said how
+            for number, handler in previous.items():
+                signal.signal(number, handler)

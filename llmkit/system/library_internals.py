@@ -45,6 +45,9 @@ PRIVATE = (
         ("trial", "ignore_keys_for_eval", "skip_scheduler"),
     ),
     Internal(_TRAINER, "_determine_best_metric", "the same", ("metrics", "trial")),
+    Internal(
+        _TRAINER, "_load_rng_state", "new random numbers where other processes wrote a checkpoint", ("checkpoint",)
+    ),
     Internal(_TRAINER, "_prepare_for_training", "the wrapped model and optimizer, to try batch sizes"),
     Internal(
         "transformers.PretrainedConfig",

@@ -62,6 +62,11 @@ def default_processes() -> int:
     return max(1, torch.cuda.device_count())
 
 
+def processes_to_run(asked: int | None) -> int:
+    """The number of processes that a command runs in: those of a launcher, those of -n, or one per GPU."""
+    return world_size() if launched() else asked or default_processes()
+
+
 def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
     """Apply `work` to every item, each on one process. Returns all results in order, on the first process only.
 
@@ -74,8 +79,9 @@ def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
     together = dist.is_initialized()
     size, me = (dist.get_world_size(), dist.get_rank()) if together else (1, 0)
     mine: list[R] = []
+    stopped = LastMaximum()
     for start in range(0, len(items), size):
-        if any_process(stop_requested.is_set()):
+        if stopped(stop_requested.is_set()):
             raise Interrupted
         result = work(items[min(start + me, len(items) - 1)])
         if start + me < len(items):
@@ -107,16 +113,46 @@ def any_process(flag: bool) -> bool:
     return bool(max_over_processes(int(flag)))
 
 
-def max_over_processes(number: int) -> int:
+def max_over_processes(number: float) -> float:
     """The largest number of any process; the same on all of them. Uses gloo, so that no GPU has to synchronize."""
+    started = _start_maximum(number)
+    return started() if started is not None else number
+
+
+class LastMaximum:
+    """The largest number of any process, a call late, so that no process waits for another.
+
+    A call passes on this process's number, and returns the largest of those that were passed at the call before: 0 at
+    the first one. All processes must call as often, and get the same. A process that runs alone gets its own number at
+    once.
+    """
+
+    def __init__(self) -> None:
+        self._before: Callable[[], float] = lambda: 0.0
+
+    def __call__(self, number: float) -> float:
+        started = _start_maximum(number)
+        if started is None:
+            return number
+        before, self._before = self._before, started
+        return before()
+
+
+def _start_maximum(number: float) -> Callable[[], float] | None:
+    """Start to find the largest number of any process. Returns a function that waits for it; None without a group."""
     import torch
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        return number
-    votes = torch.tensor([number])
-    dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=_cpu_group())
-    return int(votes.item())
+        return None
+    votes = torch.tensor([number], dtype=torch.float64)
+    work = dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=_cpu_group(), async_op=True)
+
+    def wait() -> float:
+        work.wait()
+        return float(votes.item())
+
+    return wait
 
 
 def _cpu_group() -> Any:

@@ -49,6 +49,11 @@ class RunDir:
         return self.path / "checkpoints"
 
     @property
+    def started(self) -> bool:
+        """Whether the run started."""
+        return (self.path / "recipe.yaml").is_file()
+
+    @property
     def finished(self) -> bool:
         """Whether the run finished."""
         return (self.path / "metrics.json").is_file()
@@ -63,6 +68,17 @@ class RunDir:
             raise UserError(f"{path}: not readable as a run's recipe: {what}", remedy=NOT_A_RUN) from None
         if not isinstance(values, dict):
             raise UserError(f"{path}: not a run's recipe", remedy=NOT_A_RUN)
+        return values
+
+    def environment(self) -> dict[str, Any]:
+        """The content of env.json. Raises UserError if it is missing or damaged."""
+        path = self.path / "env.json"
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if missing := [key for key in ("data", "processes") if key not in values]:
+                raise ValueError(f"no {missing[0]}")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: not readable: {error}", remedy="start the run again, in another folder") from None
         return values
 
     def null_threshold(self) -> float | None:
@@ -113,29 +129,36 @@ def null_threshold_of(scores: Mapping[str, Any]) -> float | None:
 
 
 def open_run(path: Path, *, resume: bool) -> RunDir:
-    """The directory of a new run, or of the run to resume. Only reads; `start` writes.
+    """The directory of a new run or, with `resume`, of one that has `started`. Only reads; `start` writes.
 
-    Raises UserError if the folder is in use, or if there is nothing to resume.
+    Raises UserError if the folder is in use.
     """
     run = RunDir(path)
-    if not resume:
-        if path.exists() and (not path.is_dir() or any(_is_content(file) for file in path.iterdir())):
-            if run.finished:
-                raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o")
-            started = (path / "recipe.yaml").is_file()
-            remedy = "resume it with --resume, or choose" if started else "choose"
-            raise UserError(f"{path} is in use", remedy=f"{remedy} another folder with -o")
-        return run
-    if not (path / "recipe.yaml").is_file():
-        raise UserError(f"{path} holds no run to resume", remedy="leave --resume out to start it")
     if run.finished:
         raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o to run it again")
+    if run.started:
+        if not resume:
+            raise UserError(f"{path} is in use", remedy="resume it with --resume, or choose another folder with -o")
+    elif path.exists() and (not path.is_dir() or any(_is_content(file) for file in path.iterdir())):
+        raise UserError(f"{path} is in use", remedy="choose another folder with -o")
     return run
 
 
 def _is_content(path: Path) -> bool:
-    """Whether a file in the folder belongs to a started run or to something else; locks and empty folders do not."""
-    return path.name != LOCK and not (path.is_dir() and not any(path.iterdir()))
+    """Whether a file in the folder of no run belongs to something else.
+
+    Locks, empty folders, and what a run leaves that is killed while it starts do not.
+    """
+    if path.is_dir():
+        return any(path.iterdir())
+    if path.name == "env.json":
+        try:
+            RunDir(path.parent).environment()
+        except UserError:
+            return True  # somebody else's
+        return False
+    partial = path.name.startswith((".env.json.", ".recipe.yaml.")) and path.suffix == ".partial"
+    return path.name != LOCK and not partial
 
 
 @contextmanager

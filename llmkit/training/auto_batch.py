@@ -22,8 +22,9 @@ from llmkit.recipes.reading import dump
 from llmkit.system.console import say
 from llmkit.system.machine import give_memory_back
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_micro_batch
-from llmkit.system.processes import any_process
+from llmkit.system.processes import any_process, world_size
 from llmkit.system.run_folder import RunDir
+from llmkit.training.resuming import same_batch
 from llmkit.training.trainer import Trainer
 
 Recipe = PretrainRecipe | FinetuneRecipe
@@ -48,8 +49,10 @@ def batch_sizes(recipe: Recipe) -> dict[str, int]:
 
 
 @contextmanager
-def shrink_on_out_of_memory(run: RunDir, recipe: Recipe) -> Iterator[None]:
+def shrink_on_out_of_memory(run: RunDir, recipe: Recipe, started: int) -> Iterator[None]:
     """If memory runs out after all, write the next smaller sizes to the run's recipe and re-raise with `restart` set.
+
+    `recipe` is for this number of processes, and the run's recipe for the number that it was `started` with.
 
     Memory may become fragmented, and other programs may use some of it.
     """
@@ -58,7 +61,8 @@ def shrink_on_out_of_memory(run: RunDir, recipe: Recipe) -> Iterator[None]:
     except OutOfMemory as error:
         if error.smaller:
             train = recipe.train.model_copy(update=error.smaller)
-            run.write_text("recipe.yaml", dump(recipe.model_copy(update={"train": train})))
+            recorded = same_batch(train, world_size(), started)
+            run.write_text("recipe.yaml", dump(recipe.model_copy(update={"train": recorded})))
             now = ", ".join(f"train.{name}={value}" for name, value in error.smaller.items())
             error.remedy = f"continue with the same command and --resume -o {run.path}; its recipe now has {now}"
             error.restart = True

@@ -6,6 +6,7 @@ The order of an epoch is a pure function of (seed, epoch). Nothing about it is s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.models.collator import Batch
+from llmkit.tasks.values import IGNORED
 
 if TYPE_CHECKING:
     import datasets
@@ -22,43 +24,92 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 POOL = 50  # batches to sort by length together, as transformers does for group_by_length
+WEIGHTLESS = "weightless"  # marks a micro-batch that only fills up a step
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of item numbers. Item i of epoch e has the number e · count + i, which encodes the epoch.
+    """Micro-batches of item numbers. Item i of epoch e has the number e · count + i, which encodes the epoch.
 
-    With `lengths`, items of similar length are batched together, `group` batches at a time (those of one optimizer
-    step), and the groups are shuffled. Only the last batch may be smaller.
+    The order of the items, and which of them make a step, depends on `step_size` alone: not on how it is divided into
+    `batch_size` × `accumulation` × `processes`. With `lengths`, items of similar length make a step, and the steps are
+    shuffled. The last step of an epoch takes the rest, in micro-batches of about the same size.
+
+    accelerate deals the micro-batches out to the processes in turn, and each gets as many. Where the last step has
+    fewer items than micro-batches, the last item is repeated, without a weight: see `fills_up`.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, *, lengths: Array | None = None, group: int = 1) -> None:
-        self.batch_size = batch_size
-        self.drop_last = False  # accelerate reads this and batch_size
-        self._count, self._seed, self._lengths, self._group = count, seed, lengths, group
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        *,
+        lengths: Array | None = None,
+        accumulation: int = 1,
+        processes: int = 1,
+    ) -> None:
+        # accelerate reads both. Told a size, it would fill up smaller batches with the first items of the epoch.
+        self.batch_size, self.drop_last = None, False
+        self.step_size = batch_size * accumulation * processes
+        self.steps = -(-count // self.step_size)
+        self._count, self._seed, self._lengths = count, seed, lengths
+        self._accumulation, self._processes = accumulation, processes
+        rest = self.items_in(self.steps - 1)
+        self._last = -(-rest // (batch_size * processes))  # micro-batches of each process in the last step
         self.epoch = 0
 
+    def items_in(self, step: int) -> int:
+        """The number of items of a step of the run, counted from 0."""
+        return min(self.step_size, self._count - step % self.steps * self.step_size)
+
+    def fills_up(self, step: int, process: int) -> bool:
+        """Whether the last micro-batch of a process in a step, counted from 0, repeats an item that has been dealt."""
+        last = (self._last - 1) * self._processes + process
+        return (step + 1) % self.steps == 0 and last >= self.items_in(step)
+
     def __len__(self) -> int:
-        return -(-self._count // self.batch_size)
+        """Micro-batches of an epoch, of all processes."""
+        return ((self.steps - 1) * self._accumulation + self._last) * self._processes
 
     def __iter__(self) -> Iterator[list[int]]:
+        order = self._order(self.epoch)
+        for step in range(self.steps):
+            items = order[step * self.step_size : (step + 1) * self.step_size]
+            each = self._last if step == self.steps - 1 else self._accumulation
+            for batch in np.array_split(items, each * self._processes):
+                yield batch.tolist() or [int(items[-1])]
+
+    def _order(self, epoch: int) -> Array:
         # Counter [0, 1, …] keeps this stream apart from those of the masks, which have a 0 there.
-        random = np.random.Generator(np.random.Philox(key=self._seed, counter=[0, 1, self.epoch, 0]))
+        random = np.random.Generator(np.random.Philox(key=self._seed, counter=[0, 1, epoch, 0]))
         order = random.permutation(self._count)
         if self._lengths is not None:
             order = self._bucketed(order, random)
-        order += self.epoch * self._count
-        for start in range(0, self._count, self.batch_size):
-            yield order[start : start + self.batch_size].tolist()
+        return order + epoch * self._count
+
+    def items_of(self, step: int) -> list[int]:
+        """The items of a step of the run, counted from 0."""
+        epoch, number = divmod(step, self.steps)
+        items: list[int] = self._order(epoch)[number * self.step_size : (number + 1) * self.step_size].tolist()
+        return items
 
     def _bucketed(self, order: Array, random: np.random.Generator) -> Array:
         assert self._lengths is not None
-        size = self.batch_size * self._group
+        size = self.step_size
         pools = [order[start : start + size * POOL] for start in range(0, len(order), size * POOL)]
         pools = [pool[np.argsort(-self._lengths[pool], kind="stable")] for pool in pools]
         groups = [pool[start : start + size] for pool in pools for start in range(0, len(pool), size)]
         whole = [group for group in groups if len(group) == size]
         rest = [group for group in groups if len(group) < size]
         return np.concatenate([whole[i] for i in random.permutation(len(whole))] + rest)
+
+
+def last_without_weight(batches: Iterator[Any], number: int) -> Iterator[Any]:
+    """Pass on `number` micro-batches; mark the last one, whose loss must not count, and take its targets away."""
+    yield from islice(batches, number - 1)
+    for batch in islice(batches, 1):
+        targets = {"labels": torch.full_like(batch["labels"], IGNORED)} if "labels" in batch else {}
+        yield {**batch, **targets, WEIGHTLESS: True}
 
 
 class MaskedBlocks(Dataset[dict[str, Array]]):

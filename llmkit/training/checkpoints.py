@@ -3,7 +3,8 @@
 checkpoints/checkpoint-STEP/
   …            as transformers' Trainer writes it: weights, optimizer, scheduler, random state
   whole.json   the seal, written last, after all files are synced: {"seconds": of training so far, "evaluation_due":
-               whether the run was stopped before this step's evaluation finished, "files": {name: SHA-256}}
+               whether the run was stopped before this step's evaluation finished, "processes": that wrote it,
+               "files": {name: SHA-256}}
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from llmkit.system.files import write_whole
 SEAL = "whole.json"
 
 
-def seal(checkpoint: Path, seconds: float, *, evaluation_due: bool = False) -> None:
+def seal(checkpoint: Path, seconds: float, *, evaluation_due: bool = False, processes: int = 1) -> None:
     """Sync a checkpoint's files to disk, then write their hashes into its seal."""
     files = {}
     for file in sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != SEAL):
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
             files[file.relative_to(checkpoint).as_posix()] = hashlib.file_digest(handle, "sha256").hexdigest()
-    content = {"seconds": seconds, "evaluation_due": evaluation_due, "files": files}
+    content = {"seconds": seconds, "evaluation_due": evaluation_due, "processes": processes, "files": files}
     write_whole(checkpoint / SEAL, json.dumps(content, indent=1))
 
 
@@ -40,6 +41,12 @@ def seconds_of(checkpoint: Path) -> float:
 def evaluation_due(checkpoint: Path) -> bool:
     """Whether the evaluation of a sealed checkpoint's step is still due."""
     return bool(json.loads((checkpoint / SEAL).read_text()).get("evaluation_due", False))
+
+
+def processes_of(checkpoint: Path) -> int | None:
+    """The number of processes that wrote a sealed checkpoint. None if an older llmkit did, which does not say."""
+    number: int | None = json.loads((checkpoint / SEAL).read_text()).get("processes")
+    return number
 
 
 def newest(folder: Path) -> Path | None:

@@ -21,7 +21,7 @@ from llmkit.training.batches import EpochBatches
 from llmkit.training.flops import FlopCounter
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.schedule import Schedule
-from llmkit.training.trainer import Trainer, steps_per_epoch
+from llmkit.training.trainer import Trainer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -47,7 +47,7 @@ def estimate(trainer: Trainer, train: TrainSection, lengths: Array) -> Estimate:
     `lengths[i]` is the number of tokens of item i. The first step uses the longest micro-batch, to measure memory; the
     timed ones are spread from short to long.
     """
-    epoch = steps_per_epoch(trainer.batches, trainer.args)
+    epoch = trainer.batches.steps
     batches = [np.asarray(batch) for batch in trainer.batches]
     counter = FlopCounter(trainer.network)
     flops = np.array([counter.of(len(batch), int(lengths[batch].max())) for batch in batches])

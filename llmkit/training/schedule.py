@@ -12,7 +12,8 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import warn
-from llmkit.system.processes import from_first
+from llmkit.system.processes import LastMaximum, max_over_processes
+from llmkit.training.batches import EpochBatches
 from llmkit.training.checkpoints import seconds_of
 
 # The interval we give the Trainer for logging, evaluating and saving: Schedule decides about these.
@@ -31,6 +32,7 @@ class Schedule(TrainerCallback):
         self._earlier = 0.0  # seconds trained before this process started
         self._began = time.monotonic()
         self._share_at_start = self._previous = self.share = 0.0
+        self._latest = LastMaximum()
 
     def resume(self, checkpoint: Path) -> None:
         """Count the training time before a checkpoint towards the time budget."""
@@ -62,7 +64,8 @@ class Schedule(TrainerCallback):
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock."""
         self._began = time.monotonic()
-        self.share = self._share_now(state)
+        seconds = max_over_processes(self.seconds()) if self._train.time_budget else 0.0
+        self.share = self._share_of(state, seconds)
         self._share_at_start = self._previous = self.share
         if self._train.warmup_steps >= state.max_steps:
             warn(
@@ -71,15 +74,18 @@ class Schedule(TrainerCallback):
             )
 
     def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Read the clock once per step, before the learning rate is set, so that all processes agree on it."""
+        """Read the clock once per step, before the learning rate is set, so that all processes agree on it.
+
+        Several processes agree on what their clocks showed a step ago: none waits for the others' answer.
+        """
         self._previous = self.share
         if self._train.time_budget:
-            self.share = self._share_now(state)
+            self.share = max(self.share, self._share_of(state, self._latest(self.seconds())))
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Request what is due."""
         if not self._train.time_budget:
-            self.share = self._share_now(state)
+            self.share = self._share_of(state)
         done = self.share >= 1
         if done or self._due(self._train.logging_steps, state):
             control.should_log = True
@@ -90,9 +96,9 @@ class Schedule(TrainerCallback):
         if done:
             control.should_training_stop = True
 
-    def _share_now(self, state: TrainerState) -> float:
+    def _share_of(self, state: TrainerState, seconds: float = 0.0) -> float:
         if self._train.time_budget:
-            return min(1.0, from_first(self.seconds()) / self._train.time_budget)
+            return min(1.0, seconds / self._train.time_budget)
         return state.global_step / state.max_steps
 
     def _due(self, every: float, state: TrainerState) -> bool:
@@ -100,3 +106,15 @@ class Schedule(TrainerCallback):
         if every >= 1:
             return state.global_step % every == 0
         return math.floor(self.share / every + 1e-9) > math.floor(self._previous / every + 1e-9)
+
+
+class SetEpoch(TrainerCallback):
+    """Sets the epoch of the batches. The wrappers around a sampler do not always do so, after a resume or with several
+    processes."""
+
+    def __init__(self, batches: EpochBatches) -> None:
+        self._batches = batches
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Derive the epoch from the step: the Trainer's own epoch is a float."""
+        self._batches.epoch = state.global_step // self._batches.steps

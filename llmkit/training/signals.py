@@ -1,8 +1,9 @@
-"""On Ctrl-C and SIGTERM: finish the step or abandon the evaluation, save a checkpoint, and stop."""
+"""On Ctrl-C or a job manager's signal: finish the step or abandon the evaluation, save a checkpoint, and stop."""
 
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 from typing import Any
 
@@ -11,15 +12,12 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.system.console import say
 from llmkit.system.exits import reports_to_launcher
-from llmkit.system.processes import any_process, max_over_processes, stop_requested
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-ON_SIGNAL = "saving after this step; a second signal stops at once, without saving"
+from llmkit.system.processes import LastMaximum, max_over_processes, stop_requested
+from llmkit.system.stop_signals import ON_SIGNAL, STOP_SIGNALS, insists, repeats
 
 
 class StopOnSignal(TrainerCallback):
-    """On a signal, saves a checkpoint and stops after the current step, or during its evaluation. A second signal
-    stops at once.
+    """On a signal, saves a checkpoint and stops after a step, or during its evaluation. A later Ctrl-C stops at once.
 
     `stopped_by` is the signal that a process received; None if the run was not stopped. `evaluation_due` says that the
     evaluation of the saved step did not finish: a resumed run starts with it.
@@ -29,14 +27,19 @@ class StopOnSignal(TrainerCallback):
         self.stopped_by: signal.Signals | None = None
         self.evaluation_due = False
         self._received: signal.Signals | None = None
+        self._since, self._over = 0.0, False
         self._previous: dict[signal.Signals, Any] = {}
+        self._asked = LastMaximum()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._received = signal.Signals(number)
-        stop_requested.set()
-        self._restore_handlers()
-        if not reports_to_launcher():  # the launcher prints this, unless it sends the signal because a process failed
-            say(f"{self._received.name}: {ON_SIGNAL}")
+        if self._received is None:
+            self._received, self._since = signal.Signals(number), time.monotonic()
+            stop_requested.set()
+            if not reports_to_launcher():  # the launcher prints this, unless it stops us because a process failed
+                say(f"{self._received.name}: {ON_SIGNAL}")
+        elif insists(number, self._since) or (self._over and not repeats(self._since)):
+            self._restore_handlers()
+            signal.raise_signal(number)
 
     def _restore_handlers(self) -> None:
         for number, handler in self._previous.items():
@@ -45,7 +48,7 @@ class StopOnSignal(TrainerCallback):
 
     def stop(self, control: TrainerControl, *, evaluation_due: bool) -> None:
         """Save and stop. Must be called on all processes. Without a signal, memory ran out."""
-        number = max_over_processes(self._received or 0)
+        number = int(max_over_processes(self._received or 0))
         self.stopped_by = signal.Signals(number) if number else None
         self.evaluation_due = evaluation_due
         control.should_save = control.should_training_stop = True
@@ -54,14 +57,28 @@ class StopOnSignal(TrainerCallback):
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Install the signal handlers."""
         stop_requested.clear()
-        self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        self._previous = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stop all processes after the same step. After the last step, only its evaluation can be stopped."""
-        if any_process(stop_requested.is_set()) and not control.should_training_stop:
+        """Stop all processes after the same step. After the last step, only its evaluation can be stopped.
+
+        Several processes stop a step after the signal, or in this step's evaluation: none waits for the others' answer.
+        """
+        if self._asked(stop_requested.is_set()) and not control.should_training_stop:
             self.stop(control, evaluation_due=control.should_evaluate)
 
     def restore(self) -> None:
-        """Restore the previous signal handlers."""
+        """Restore the previous signal handlers; after a signal, once it cannot be repeated any more."""
         stop_requested.clear()
-        self._restore_handlers()
+        self._over = True
+        if self._received is None:
+            self._restore_handlers()
+
+
+def leave_signals_to_the_main_process(worker: int) -> None:
+    """Let a worker of a data loader ignore the signals: it must serve until the step is done, and ends with its owner.
+
+    A job manager signals every process, and a terminal all of its foreground.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,7 @@ import torch
 import transformers
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import TrainerControl, TrainerState
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import Stopped, UserError
@@ -22,13 +19,14 @@ from llmkit.system.files import libraries_writing
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_micro_batch
 from llmkit.system.processes import Interrupted, from_first
 from llmkit.system.run_folder import RunDir
-from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
-from llmkit.training.checkpoints import evaluation_due, newest, prune, seal
+from llmkit.training.batches import WEIGHTLESS, EpochBatches, Features, MaskedBlocks, last_without_weight
+from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.reporting import TrainingLog
-from llmkit.training.schedule import NEVER, Schedule
+from llmkit.training.resuming import new_random_numbers
+from llmkit.training.schedule import NEVER, Schedule, SetEpoch
 from llmkit.training.sharding import parameters_of, restore_parameters, retied, shard
-from llmkit.training.signals import StopOnSignal
+from llmkit.training.signals import StopOnSignal, leave_signals_to_the_main_process
 
 MAX_NAMED = 8  # examples, in an error
 
@@ -77,21 +75,22 @@ class Trainer(transformers.Trainer):
         self._first_bad: torch.Tensor | None = None
         self._stop = StopOnSignal()
         self._resume_hint = ""  # set once there is a run to resume
-        self._rows = 1  # examples of this step, on this process
+        self._rows = 1.0  # examples of this step, on each process
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
 
-    def fit(self, run: RunDir, *, resume: bool, sizes: Mapping[str, int]) -> None:
+    def fit(self, run: RunDir, *, resume: bool, sizes: Mapping[str, int], chosen: bool = False) -> None:
         """Train from the start or from the last checkpoint, then load the weights of the best checkpoint.
 
-        `sizes` are the batch sizes that --auto-batch found, which are logged first. Raises Stopped on a signal, and
-        OutOfMemory.
+        The batch `sizes` are logged first if --auto-batch has `chosen` them, or if another number of processes wrote
+        the checkpoint. Raises Stopped on a signal, and OutOfMemory.
         """
         checkpoint = newest(run.checkpoints) if resume else None
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
         if is_main() and resume:
             run.trim_log(step)
-        if is_main() and sizes:
-            run.log({"step": step, **sizes})
+        moved = checkpoint is not None and self._by_others(checkpoint)
+        if is_main() and (chosen or moved):
+            run.log({"step": step, **({"processes": self.args.world_size} if moved else {}), **sizes})
         if checkpoint is not None:
             self._schedule.resume(checkpoint)
             self.args.eval_on_start = evaluation_due(checkpoint)
@@ -146,6 +145,7 @@ class Trainer(transformers.Trainer):
             batch_sampler=self.batches,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
+            worker_init_fn=leave_signals_to_the_main_process,
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
@@ -170,16 +170,19 @@ class Trainer(transformers.Trainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """As in Trainer; also counts tokens."""
-        self._log.add(inputs)
+        if WEIGHTLESS not in inputs:
+            self._log.add(inputs)
         rows, length = inputs["input_ids"].shape
         self._shape = (rows, length)
         return super().training_step(model, inputs, num_items_in_batch)
 
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer; also counts the examples of the step."""
-        batches, targets = super().get_batch_samples(*args, **kwargs)
-        self._rows = sum(len(batch["input_ids"]) for batch in batches)
-        return batches, targets
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """As in Trainer; also counts the examples of the step, and marks a micro-batch that only fills it up."""
+        step = self.state.global_step
+        self._rows = self.batches.items_in(step) / self.args.world_size
+        if self.batches.fills_up(step, self.args.process_index):
+            epoch_iterator = last_without_weight(epoch_iterator, num_batches)
+        return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -189,10 +192,11 @@ class Trainer(transformers.Trainer):
         A loss that is not divided by the number of targets is a mean over the micro-batch, and the last micro-batch of
         an epoch may be smaller.
         """
+        weightless = inputs.pop(WEIGHTLESS, False)
         loss: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if num_items_in_batch is None:
             loss = loss * (len(inputs["input_ids"]) * self.current_gradient_accumulation_steps / self._rows)
-        return loss
+        return loss * 0.0 if weightless else loss
 
     def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, *args: Any, **kwargs: Any) -> None:
         """As in Trainer, but raises UserError if a loss or gradient is not finite, before it is logged or saved.
@@ -231,10 +235,18 @@ class Trainer(transformers.Trainer):
 
     def names_of(self, step: int) -> list[str]:
         """The names of the items of a step, counted from 1, on all processes."""
-        batches = self.args.gradient_accumulation_steps * self.args.world_size
-        self.batches.epoch, number = divmod(step - 1, steps_per_epoch(self.batches, self.args))
-        chosen = islice(self.batches, number * batches, (number + 1) * batches)
-        return [self.data.name(item) for batch in chosen for item in batch]
+        return [self.data.name(item) for item in self.batches.items_of(step - 1)]
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """As in Trainer, but with new random numbers where other processes wrote the checkpoint."""
+        if checkpoint is not None and self._by_others(Path(checkpoint)):
+            new_random_numbers(self.args.seed, self.state.global_step, self.args.process_index)
+        else:
+            super()._load_rng_state(checkpoint)
+
+    def _by_others(self, checkpoint: Path) -> bool:
+        """Whether another number of processes wrote a checkpoint. They left their random states, not ours."""
+        return processes_of(checkpoint) not in (None, self.args.world_size)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """As in Trainer, but atomic: seal the checkpoint, then remove older ones."""
@@ -245,7 +257,12 @@ class Trainer(transformers.Trainer):
             super()._save_checkpoint(model, trial)
             from_first(True if is_main() else None)  # wait until all processes have written
             if is_main():
-                seal(checkpoint, self._schedule.seconds(), evaluation_due=self._stop.evaluation_due)
+                seal(
+                    checkpoint,
+                    self._schedule.seconds(),
+                    evaluation_due=self._stop.evaluation_due,
+                    processes=self.args.world_size,
+                )
                 best = self.state.best_model_checkpoint
                 prune(folder, self._keep, Path(best) if best else None)
             from_first(True if is_main() else None)
@@ -275,19 +292,3 @@ class Trainer(transformers.Trainer):
         return scores
 
 
-def steps_per_epoch(batches: EpochBatches, arguments: TrainingArguments) -> int:
-    """Optimizer steps per epoch."""
-    steps: int = math.ceil(math.ceil(len(batches) / arguments.world_size) / arguments.gradient_accumulation_steps)
-    return steps
-
-
-class SetEpoch(TrainerCallback):
-    """Sets the epoch of the batches. The wrappers around a sampler do not always do so, after a resume or with several
-    processes."""
-
-    def __init__(self, batches: EpochBatches) -> None:
-        self._batches = batches
-
-    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Derive the epoch from the step: the Trainer's own epoch is a float."""
-        self._batches.epoch = state.global_step // steps_per_epoch(self._batches, args)

@@ -22,17 +22,20 @@ from llmkit.system.advice import Advice
 from llmkit.system.errors import UserError
 from llmkit.system.launch import SHUTDOWN_TIMEOUT, relaunch
 from llmkit.system.processes import (
+    LastMaximum,
     any_process,
     check_launch,
     default_processes,
     end_group,
     from_first,
     launched,
+    max_over_processes,
     rank,
     sharded,
     start_group,
     world_size,
 )
+from llmkit.system.stop_signals import STOP_SIGNALS
 
 pytestmark = pytest.mark.oldest
 
@@ -108,6 +111,39 @@ def test_a_launcher_is_told_how_long_to_wait_where_it_listens(
     assert old.nproc_per_node == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_the_launcher_forwards_a_signal_once(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job manager repeats itself while the processes save. A person who presses Ctrl-C again does not wait."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+
+    def elastic_launch(config: LaunchConfig, program: str) -> Callable[..., None]:
+        def wait(*_: str) -> None:
+            try:
+                signal.raise_signal(number)
+            except SignalException as first:
+                signal.raise_signal(signal.SIGINT)  # a terminal's or a launcher's, of the same moment
+                monkeypatch.setattr("llmkit.system.stop_signals.REPEATED", 0.0)
+                for again in (signal.SIGTERM, signal.SIGUSR1):
+                    signal.raise_signal(again)
+                assert child.poll() is None
+                signal.raise_signal(signal.SIGINT)
+                assert child.wait() == -signal.SIGKILL
+                raise first from None
+
+        return wait
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        assert relaunch(2, [], Advice(on_signal="saving")) == 128 + number
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert capsys.readouterr().err == f"{number.name}: saving\n"
+
+
 @pytest.mark.parametrize(
     ("environment", "asked", "told"),
     [
@@ -159,6 +195,9 @@ def test_a_group_of_one(tmp_path: Path, items: int) -> None:
     try:
         assert sharded(list(range(items)), lambda item: item * item) == [item * item for item in range(items)]
         assert from_first({"f1": 0.0}) == {"f1": 0.0}
+        assert max_over_processes(2.5) == 2.5
+        last = LastMaximum()
+        assert [last(number) for number in (3.0, 1.0, 2.0)] == [0.0, 3.0, 1.0]
     finally:
         dist.destroy_process_group()
 
@@ -167,14 +206,16 @@ def test_a_group_of_one(tmp_path: Path, items: int) -> None:
 SHARING = """
 import json, os
 import torch.distributed as dist
-from llmkit.system.processes import from_first, sharded
+from llmkit.system.processes import LastMaximum, from_first, sharded
 
 def work(rank, size):
     dist.init_process_group("gloo", init_method=f"file://{os.getcwd()}/store-{size}", rank=rank, world_size=size)
     for items in (1, 2, 7):
         result = sharded(list(range(items)), lambda item: item * item)
         total = from_first(sum(result) if result is not None else None)
-        os.write(1, json.dumps([rank, items, result, total]).encode() + b"\\n")
+        last = LastMaximum()
+        latest = [last(10 * call + (rank + call) % size) for call in range(3)][1:]
+        os.write(1, json.dumps([rank, items, result, total, latest]).encode() + b"\\n")
     dist.destroy_process_group()
 
 for size in (2, 3):
@@ -193,7 +234,8 @@ def test_work_is_shared_out_and_comes_back_in_order(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     got = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(got) == 3 * (2 + 3)
-    for number, items, result, total in got:
+    for number, items, result, total, latest in got:
+        assert latest in ([1, 11], [2, 12]), "the largest of the call before, of two processes or of three"
         assert result == ([n * n for n in range(items)] if number == 0 else None)
         assert total == sum(n * n for n in range(items))
 
@@ -229,4 +271,5 @@ def test_objects_and_votes_go_over_the_cpus_group(monkeypatch: pytest.MonkeyPatc
 def test_alone_it_is_a_loop() -> None:
     assert sharded([1, 2, 3], lambda item: -item) == [-1, -2, -3]
     assert from_first("x") == "x"
+    assert max_over_processes(2.5) == LastMaximum()(2.5) == 2.5
     assert default_processes() >= 1

@@ -7,7 +7,9 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,12 +19,32 @@ from llmkit.recipes.reading import dump, recipe_from
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 from llmkit.system.run_folder import LOCK, RunDir, hold, open_run, start
-from llmkit.training.resuming import check_same_recipe
+from llmkit.training.resuming import check_same_recipe, finished_run, same_batch
 
 PRETRAIN = recipe_from(
     PretrainRecipe, {"name": "a", "corpus": {"path": "x"}, "model": {"config": {}}, "train": {"max_steps": 3}}
 )
 RECIPE = "name: a\ntrain: {max_steps: 3}\n"
+ENVIRONMENT = {"data": {}, "processes": 1}
+
+
+def cut(size: int, accumulated: int, evaluated: int = 32) -> PretrainRecipe:
+    """The recipe in other pieces."""
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
+    sizes = dict(zip(names, (size, accumulated, evaluated), strict=True))
+    return PRETRAIN.model_copy(update={"train": PRETRAIN.train.model_copy(update=sizes)})
+
+
+def stop_at(name: str) -> Callable[[Path, Path], Path]:
+    """`Path.replace` until the file where the process is killed."""
+    replace = Path.replace
+
+    def stopping(file: Path, target: Path) -> Path:
+        if target.name == name:
+            raise KeyboardInterrupt
+        return replace(file, target)
+
+    return stopping
 
 
 def names(folder: Path) -> list[str]:
@@ -126,34 +148,56 @@ class TestOpening:
             open_run(tmp_path, resume=resume)
         assert "another folder" in caught.value.remedy
 
-    @pytest.mark.parametrize("there", [True, False])
-    def test_nothing_to_resume(self, tmp_path: Path, there: bool) -> None:
-        with pytest.raises(UserError, match="holds no run to resume"):
-            open_run(tmp_path if there else tmp_path / "a", resume=True)
+    @pytest.mark.parametrize("resume", [True, False])
+    def test_a_run_that_was_killed_while_it_started_starts(
+        self, tmp_path: Path, resume: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before and after each file that the start writes: its folder and lock, then env.json, then recipe.yaml."""
+        assert not open_run(tmp_path / "a", resume=resume).started
+        run = RunDir(tmp_path)
+        run.checkpoints.mkdir()
+        (tmp_path / LOCK).touch()
+        assert not open_run(tmp_path, resume=resume).started
+        for killed_in in ("env.json", "recipe.yaml"):
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "replace", stop_at(killed_in))
+                patch.setattr(Path, "unlink", lambda *_, **__: None)  # nothing is tidied up after a SIGKILL
+                with pytest.raises(KeyboardInterrupt):
+                    start(run, RECIPE, ENVIRONMENT)
+            assert list(tmp_path.glob(f".{killed_in}.*.partial"))
+            assert not open_run(tmp_path, resume=resume).started
+        start(run, RECIPE, ENVIRONMENT)
+        assert open_run(tmp_path, resume=True).started
+
+    @pytest.mark.parametrize("resume", [True, False])
+    def test_an_environment_of_somebody_else_is_in_use(self, tmp_path: Path, resume: bool) -> None:
+        (tmp_path / "env.json").write_text('{"PATH": "/usr/bin"}')
+        with pytest.raises(UserError, match="is in use"):
+            open_run(tmp_path, resume=resume)
 
     def test_the_same_recipe_resumes_however_it_is_written(self, tmp_path: Path) -> None:
         written_otherwise = yaml.safe_dump(yaml.safe_load(dump(PRETRAIN)), default_flow_style=True)
         assert written_otherwise != dump(PRETRAIN)
-        start(RunDir(tmp_path), written_otherwise, {})
-        check_same_recipe(RunDir(tmp_path), PRETRAIN)
+        start(RunDir(tmp_path), written_otherwise, ENVIRONMENT)
+        check_same_recipe(RunDir(tmp_path), PRETRAIN, 1)
 
     def test_a_key_that_an_older_version_did_not_know_is_its_default(self, tmp_path: Path) -> None:
         values = yaml.safe_load(dump(PRETRAIN))
         del values["train"]["torch_compile"]
-        start(RunDir(tmp_path), yaml.safe_dump(values), {})
-        check_same_recipe(RunDir(tmp_path), PRETRAIN)
+        start(RunDir(tmp_path), yaml.safe_dump(values), ENVIRONMENT)
+        check_same_recipe(RunDir(tmp_path), PRETRAIN, 1)
         compiled = PRETRAIN.model_copy(update={"train": PRETRAIN.train.model_copy(update={"torch_compile": True})})
         with pytest.raises(UserError, match=r"train\.torch_compile was False, is True"):
-            check_same_recipe(RunDir(tmp_path), compiled)
+            check_same_recipe(RunDir(tmp_path), compiled, 1)
 
     def test_another_recipe_does_not_resume_and_the_difference_is_told(self, tmp_path: Path) -> None:
-        start(RunDir(tmp_path), dump(PRETRAIN).replace("max_steps: 3", "max_steps: 4"), {})
+        start(RunDir(tmp_path), dump(PRETRAIN).replace("max_steps: 3", "max_steps: 4"), ENVIRONMENT)
         with pytest.raises(UserError, match=r"train\.max_steps was 4, is 3") as caught:
-            check_same_recipe(RunDir(tmp_path), PRETRAIN)
+            check_same_recipe(RunDir(tmp_path), PRETRAIN, 1)
         assert f"-r {tmp_path / 'recipe.yaml'}" in caught.value.remedy
-        start(RunDir(tmp_path), dump(PRETRAIN) + "forgotten: 1\n", {})
+        start(RunDir(tmp_path), dump(PRETRAIN) + "forgotten: 1\n", ENVIRONMENT)
         with pytest.raises(UserError, match=r"forgotten was 1, is None"):
-            check_same_recipe(RunDir(tmp_path), PRETRAIN)
+            check_same_recipe(RunDir(tmp_path), PRETRAIN, 1)
 
     @pytest.mark.parametrize(
         ("before", "given", "used"),
@@ -172,18 +216,50 @@ class TestOpening:
         given: tuple[int, int, int],
         used: tuple[int, int, int] | None,
     ) -> None:
-        names = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
-
-        def cut(pieces: tuple[int, int, int]) -> PretrainRecipe:
-            train = PRETRAIN.train.model_copy(update=dict(zip(names, pieces, strict=True)))
-            return PRETRAIN.model_copy(update={"train": train})
-
-        start(RunDir(tmp_path), dump(cut(before)), {})
+        start(RunDir(tmp_path), dump(cut(*before)), ENVIRONMENT)
         if used is None:
             with pytest.raises(UserError, match="another recipe"):
-                check_same_recipe(RunDir(tmp_path), cut(given))
+                check_same_recipe(RunDir(tmp_path), cut(*given), 1)
         else:
-            assert check_same_recipe(RunDir(tmp_path), cut(given)) == cut(used)
+            assert check_same_recipe(RunDir(tmp_path), cut(*given), 1) == cut(*used)
+
+    def test_on_other_processes_the_command_of_the_start_or_one_that_makes_the_same_batch(self, tmp_path: Path) -> None:
+        start(RunDir(tmp_path), dump(cut(4, 1)), {**ENVIRONMENT, "processes": 3})
+        for given in (cut(4, 1), cut(12, 1), cut(4, 3), cut(6, 2)):
+            assert check_same_recipe(RunDir(tmp_path), given, 1) == cut(4, 1)
+        assert check_same_recipe(RunDir(tmp_path), cut(2, 6), 1) == cut(2, 2)
+        for given in (cut(4, 2), cut(8, 1), cut(5, 1)):
+            with pytest.raises(UserError, match="another recipe"):
+                check_same_recipe(RunDir(tmp_path), given, 1)
+
+    @pytest.mark.parametrize(
+        ("before", "now", "sizes"),
+        [
+            (3, 1, (4, 3)),  # 4 × 1 × 3 are 12 examples
+            (3, 2, (3, 2)),
+            (3, 3, (4, 1)),
+            (3, 6, (2, 1)),
+            (3, 12, (1, 1)),
+            (3, 5, "5 processes cannot share the run's batch of 12 examples evenly"),
+        ],
+    )
+    def test_the_batch_stays_the_same_on_other_processes(self, before: int, now: int, sizes: Any) -> None:
+        if isinstance(sizes, str):
+            with pytest.raises(UserError, match=sizes) as caught:
+                same_batch(cut(4, 1).train, before, now)
+            assert caught.value.remedy.endswith(": 1, 2, 3, 4, 6")
+        else:
+            assert same_batch(cut(4, 1).train, before, now) == cut(*sizes).train
+
+    def test_a_finished_run_of_the_recipe(self, tmp_path: Path) -> None:
+        run = RunDir(tmp_path)
+        assert finished_run(PRETRAIN, tmp_path, 1) is None
+        start(run, dump(PRETRAIN), ENVIRONMENT)
+        assert finished_run(PRETRAIN, tmp_path, 1) is None
+        run.write_json("metrics.json", {})
+        assert finished_run(PRETRAIN, tmp_path, 2) == run
+        with pytest.raises(UserError, match="another recipe"):
+            finished_run(cut(7, 1), tmp_path, 1)
 
     @pytest.mark.parametrize("content", [b"- a\n", b"", b"a: [", b"\xff"])
     def test_a_damaged_recipe(self, tmp_path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -22,7 +23,7 @@ from llmkit.system.errors import UserError
 from llmkit.tasks.head import training_collator
 from llmkit.tasks.span.head import HEAD
 from llmkit.tasks.values import Codec
-from llmkit.training.batches import EpochBatches, MaskedBlocks, collate_blocks
+from llmkit.training.batches import WEIGHTLESS, EpochBatches, MaskedBlocks, collate_blocks, last_without_weight
 
 SPECIAL, MASK, WORDS = 5, 4, 50  # ids 0-4 are special, 4 is [MASK]
 CONTINUES = (np.arange(WORDS) >= SPECIAL) & (np.arange(WORDS) % 3 == 0)
@@ -175,16 +176,57 @@ def test_targets_are_the_tokens_behind_the_masks() -> None:
 
 
 @settings(max_examples=settings.default.max_examples // 4)
-@given(st.integers(1, 300), st.integers(1, 16), st.integers(0, 3), st.booleans(), st.integers(1, 4))
-def test_an_epoch_holds_every_item_once(count: int, size: int, epoch: int, bucketed: bool, group: int) -> None:
+@given(st.integers(1, 300), st.integers(1, 16), st.integers(0, 3), st.booleans(), st.integers(1, 4), st.integers(1, 4))
+def test_an_epoch_holds_every_item_once(
+    count: int, size: int, epoch: int, bucketed: bool, accumulation: int, processes: int
+) -> None:
     lengths = np.random.default_rng(count).integers(1, 100, count) if bucketed else None
-    batches = EpochBatches(count, size, seed=9, lengths=lengths, group=group)
+    batches = EpochBatches(count, size, seed=9, lengths=lengths, accumulation=accumulation, processes=processes)
     batches.epoch = epoch
     drawn = list(batches)
     assert len(drawn) == len(batches)
-    assert sorted(item for batch in drawn for item in batch) == list(range(epoch * count, (epoch + 1) * count))
-    assert all(len(batch) == size for batch in drawn[:-1]), "only the last may be short"
     assert drawn == list(batches), "the same order whenever it is asked for"
+    whole, rest = drawn[: (batches.steps - 1) * accumulation * processes], drawn[-batches._last * processes :]
+    assert all(len(batch) == size for batch in whole), "only the last step may be short"
+    assert 1 <= min(map(len, rest)) <= max(map(len, rest)) <= min(size, min(map(len, rest)) + 1)
+    # What fills up the last step is the last micro-batch of the last processes.
+    last = epoch * batches.steps + batches.steps - 1
+    fillers = sum(batches.fills_up(last, process) for process in range(processes))
+    assert [batches.fills_up(last, process) for process in range(processes)][: processes - fillers].count(True) == 0
+    real = drawn[: len(drawn) - fillers]
+    assert sorted(item for batch in real for item in batch) == list(range(epoch * count, (epoch + 1) * count))
+    assert all(batch == real[-1] for batch in drawn[len(real) :])
+    assert sum(map(batches.items_in, range(batches.steps))) == count
+
+
+@settings(max_examples=settings.default.max_examples // 4)
+@given(st.integers(1, 200), st.booleans(), st.sampled_from([(12, 1, 1), (6, 2, 1), (2, 2, 3), (1, 3, 4), (4, 1, 3)]))
+def test_a_step_takes_the_same_items_however_it_is_divided(count: int, bucketed: bool, parts: Any) -> None:
+    lengths = np.random.default_rng(count).integers(1, 100, count) if bucketed else None
+    size, accumulation, processes = parts
+    whole = EpochBatches(count, 12, seed=9, lengths=lengths)
+    divided = EpochBatches(count, size, seed=9, lengths=lengths, accumulation=accumulation, processes=processes)
+    whole.epoch = divided.epoch = 1
+    shard = [BatchSamplerShard(divided, processes, process) for process in range(processes)]
+    dealt = [list(batches) for batches in shard]
+    assert {len(batches) for batches in dealt} == {len(shard[0])}, "each process gets as many"
+    for step, expected in enumerate(whole, start=whole.steps):
+        assert expected == whole.items_of(step) == divided.items_of(step)
+        first = step % whole.steps * accumulation
+        own = [batches[first : first + accumulation] for batches in dealt]
+        for process in range(processes):
+            if divided.fills_up(step, process):
+                own[process].pop()
+        assert sorted(item for batches in own for batch in batches for item in batch) == sorted(expected)
+
+
+def test_a_micro_batch_that_fills_up_has_no_targets() -> None:
+    batches = [{"input_ids": torch.ones(2, 3), "labels": torch.tensor([1, 2])} for _ in range(3)]
+    first, last = last_without_weight(iter(batches), 2)
+    assert first == batches[0]
+    assert last[WEIGHTLESS]
+    assert last["labels"].tolist() == [-100, -100]
+    assert batches[1]["labels"].tolist() == [1, 2]
 
 
 def test_epochs_differ() -> None:

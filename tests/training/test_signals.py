@@ -1,4 +1,4 @@
-"""Ctrl-C during training and its evaluations: what is left, and what the run does when it goes on."""
+"""Signals during training and its evaluations: what is left, and what the run does when it goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from support import Command
 from support.runs import tune, weights
 from transformers import BertForQuestionAnswering
 
+from llmkit.system.stop_signals import STOP_SIGNALS
 from llmkit.training.checkpoints import evaluation_due, newest
+from llmkit.training.trainer import Trainer
 
 Interrupt = Callable[..., list[int]]
 
@@ -146,3 +148,43 @@ def test_ctrl_c_leaves_an_evaluation_command_at_once(
     assert later == [0]
     assert out == ""
     assert "stopped" in err
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """`signals(SIGTERM, SIGINT)`: in the second step, all at once."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    step = Trainer.training_step
+
+    def set_signals(*numbers: signal.Signals) -> None:
+        def signalled(self: Trainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+            for number in numbers if self.state.global_step == 1 else ():
+                signal.raise_signal(number)
+            return step(self, *args, **kwargs)
+
+        monkeypatch.setattr(Trainer, "training_step", signalled)
+
+    yield set_signals
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_job_manager_repeats_itself(folder: Path, llmkit: Command, signals: Callable[..., None]) -> None:
+    signals(signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM, signal.SIGINT)
+    code, _, err = llmkit(*tune(folder))
+    assert code == 128 + signal.SIGUSR1
+    assert err.count("saving after this step") == 1
+    assert "stopped after step 2, which is saved" in err
+    assert newest(folder / "run" / "checkpoints") == folder / "run" / "checkpoints" / "checkpoint-2"
+
+
+def test_a_later_ctrl_c_does_not_wait(
+    folder: Path, llmkit: Command, signals: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmkit.system.stop_signals.REPEATED", 0.0)
+    signals(signal.SIGTERM, signal.SIGTERM, signal.SIGINT)
+    assert llmkit(*tune(folder))[0] == 130
+    assert not list((folder / "run").glob("checkpoints/checkpoint-*"))
+    # What a signal does afterwards is what it did before.
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
