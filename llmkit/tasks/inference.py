@@ -16,7 +16,9 @@ import torch
 from transformers import PreTrainedModel
 
 from llmkit.corpus.tokenizer import tokenizer_fingerprint
-from llmkit.models.collator import Collator
+from llmkit.models.collator import collator_for
+from llmkit.models.eval_batches import batches_of
+from llmkit.models.unpadded import is_unpadded, unpad
 from llmkit.recipes.finetuning import DataSection
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded, world_size
@@ -28,31 +30,27 @@ from llmkit.tasks.values import Array, Codec, Outputs, Prediction
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BATCH_SIZE = 32  # features; the default
-
 
 def outputs_of(
     model: PreTrainedModel,
     head: Head,
     features: Dataset,
     codec: Codec,
-    batch_size: int,
+    batch_size: int | None,
     *,
     bf16: bool,
     advance: Advance,
 ) -> list[Outputs] | None:
     """The model's outputs in the order of `features`; None on all processes but the first.
 
-    Features are batched by length, longest first, to keep padding low.
+    A batch has `batch_size` features of like length, or if that is None, as many as suit the device.
     """
-    lengths = np.asarray(features["length"])
-    order = np.argsort(-lengths, kind="stable")
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    collate = Collator(codec.tokenizer)
+    lengths, device = np.asarray(features["length"]), model.device
+    batches = batches_of(lengths, batch_size, device, unpadded=is_unpadded(model), max_rows=head.max_rows)
+    collate = collator_for(model, codec.tokenizer, buckets=device.type == "cuda")
     inputs = features.select_columns(
         [n for n in ("input_ids", "token_type_ids", "length") if n in features.column_names]
     )
-    device = model.device
     model.eval()
     done, share = 0, max(1, int(lengths.sum()) // world_size())
 
@@ -76,11 +74,17 @@ def outputs_of(
     results = sharded(batches, run_batch)
     if results is None:
         return None
-    outputs: list[Outputs] = [{}] * len(order)
+    outputs: list[Outputs] = [{}] * len(lengths)
     for numbers, batch_outputs in zip(batches, results, strict=True):
         for number, output in zip(numbers, batch_outputs, strict=True):
             outputs[number] = output
     return outputs
+
+
+def ready(model: PreTrainedModel, device: torch.device, *, bf16: bool) -> PreTrainedModel:
+    """The model on a device, with the fastest attention that it has there."""
+    unpad(model, bf16=bf16)
+    return model.to(device)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Reader:
     data: DataSection
     threshold: float | None
     bf16: bool
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
 
     def __call__(self, examples: Dataset, advance: Advance) -> list[Prediction] | None:
         """One prediction per example; None on all processes but the first. Raises UserError for a bad example."""
@@ -120,7 +124,7 @@ class TaskEvaluation:
         codec: Codec,
         data: DataSection,
         *,
-        batch_size: int,
+        batch_size: int | None,
         bf16: bool,
     ) -> None:
         self._task, self._examples, self._features = task, examples, features

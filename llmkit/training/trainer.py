@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Trainer(transformers.Trainer):
         batches: EpochBatches,
         collate: Callable[[Any], Any],
         evaluation: Evaluation,
+        eval_batch_size: int | None,
         schedule: Schedule,
         log: TrainingLog,
         keep: int,
@@ -65,19 +67,19 @@ class Trainer(transformers.Trainer):
             compute_loss_func=loss,
             callbacks=[SetEpoch(batches), schedule, log],
         )
+        self._loss = loss
         if loss is not None:  # the model does not need the number of targets
             self.model_accepts_loss_kwargs = False
         # TrainingLog prints instead.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
-        self._best = BestStep(evaluation, arguments)
+        self._best = BestStep(evaluation, eval_batch_size, bf16=arguments.bf16)
         self._schedule, self._log = schedule, log
         # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.
         self._keep, self.args.save_total_limit = keep, None
         self._first_bad: torch.Tensor | None = None
         self._stop = StopOnSignal()
         self._resume_hint = ""  # set once there is a run to resume
-        self._rows = 1  # examples of this step, on this process
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
 
     def fit(self, run: RunDir, *, resume: bool, sizes: Mapping[str, int]) -> None:
@@ -167,24 +169,13 @@ class Trainer(transformers.Trainer):
         self._shape = (rows, length)
         return super().training_step(model, inputs, num_items_in_batch)
 
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer; also counts the examples of the step."""
-        batches, targets = super().get_batch_samples(*args, **kwargs)
-        self._rows = sum(len(batch["input_ids"]) for batch in batches)
-        return batches, targets
-
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """As in Trainer, but every example of a step has the same weight.
-
-        A loss that is not divided by the number of targets is a mean over the micro-batch, and the last micro-batch of
-        an epoch may be smaller.
-        """
-        loss: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if num_items_in_batch is None:
-            loss = loss * (len(inputs["input_ids"]) * self.current_gradient_accumulation_steps / self._rows)
-        return loss
+        """As in Trainer; our loss function also gets the mask."""
+        if self._loss is not None:
+            self.compute_loss_func = partial(self._loss, attention_mask=inputs["attention_mask"])
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, *args: Any, **kwargs: Any) -> None:
         """As in Trainer, but raises UserError if a loss or gradient is not finite, before it is logged or saved.

@@ -23,7 +23,7 @@ def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> li
     return [{"logits": row} for row in model(**batch)["logits"].float().cpu().numpy()]
 
 
-def _loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+def _loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None, **_: Any) -> Tensor:
     """Cross-entropy for labels, squared error for numbers."""
     logits = outputs["logits"].float()
     if labels.is_floating_point():

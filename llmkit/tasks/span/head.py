@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering, PreTrainedModel
 
 from llmkit.models.collator import Batch
-from llmkit.tasks.head import Head, Rows
+from llmkit.tasks.head import Head, Rows, mean_per_target
 from llmkit.tasks.values import Codec, Outputs
 
 
 def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
-    names = ("start_positions", "end_positions")
-    return {name: torch.tensor([row[name] for row in rows]) for name in names}
+    """Of each window, where its answer starts and where it ends: [B, 2]."""
+    return {"labels": torch.tensor([[row["start_positions"], row["end_positions"]] for row in rows])}
 
 
 def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
@@ -23,10 +26,23 @@ def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> li
     return [{name: array[i, :length].copy() for name, array in arrays.items()} for i, length in enumerate(lengths)]
 
 
+def _loss(
+    outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None, *, attention_mask: Tensor
+) -> Tensor:
+    """Cross-entropy of start and end over the tokens of a window, whatever its padding."""
+    padding = attention_mask == 0
+    logits = (outputs[name].float().masked_fill(padding, -torch.inf) for name in ("start_logits", "end_logits"))
+    starts, ends = (
+        cross_entropy(each, target, reduction="sum") for each, target in zip(logits, labels.unbind(1), strict=True)
+    )
+    return mean_per_target(starts + ends, labels, num_items_in_batch)
+
+
 HEAD = Head(
     noun="question-answering",
     auto=AutoModelForQuestionAnswering,
     fresh=BertForQuestionAnswering,
     targets=_targets,
     outputs=_outputs,
+    loss=_loss,
 )

@@ -47,4 +47,5 @@ HEAD = Head(
     targets=_targets,
     outputs=_outputs,
     loss=token_loss(),
+    max_rows=32,  # each is several texts in a beam search
 )

@@ -1,0 +1,143 @@
+"""Encoders without padding: the rows of a batch go through the layers as one row of tokens.
+
+Only the layers see it. Embeddings and heads get padded tensors as always, so token types, positions, poolers and heads
+of any family work as they are. Two hooks on the module that holds the layers drop the padding before it and put it
+back behind it, which costs two copies of the hidden states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from llmkit.models.capabilities import positions_of
+from llmkit.models.packed_attention import VARLEN, kernel_holds
+
+Batch = dict[str, Tensor]
+
+TRIED = (150, 7)  # tokens of the rows of a trial; the first is longer than the local attention of known models
+TOLERANCE = 1e-4  # of the largest hidden state: many times the rounding errors, far less than a leak between rows
+
+
+def unpad(model: PreTrainedModel, *, bf16: bool, training: bool = False) -> None:
+    """Let an encoder compute without padding, if this GPU's kernel can and the encoder proves to give the same."""
+    if kernel_holds(model.config, bf16=bf16, training=training) and gives_the_same(model):
+        _attach(model)
+
+
+def is_unpadded(model: Any) -> bool:
+    """Whether batches for a model need the tensors of `layout`."""
+    return isinstance(model, PreTrainedModel) and model.config._attn_implementation == VARLEN
+
+
+def layout(lengths: Sequence[int], length: int, tokens: int) -> Batch:
+    """Where the tokens of a batch are, padded and flattened.
+
+    lengths      the tokens of each of the B rows
+    length       the padded length L
+    tokens       T, at least the sum of the lengths: a row of tokens that are ignored fills the rest
+
+    token_places int64 [T], the place of each token in the padded batch [B·L]; B·L for tokens to ignore
+    cu_seq_lens  int32 [B + 2], where the rows and the last one start in the flattened batch, and T
+    """
+    rows = len(lengths)
+    ends = np.cumsum(lengths)
+    places = np.full(tokens, rows * length)
+    # Each row is shifted by the padding before it.
+    places[: ends[-1]] = np.arange(ends[-1]) + np.repeat(np.arange(rows) * length - (ends - lengths), lengths)
+    return {
+        "token_places": torch.from_numpy(places),
+        "cu_seq_lens": torch.from_numpy(np.array([0, *ends, tokens], dtype=np.int32)),
+    }
+
+
+def gives_the_same(model: PreTrainedModel) -> bool:
+    """Whether an encoder gives the same hidden states with and without padding: it is tried, in float32.
+
+    It does if nothing but attention through transformers' interface looks at other tokens. Relative positions, pooling
+    and convolutions would too. So a trial knows families that no list has yet.
+    """
+    encoder: Any = model.base_model
+    if model.config.is_encoder_decoder or not encoder._supports_attention_backend:
+        return False
+    lengths = [min(length, positions_of(encoder) or length) for length in TRIED]
+    most = max(lengths)
+    mask = torch.arange(most)[None, :] < torch.tensor(lengths)[:, None]
+    ids = torch.randint(model.config.vocab_size, mask.shape, generator=torch.Generator().manual_seed(0))
+    batch = {"input_ids": ids, "attention_mask": mask.long()}
+    flat = layout(lengths, most, sum(lengths) + 5)
+    was_training, attention = encoder.training, model.config._attn_implementation
+    encoder.eval()
+    with torch.no_grad():
+        expected = encoder(**_on(model, batch)).last_hidden_state[mask]
+        flattened: list[bool] = []
+
+        def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            flattened.append("padded" in kwargs)
+
+        hooks = [*_attach(model), _holder_of_layers(encoder).register_forward_pre_hook(look, with_kwargs=True)]
+        found = encoder(**_on(model, batch | flat)).last_hidden_state[mask]
+    for hook in hooks:
+        hook.remove()
+    model.config._attn_implementation = attention
+    encoder.train(was_training)
+    return flattened == [True] and bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())
+
+
+def _on(model: PreTrainedModel, batch: Batch) -> Batch:
+    return {name: tensor.to(model.device) for name, tensor in batch.items()}
+
+
+def _attach(model: PreTrainedModel) -> list[Any]:
+    """Put the hooks where they belong, and choose the attention for them."""
+    layers = _holder_of_layers(model.base_model)
+    hooks = [
+        layers.register_forward_pre_hook(_drop_padding, with_kwargs=True),
+        layers.register_forward_hook(_put_padding_back, with_kwargs=True),
+    ]
+    model.config._attn_implementation = VARLEN
+    return hooks
+
+
+def _holder_of_layers(encoder: nn.Module) -> nn.Module:
+    """The module between embeddings and pooler; the encoder itself where its layers are a plain list in it."""
+    for child in encoder.children():
+        if not isinstance(child, nn.ModuleList) and any(isinstance(part, nn.ModuleList) for part in child.modules()):
+            return child
+    return encoder
+
+
+def _drop_padding(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Turn what enters the layers from [B, L, …] into [1, T, …]."""
+    places = kwargs.get("token_places")
+    if places is None:
+        return None
+    states = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim > 1)
+    rows, length = states.shape[:2]
+    kept = places.clamp(max=rows * length - 1)
+
+    def flat(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.shape[:2] != (rows, length):
+            return value
+        return value.flatten(0, 1).index_select(0, kept)[None]
+
+    more = {"position_ids": (places % length)[None], "max_length": length, "padded": (rows, length)}
+    return tuple(map(flat, args)), {name: flat(value) for name, value in kwargs.items()} | more
+
+
+def _put_padding_back(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    """Turn what leaves the layers from [1, T, H] into [B, L, H], with zeros for padding."""
+    places = kwargs.get("token_places")
+    if places is None:
+        return None
+    rows, length = kwargs["padded"]
+    states = output.last_hidden_state[0]
+    # The row behind the last is for the tokens to ignore.
+    padded = states.new_zeros(rows * length + 1, states.shape[-1]).index_copy(0, places, states)
+    output.last_hidden_state = padded[:-1].unflatten(0, (rows, length))
+    return output
