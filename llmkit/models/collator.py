@@ -11,7 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.models.capabilities import positions_of
-from llmkit.models.unpadded import Batch, is_unpadded, layout
+from llmkit.models.packed_attention import is_unpadded
+
+Batch = dict[str, Tensor]
 
 BUCKET = 64  # tokens
 PER_OCTAVE = 16  # sizes of a whole batch between a power of two and the next: at most a sixteenth is filled up
@@ -74,8 +76,30 @@ def collator_for(
     """The collator of a model. Without buckets, it may also be one that only runs like a model of transformers."""
     positions = None
     if buckets:
-        positions = positions_of(model.get_encoder() if model.config.is_encoder_decoder else model.base_model)
+        encoder: Any = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
+        positions = positions_of(encoder)
     return Collator(tokenizer, targets, buckets=buckets, positions=positions, unpadded=is_unpadded(model))
+
+
+def layout(lengths: Sequence[int], length: int, tokens: int) -> Batch:
+    """Where the tokens of a batch are, padded and flattened.
+
+    lengths      the tokens of each of the B rows
+    length       the padded length L
+    tokens       T, at least the sum of the lengths: a row of tokens that are ignored fills the rest
+
+    token_places int64 [T], the place of each token in the padded batch [B·L]; B·L for tokens to ignore
+    cu_seq_lens  int32 [B + 2], where the rows and the last one start in the flattened batch, and T
+    """
+    rows = len(lengths)
+    ends = np.cumsum(lengths)
+    places = np.full(tokens, rows * length)
+    # Each row is shifted by the padding before it.
+    places[: ends[-1]] = np.arange(ends[-1]) + np.repeat(np.arange(rows) * length - (ends - lengths), lengths)
+    return {
+        "token_places": torch.from_numpy(places),
+        "cu_seq_lens": torch.from_numpy(np.array([0, *ends, tokens], dtype=np.int32)),
+    }
 
 
 def bucket_of(tokens: int, longest: int) -> int:

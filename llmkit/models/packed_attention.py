@@ -41,6 +41,11 @@ def kernel_holds(config: PretrainedConfig, *, bf16: bool, training: bool) -> boo
     return not training or not any(getattr(config, name, 0.0) for name in DROPOUTS)
 
 
+def is_unpadded(model: Any) -> bool:
+    """Whether a model of transformers, or what runs like one, uses the kernel and is told where its rows are."""
+    return isinstance(model, PreTrainedModel) and model.config._attn_implementation == VARLEN
+
+
 def isolation(config: PretrainedConfig, input_ids: Tensor, cu_seq_lens: Tensor) -> dict[str, Any]:
     """The model arguments that keep attention within documents.
 
@@ -109,7 +114,8 @@ def _by_mask(
     if window >= 0:
         place = torch.arange(length, device=query.device)
         seen = seen & ((place[:, None] - place[None, :]).abs() <= window)
-    return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale).transpose(1, 2)
+    found: Tensor = scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+    return found.transpose(1, 2)
 
 
 ALL_ATTENTION_FUNCTIONS.register(VARLEN, _varlen)

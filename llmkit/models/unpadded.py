@@ -7,18 +7,15 @@ back behind it, which costs two copies of the hidden states.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from llmkit.models.capabilities import positions_of
+from llmkit.models.collator import Batch, layout
 from llmkit.models.packed_attention import VARLEN, kernel_holds
-
-Batch = dict[str, Tensor]
 
 TRIED = (150, 7)  # tokens of the rows of a trial; the first is longer than the local attention of known models
 TOLERANCE = 1e-4  # of the largest hidden state: many times the rounding errors, far less than a leak between rows
@@ -28,32 +25,6 @@ def unpad(model: PreTrainedModel, *, bf16: bool, training: bool = False) -> None
     """Let an encoder compute without padding, if this GPU's kernel can and the encoder proves to give the same."""
     if kernel_holds(model.config, bf16=bf16, training=training) and gives_the_same(model):
         _attach(model)
-
-
-def is_unpadded(model: Any) -> bool:
-    """Whether batches for a model need the tensors of `layout`."""
-    return isinstance(model, PreTrainedModel) and model.config._attn_implementation == VARLEN
-
-
-def layout(lengths: Sequence[int], length: int, tokens: int) -> Batch:
-    """Where the tokens of a batch are, padded and flattened.
-
-    lengths      the tokens of each of the B rows
-    length       the padded length L
-    tokens       T, at least the sum of the lengths: a row of tokens that are ignored fills the rest
-
-    token_places int64 [T], the place of each token in the padded batch [B·L]; B·L for tokens to ignore
-    cu_seq_lens  int32 [B + 2], where the rows and the last one start in the flattened batch, and T
-    """
-    rows = len(lengths)
-    ends = np.cumsum(lengths)
-    places = np.full(tokens, rows * length)
-    # Each row is shifted by the padding before it.
-    places[: ends[-1]] = np.arange(ends[-1]) + np.repeat(np.arange(rows) * length - (ends - lengths), lengths)
-    return {
-        "token_places": torch.from_numpy(places),
-        "cu_seq_lens": torch.from_numpy(np.array([0, *ends, tokens], dtype=np.int32)),
-    }
 
 
 def gives_the_same(model: PreTrainedModel) -> bool:

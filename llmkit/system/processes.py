@@ -62,8 +62,15 @@ def default_processes() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
+def _same(result: Any) -> Any:
+    return result
+
+
+def sharded(items: Sequence[T], work: Callable[[T], R], finish: Callable[[R], Any] = _same) -> list[Any] | None:
     """Apply `work` to every item, each on one process. Returns all results in order, on the first process only.
+
+    `finish` turns what `work` returned into the result, once the work on the next item has begun: a GPU computes
+    meanwhile.
 
     Results do not depend on the number of processes. A process that runs out of items repeats the last one and drops
     the result, since a sharded model needs all processes in every forward pass. Raises Interrupted on all processes,
@@ -73,13 +80,15 @@ def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
 
     together = dist.is_initialized()
     size, me = (dist.get_world_size(), dist.get_rank()) if together else (1, 0)
-    mine: list[R] = []
+    mine: list[Any] = []
+    begun: list[R] = []  # at most one
     for start in range(0, len(items), size):
         if any_process(stop_requested.is_set()):
             raise Interrupted
         result = work(items[min(start + me, len(items) - 1)])
-        if start + me < len(items):
-            mine.append(result)
+        mine += map(finish, begun)
+        begun = [result] if start + me < len(items) else []
+    mine += map(finish, begun)
     if not together:
         return mine
     gathered: list[Any] | None = [None] * size if me == 0 else None

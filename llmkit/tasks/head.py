@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from llmkit.models.collator import Batch, Collator, collator_for
 from llmkit.models.eval_batches import MAX_ROWS
-from llmkit.tasks.values import IGNORED, Codec, Outputs
+from llmkit.tasks.values import IGNORED, Codec
 
 # (outputs, labels, num_items_in_batch, attention_mask) → loss. num_items_in_batch counts the targets of all
 # micro-batches and processes of the step: the loss is a sum over targets, divided by it. Passed by name.
@@ -29,8 +29,9 @@ class Head:
     auto      the AutoModelFor… class that loads a checkpoint
     fresh     builds a model with random weights from a BertConfig
     targets   (features, padded length, codec) → the tensors that a training batch has besides the inputs
-    outputs   (model, batch, lengths) → outputs to keep per feature, cut to its length, in float32
+    outputs   (model, batch) → tensors [B, …] of what to keep per feature, on the model's device
     loss      of a micro-batch
+    per_token whether outputs are [B, L, …], of which the length of the feature is kept
     pooler    whether the head uses the encoder's pooler
     max_rows  most rows to compute outputs of at a time, if nothing else is said
     """
@@ -39,8 +40,9 @@ class Head:
     auto: Any
     fresh: Callable[[Any], PreTrainedModel]
     targets: Callable[[Rows, int, Codec], Batch]
-    outputs: Callable[[PreTrainedModel, Batch, Sequence[int]], list[Outputs]]
+    outputs: Callable[[PreTrainedModel, Batch], Batch]
     loss: Loss
+    per_token: bool = False
     pooler: bool = False
     max_rows: int = MAX_ROWS
 

@@ -67,7 +67,8 @@ class FlopCounter:
         # Each decoder token attends to the tokens of the decoder and of the encoder.
         written_pairs = batch * written * (written + length)
         fixed = 3.0 * float(2 * products + 4 * decoder * written_pairs)
-        return fixed + 12.0 * encoder * (batch * length**2 if pairs is None else pairs)
+        attention: float | Tensor = 12.0 * encoder * (batch * length**2 if pairs is None else pairs)
+        return fixed + attention
 
 
 def _weights(module: nn.Module) -> int:

@@ -43,7 +43,7 @@ class HeldOut:
         batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         model.eval()
 
-        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[float, int]:
+        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[torch.Tensor, int]:
             batch = collate_blocks([self.blocks[int(number)] for number in numbers])
             with (
                 evaluating(*batch["input_ids"].shape),
@@ -51,9 +51,9 @@ class HeldOut:
                 torch.autocast(device.type, torch.bfloat16, enabled=bf16),
             ):
                 out = model(**{name: tensor.to(device) for name, tensor in batch.items()}, num_items_in_batch=1)
-            return float(out.loss), len(batch["labels"])
+            return out.loss, len(batch["labels"])
 
-        results = sharded(batches, work)
+        results = sharded(batches, work, lambda result: (float(result[0]), result[1]))
         scores = None
         if results is not None:
             loss = math.fsum(total for total, _ in results) / sum(targets for _, targets in results)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.families import FAMILIES, encoder_config
@@ -14,10 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, PreTrainedModel, T5Config, T5ForConditionalGeneration
 
 from llmkit.models import packed_attention
-from llmkit.models.collator import Collator, bucket_of
-from llmkit.models.packed_attention import VARLEN, kernel_holds
-from llmkit.models.unpadded import gives_the_same, is_unpadded, layout, unpad
+from llmkit.models.collator import Collator, bucket_of, layout
+from llmkit.models.packed_attention import VARLEN, is_unpadded, kernel_holds
+from llmkit.models.unpadded import gives_the_same, unpad
 from llmkit.tasks.head import Head, training_collator
+from llmkit.tasks.inference import Copied
 from llmkit.tasks.label.head import HEAD as LABEL
 from llmkit.tasks.span.head import HEAD as SPAN
 from llmkit.tasks.tags.head import HEAD as TAGS
@@ -126,9 +128,10 @@ def test_outputs_are_those_of_padded_rows() -> None:
     rows = features(60, segments=True)
     tokenizer = codec().tokenizer
     with torch.inference_mode():
-        expected = SPAN.outputs(model, Collator(tokenizer)(rows), LENGTHS)
+        expected = Copied(SPAN.outputs(model, Collator(tokenizer)(rows))).rows(np.array(LENGTHS))
         unpad(model, bf16=True)
-        found = SPAN.outputs(model, Collator(tokenizer, buckets=True, unpadded=True)(rows), LENGTHS)
+        batch = Collator(tokenizer, buckets=True, unpadded=True)(rows)
+        found = Copied(SPAN.outputs(model, batch)).rows(np.array(LENGTHS))
     for one, other in zip(expected, found, strict=True):
         for name, logits in one.items():
             torch.testing.assert_close(torch.from_numpy(other[name]), torch.from_numpy(logits), atol=1e-5, rtol=1e-4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 
 from llmkit.models.collator import Batch
 from llmkit.tasks.head import Head, Rows, mean_per_target
-from llmkit.tasks.values import Codec, Outputs
+from llmkit.tasks.values import Codec
 
 
 def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
@@ -20,10 +19,9 @@ def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
     return {"labels": torch.tensor([[row["start_positions"], row["end_positions"]] for row in rows])}
 
 
-def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
+def _outputs(model: PreTrainedModel, batch: Batch) -> Batch:
     out = model(**batch)
-    arrays = {name: out[name].float().cpu().numpy() for name in ("start_logits", "end_logits")}
-    return [{name: array[i, :length].copy() for name, array in arrays.items()} for i, length in enumerate(lengths)]
+    return {name: out[name] for name in ("start_logits", "end_logits")}
 
 
 def _loss(
@@ -44,5 +42,6 @@ HEAD = Head(
     fresh=BertForQuestionAnswering,
     targets=_targets,
     outputs=_outputs,
+    per_token=True,
     loss=_loss,
 )

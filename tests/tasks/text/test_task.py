@@ -33,6 +33,7 @@ from llmkit.models.collator import Collator
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.inference import Copied
 from llmkit.tasks.settings import settings_of
 from llmkit.tasks.text.sections import TextData
 from llmkit.tasks.text.task import Seq2Seq
@@ -230,7 +231,7 @@ def test_how_long_a_text_may_be(
     data = TextData(validation="x", **said)
     task = TASKS["translation"]
     loaded, _ = task.load_trained(Checkpoint.named(str(tmp_path / "t5")), data)
-    (output,) = task.head.outputs(loaded, {"input_ids": torch.tensor([[5, 6]])}, [2])
+    (output,) = Copied(task.head.outputs(loaded, {"input_ids": torch.tensor([[5, 6]])})).rows(None)
     assert len(output["ids"]) == limit + 1, "and the token that it begins with"
     if said:
         (tmp_path / "rows.jsonl").write_text('{"en": "a b", "de": "c"}\n')
