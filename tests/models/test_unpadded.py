@@ -212,6 +212,21 @@ def test_the_kernel_is_given_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.clear()
 
 
+@pytest.mark.slow
+def test_a_compiled_model_stays_compiled() -> None:
+    """One graph for the first size, one for all others, and no break at the hooks."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    model = model_with(SPAN, BertConfig(**SHAPE))
+    unpad(model, bf16=True, training=True)
+    compiled = torch.compile(model, backend="eager")
+    collate = Collator(codec().tokenizer, buckets=True, unpadded=True)
+    for lengths in ((9, 30), (60, 64), (40, 100), (100, 128), (150, 10)):
+        compiled(**collate([{"input_ids": [9] * length, "length": length} for length in lengths]))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
 class Reads(TorchDispatchMode):
     """Counts what would make the CPU wait for a GPU: a number that is read from a tensor."""
 
