@@ -7,6 +7,8 @@ back behind it, which costs two copies of the hidden states.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from transformers import PreTrainedModel
 from llmkit.models.capabilities import positions_of
 from llmkit.models.collator import Batch, layout
 from llmkit.models.packed_attention import VARLEN, kernel_holds
+from llmkit.system.console import warn
 
 TRIED = (150, 7)  # tokens of the rows of a trial; the first is longer than the local attention of known models
 TOLERANCE = 1e-4  # of the largest hidden state: many times the rounding errors, far less than a leak between rows
@@ -31,7 +34,7 @@ def gives_the_same(model: PreTrainedModel) -> bool:
     """Whether an encoder gives the same hidden states with and without padding: it is tried, in float32.
 
     It does if nothing but attention through transformers' interface looks at other tokens. Relative positions, pooling
-    and convolutions would too. So a trial knows families that no list has yet.
+    and convolutions would too. So a trial knows families that no list has yet. One that fails in it is named.
     """
     encoder: Any = model.base_model
     if model.config.is_encoder_decoder or not encoder._supports_attention_backend:
@@ -40,28 +43,44 @@ def gives_the_same(model: PreTrainedModel) -> bool:
     most = max(lengths)
     mask = torch.arange(most)[None, :] < torch.tensor(lengths)[:, None]
     ids = torch.randint(model.config.vocab_size, mask.shape, generator=torch.Generator().manual_seed(0))
-    batch = {"input_ids": ids, "attention_mask": mask.long()}
-    flat = layout(lengths, most, sum(lengths) + 5)
-    was_training, attention = encoder.training, model.config._attn_implementation
+    padded = {"input_ids": ids, "attention_mask": mask.long()}
+    was_training = encoder.training
     encoder.eval()
-    with torch.no_grad():
-        expected = encoder(**_on(model, batch)).last_hidden_state[mask]
-        flattened: list[bool] = []
-
-        def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            flattened.append("padded" in kwargs)
-
-        hooks = [*_attach(model), _holder_of_layers(encoder).register_forward_pre_hook(look, with_kwargs=True)]
-        found = encoder(**_on(model, batch | flat)).last_hidden_state[mask]
-    for hook in hooks:
-        hook.remove()
-    model.config._attn_implementation = attention
-    encoder.train(was_training)
+    try:
+        expected = _hidden_states(encoder, padded)[mask]
+        with _unpadded(model) as flattened:
+            found = _hidden_states(encoder, padded | layout(lengths, most, sum(lengths) + 5))[mask]
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        warn(f"{type(model).__name__} cannot do without padding, which takes longer: {error}")
+        return False
+    finally:
+        encoder.train(was_training)
     return flattened == [True] and bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())
 
 
-def _on(model: PreTrainedModel, batch: Batch) -> Batch:
-    return {name: tensor.to(model.device) for name, tensor in batch.items()}
+@torch.no_grad()
+def _hidden_states(encoder: PreTrainedModel, batch: Batch) -> Tensor:
+    states: Tensor = encoder(**{name: tensor.to(encoder.device) for name, tensor in batch.items()}).last_hidden_state
+    return states
+
+
+@contextmanager
+def _unpadded(model: PreTrainedModel) -> Iterator[list[bool]]:
+    """Yields a list that says of each pass through the layers whether its padding was dropped."""
+    flattened: list[bool] = []
+
+    def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        flattened.append("padded" in kwargs)
+
+    attention = model.config._attn_implementation
+    hooks = _attach(model)
+    hooks.append(_holder_of_layers(model.base_model).register_forward_pre_hook(look, with_kwargs=True))
+    try:
+        yield flattened
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.config._attn_implementation = attention
 
 
 def _attach(model: PreTrainedModel) -> list[Any]:

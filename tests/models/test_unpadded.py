@@ -98,6 +98,21 @@ def test_who_is_unpadded(family: str) -> None:
     assert model.config._attn_implementation == (VARLEN if family in UNPADDED else before)
 
 
+def test_a_family_that_fails_without_padding_keeps_it(capsys: pytest.CaptureFixture[str]) -> None:
+    model = model_with(TAGS, BertConfig(**SHAPE))
+
+    def strict(_: Any, args: Any, kwargs: Any) -> None:
+        if "padded" in kwargs:
+            raise TypeError("forward() got an unexpected keyword argument 'padded'")
+
+    model.base_model.encoder.layer[0].register_forward_pre_hook(strict, with_kwargs=True)
+    unpad(model, bf16=True)
+    assert not is_unpadded(model)
+    assert model.config._attn_implementation == "sdpa"
+    assert not model.base_model.encoder._forward_hooks
+    assert "BertForTokenClassification cannot do without padding" in capsys.readouterr().err
+
+
 def test_an_encoder_decoder_keeps_its_padding() -> None:
     sizes = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 20}
     assert not gives_the_same(T5ForConditionalGeneration(T5Config(**sizes)))
