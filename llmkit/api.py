@@ -167,7 +167,7 @@ def evaluate(
     data: PathLike | Section | None = None,
     split: str = "validation",
     output: PathLike | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     tasks: PathLike | None = None,
 ) -> dict[str, Any]:
     """Score a run or a checkpoint. Scores are in percent, with intervals.
@@ -189,7 +189,7 @@ def predict(
     *,
     task: str | None = None,
     data: Section | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     tasks: PathLike | None = None,
 ) -> list[Prediction]:
     """Return a prediction for each row. `rows` is a file or a list of rows with the columns that the task reads.

@@ -57,7 +57,15 @@ Processes = Annotated[
     int | None,
     typer.Option("-n", "--processes", min=1, help="Number of processes.", show_default="one per GPU, or one"),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Inputs per batch. Lower it to save memory.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help="Inputs per batch. A small number saves memory.",
+        show_default="as many tokens as suit the device",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Model = Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="Run folder, checkpoint folder or Hub id.")]
 TaskName = Annotated[

@@ -38,7 +38,7 @@ def predict(
     overrides: DataOverrides = None,
     task: TaskName = None,
     tasks_file: TasksFile = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     processes: Processes = None,
 ) -> None:
     """Write a prediction for each row of a file.
@@ -58,7 +58,7 @@ def predict(
 
     settings = settings_of(model, task, source, overrides or ())
     prepared = command.prepare(settings, source, output, batch_size)
-    advice = Advice(resume="continue with the same command", less_memory="halve --batch-size")
+    advice = Advice(resume="continue with the same command", less_memory="set a small --batch-size, such as 8")
     run_in(processes, lambda: command.predict(prepared), advice)
 
 
@@ -127,7 +127,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for metrics.json and predictions.jsonl.")
     ] = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -177,4 +177,4 @@ def evaluate(
         scores = command.evaluate(prepared, batch_size)
         print_json(scores) if as_json else show(prepared.settings.task, scores, name)
 
-    run_in(processes, run, Advice(less_memory="halve --batch-size"))
+    run_in(processes, run, Advice(less_memory="set a small --batch-size, such as 8"))

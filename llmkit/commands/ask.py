@@ -18,7 +18,7 @@ from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import start_group
 from llmkit.system.progress import Course
 from llmkit.tasks import task_named
-from llmkit.tasks.inference import Reader
+from llmkit.tasks.inference import Reader, ready
 from llmkit.tasks.purpose import purpose_of
 from llmkit.tasks.settings import data_section
 from llmkit.tasks.values import Candidate, Prediction
@@ -129,8 +129,9 @@ def _reader(model: str) -> Reader:
     checkpoint = Checkpoint.named(model)
     data = data_section(checkpoint, task, purpose.data if purpose else {}, "passage")
     loaded, codec = task.load_trained(checkpoint, data)
-    loaded.to(start_group())
-    return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, choose("auto").bf16)
+    bf16 = choose("auto").bf16
+    ready(loaded, start_group(), bf16=bf16)
+    return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, bf16)
 
 
 def _predictions(reader: Reader, question: str, contexts: Sequence[str], course: Course) -> list[Prediction]:

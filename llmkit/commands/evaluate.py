@@ -18,7 +18,7 @@ from llmkit.system.run_folder import RunDir
 from llmkit.tasks.base import Task
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of
-from llmkit.tasks.inference import BATCH_SIZE, TaskEvaluation
+from llmkit.tasks.inference import TaskEvaluation, ready
 from llmkit.tasks.settings import Settings, data_origin, overridden
 from llmkit.tasks.values import Candidate, Codec, Mention, Prediction
 
@@ -52,7 +52,7 @@ def prepare(settings: Settings, split: str, output: Path | None) -> Prepared:
     return Prepared(settings, model, codec, examples, features, output)
 
 
-def evaluate(prepared: Prepared, batch_size: int = BATCH_SIZE) -> dict[str, Any]:
+def evaluate(prepared: Prepared, batch_size: int | None = None) -> dict[str, Any]:
     """Return the scores on every process. Write metrics.json and predictions.jsonl if there is an output folder."""
     keep_memory()
     settings, model = prepared.settings, prepared.model
@@ -69,10 +69,10 @@ def evaluate(prepared: Prepared, batch_size: int = BATCH_SIZE) -> dict[str, Any]
         bf16=choice.bf16,
     )
     try:
-        scores = evaluation(model.to(device), settings.threshold)
+        scores = evaluation(ready(model, device, bf16=choice.bf16), settings.threshold)
     except OutOfMemory as error:
         if error.smaller:
-            error.remedy = f"use --batch-size {max(1, batch_size // 2)}"
+            error.remedy = f"use --batch-size {error.smaller['per_device_eval_batch_size']}"
         raise
     if prepared.output is not None and is_main():
         _write(prepared.output, scores, evaluation.predictions)

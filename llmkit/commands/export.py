@@ -23,7 +23,7 @@ from llmkit.system.files import check_output, write_whole
 from llmkit.system.machine import keep_memory, quiet
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of
-from llmkit.tasks.inference import BATCH_SIZE, TaskEvaluation
+from llmkit.tasks.inference import TaskEvaluation
 from llmkit.tasks.purpose import write_purpose
 from llmkit.tasks.settings import Settings, settings_of
 from llmkit.tasks.values import Array, Codec, Outputs
@@ -54,7 +54,7 @@ class Subject:
         """How models for this task are exported."""
         return self.settings.task.graphs()
 
-    def check(self, features: Dataset, batch_size: int) -> Check:
+    def check(self, features: Dataset, batch_size: int | None) -> Check:
         """An evaluation on `features`, in float32."""
         task, data = self.settings.task, self.settings.data
         return Check(task, self.examples, features, self.codec, data, batch_size=batch_size, bf16=False)
@@ -263,7 +263,7 @@ def _measure(subject: Subject, model: PreTrainedModel, name: str, size: int) -> 
     some = np.unique(np.linspace(0, count - 1, -(-count // SINGLES)).astype(int))
     singles = subject.check(subject.features.select(some), 1)
     singles.outputs(model)  # before the batches, because the first pass is slower
-    check = subject.check(subject.features, BATCH_SIZE)
+    check = subject.check(subject.features, None)
     scores = check(model, subject.settings.threshold)
     rate, milliseconds = len(subject.examples) / check.seconds, 1000 * singles.seconds / len(some)
     return Measured(name, (), size / 1e6, rate, milliseconds, None, scores), check.kept

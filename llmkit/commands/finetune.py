@@ -16,6 +16,7 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.console import is_main, say, warn
 from llmkit.system.errors import UserError
+from llmkit.system.machine import choose
 from llmkit.system.run_folder import RunDir, null_threshold_of
 from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.base import Task
@@ -70,8 +71,10 @@ def prepare(
 
     `processes` will train; by default, those of this launch.
     """
+    import torch
     from transformers import set_seed
 
+    from llmkit.models.unpadded import unpad
     from llmkit.tasks.head import training_collator
 
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
@@ -82,6 +85,8 @@ def prepare(
     codec = task.codec_to_train(recipe, checkpoint, examples["train"])
     set_seed(recipe.train.seed)  # the fresh weights of a head follow from it
     model = task.model_to_train(recipe, checkpoint, codec)
+    unpad(model, bf16=choose(recipe.train.bf16).bf16, training=True)
+    buckets = torch.cuda.is_available() or recipe.train.torch_compile
     train = features_of(task, examples["train"], codec, recipe.data, training=True)
     validation = features_of(task, examples["validation"], codec, recipe.data, training=False)
     prepared = Prepared(recipe, task, codec, examples, train, validation)
@@ -101,7 +106,7 @@ def prepare(
         data=Features(train, examples["train"]["id"]),
         lengths=lengths_of(train),
         group_by_length=True,
-        collate=training_collator(task.head, codec),
+        collate=training_collator(task.head, codec, model, buckets=buckets),
         loss=task.loss(recipe),
         evaluation=Validation(prepared),
         fingerprints=fingerprints,
@@ -163,12 +168,12 @@ class Validation:
         self._prepared = prepared
         self.metric, self.headline = prepared.task.metric, prepared.task.headline
 
-    def __call__(self, model: PreTrainedModel, batch_size: int, *, bf16: bool) -> Scored:
+    def __call__(self, model: PreTrainedModel, batch_size: int | None, *, bf16: bool) -> Scored:
         """Score a model."""
         evaluation = self._evaluation(self._prepared.validation, batch_size, bf16=bf16)
         return Scored(evaluation(model), evaluation.predictions)
 
-    def seconds(self, model: PreTrainedModel, batch_size: int, *, bf16: bool) -> float:
+    def seconds(self, model: PreTrainedModel, batch_size: int | None, *, bf16: bool) -> float:
         """Estimate how long a call takes, from the outputs for TIMED_WINDOWS windows."""
         features = self._prepared.validation
         lengths = np.asarray(features["length"])
@@ -176,7 +181,7 @@ class Validation:
         part = self._evaluation(features.select(some), batch_size, bf16=bf16)
         return seconds_of(lambda: part.outputs(model)) * float(lengths.sum() / lengths[some].sum())
 
-    def _evaluation(self, features: Dataset, batch_size: int, *, bf16: bool) -> TaskEvaluation:
+    def _evaluation(self, features: Dataset, batch_size: int | None, *, bf16: bool) -> TaskEvaluation:
         task, codec, data = self._prepared.task, self._prepared.codec, self._prepared.recipe.data
         examples = self._prepared.examples["validation"]
         return TaskEvaluation(task, examples, features, codec, data, batch_size=batch_size, bf16=bf16)

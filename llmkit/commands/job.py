@@ -175,6 +175,7 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         batches=batches,
         collate=job.collate,
         evaluation=evaluation,
+        eval_batch_size=train.per_device_eval_batch_size,
         schedule=schedule,
         log=TrainingLog(run, schedule, job.command, job.model, arguments),
         keep=train.save_total_limit,

@@ -28,7 +28,7 @@ from llmkit.system.processes import start_group
 from llmkit.system.progress import Course, Progress
 from llmkit.tasks.examples import NO_ROWS, examples_of, expanded, id_of
 from llmkit.tasks.features import examples_fingerprint
-from llmkit.tasks.inference import BATCH_SIZE, Reader, model_fingerprint
+from llmkit.tasks.inference import Reader, model_fingerprint, ready
 from llmkit.tasks.rows.formats import ENDINGS
 from llmkit.tasks.rows.origin import rows_of
 from llmkit.tasks.rows.splits import is_pattern
@@ -129,7 +129,7 @@ class Rows:
         return next(place for number, (place, row) in enumerate(self) if id_of(row, number) == example_id)
 
 
-def prepare(settings: Settings, source: str, output: Path, batch_size: int = BATCH_SIZE) -> Prepared:
+def prepare(settings: Settings, source: str, output: Path, batch_size: int | None = None) -> Prepared:
     """Check the rows and load the model. Raises UserError; writes nothing."""
     if output.suffix != ".jsonl":
         raise UserError(
@@ -178,7 +178,7 @@ def predict(prepared: Prepared) -> None:
     reader, file, total, done = prepared.reader, prepared.file, prepared.total, prepared.done
     items = f"{reader.task.item}s"
     with file.held() if is_main() else nullcontext():
-        reader.model.to(start_group())
+        ready(reader.model, start_group(), bf16=reader.bf16)
         say(f"{describe(reader.model)} on {total:,} {items}; {prepared.why}")
         if done.examples:
             say(f"continuing after the {done.examples:,} {items} that are done")
@@ -190,7 +190,9 @@ def predict(prepared: Prepared) -> None:
                 try:
                     predictions = reader(examples, course.part(len(examples)))
                 except OutOfMemory as error:
-                    smaller = max(1, reader.batch_size // 2)
+                    if not error.smaller:
+                        raise
+                    smaller = error.smaller["per_device_eval_batch_size"]
                     raise UserError(*error.problems, remedy=f"use --batch-size {smaller}") from error
                 except UserError as error:
                     raise _with_progress(error, done) from error
@@ -206,7 +208,7 @@ def predict(prepared: Prepared) -> None:
 
 
 def predict_in_memory(
-    settings: Settings, source: str, rows: Sequence[Mapping[str, Any]] | None, batch_size: int = BATCH_SIZE
+    settings: Settings, source: str, rows: Sequence[Mapping[str, Any]] | None, batch_size: int | None = None
 ) -> list[Prediction]:
     """Return predictions for `rows`, or for the rows of the file `source`. Raises UserError for bad rows."""
     quiet()
@@ -219,8 +221,8 @@ def predict_in_memory(
     )
     examples = examples_of(task, placed, data, source, labelled=False)
     model, codec = task.load_trained(settings.checkpoint, data)
-    model.to(start_group())
-    reader = Reader(model, task, codec, data, settings.threshold, choose("auto").bf16, batch_size)
+    bf16 = choose("auto").bf16
+    reader = Reader(ready(model, start_group(), bf16=bf16), task, codec, data, settings.threshold, bf16, batch_size)
     with Course("predicting", len(examples), f"{task.item}s") as course:
         predictions = reader(examples, course.part(len(examples)))
     assert predictions is not None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from llmkit.commands.job import Job
 
 FIRST, LAST = 3, 6  # steps: a run is killed at the first and resumed; checkpoints are compared at the last
-TOLERANCE = 1e-6  # allowed change of a logit, in float32
+TOLERANCE = 1e-6  # allowed change of a logit
 COMPARED = ("model.safetensors", "optimizer.", "scheduler.")  # how the files begin that a run resumes from
 
 Recipe = PretrainRecipe | FinetuneRecipe
@@ -84,13 +84,13 @@ def verify_packing(recipe: Recipe) -> bool:
 def _largest_changes(job: Job) -> tuple[float, float, int]:
     """Change one document of a block.
 
-    Returns the largest change of its own logits, the largest change of the others' logits, both in float32, and the
-    number of documents in the block.
+    Returns the largest change of its own logits, the largest change of the others' logits, and the number of documents
+    in the block. Computes as the recipe would: with the kernel in bf16 where it has been chosen, or else in float32.
     """
     import torch
 
     from llmkit.corpus.masking import Vocabulary
-    from llmkit.models.packed_attention import isolation
+    from llmkit.models.packed_attention import is_unpadded, isolation
     from llmkit.training.batches import MaskedBlocks, collate_blocks
 
     assert isinstance(job.data, MaskedBlocks)
@@ -103,16 +103,17 @@ def _largest_changes(job: Job) -> tuple[float, float, int]:
     changed, end = ids.clone(), int(starts[1])
     ordinary = torch.from_numpy(Vocabulary.of(job.tokenizer).ordinary)
     changed[:, :end] = ordinary[(ids[:, :end] + len(ordinary) // 2) % len(ordinary)]
-    model: Any = job.model
-    model.set_attn_implementation("sdpa")  # the kernel for bf16 on GPUs does not support float32
-    model.eval()
+    kernel = is_unpadded(job.model)
+    device = "cuda" if kernel else "cpu"
+    model: Any = job.model.to(device).eval()  # type: ignore[arg-type]
 
     def logits(input_ids: Tensor) -> Tensor:
-        attention = isolation(model.config, input_ids, starts)
-        states: Tensor = model.bert(input_ids, position_ids=batch["position_ids"], **attention).last_hidden_state
-        return model.cls(states)  # type: ignore[no-any-return]
+        attention = isolation(model.config, input_ids.to(device), starts.to(device))
+        positions = batch["position_ids"].to(device)
+        states: Tensor = model.bert(input_ids.to(device), position_ids=positions, **attention).last_hidden_state
+        return model.cls(states).float().cpu()  # type: ignore[no-any-return]
 
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=kernel):
         change = (logits(ids) - logits(changed)).abs().amax(dim=-1)[0]
     return float(change[:end].max()), float(change[end:].max()), len(starts) - 1
 

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from llmkit.models.capabilities import positions_of
+from llmkit.models.packed_attention import is_unpadded
 
 Batch = dict[str, Tensor]
 
-PAD_TO = 8  # tokens: GPU kernels are faster for multiples of this; CPUs gain nothing from it
+BUCKET = 64  # tokens
+PER_OCTAVE = 16  # sizes of a whole batch between a power of two and the next: at most a sixteenth is filled up
+Targets = Callable[[Sequence[Mapping[str, Any]], int], Batch]
 
 
 class Collator:
@@ -20,30 +25,95 @@ class Collator:
 
     Inputs that are not in the tokenizer's `model_input_names` are dropped. `targets(rows, length)` returns the tensors
     that training needs; without it, a batch has inputs only.
+
+    With `buckets`, few sizes occur: a GPU's memory is reused and a compiled model stays compiled. No row is padded
+    beyond `positions`. With `unpadded`, the batch also says where its tokens are, for a model without padding.
     """
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
-        targets: Callable[[Sequence[Mapping[str, Any]], int], Batch] | None = None,
+        targets: Targets | None = None,
+        *,
+        buckets: bool = False,
+        positions: int | None = None,
+        unpadded: bool = False,
     ) -> None:
         self._targets = targets
         self._pad = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": 0}
         self._inputs = [name for name in self._pad if name in tokenizer.model_input_names]
+        self._buckets, self._positions, self._unpadded = buckets, positions, unpadded
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
-        """Collate rows of features, each with `input_ids` and `length`, into int64 tensors [B, L]."""
-        length = max(row["length"] for row in rows)
-        if torch.cuda.is_available():
-            length = -(-length // PAD_TO) * PAD_TO
+        """Collate rows of features, each with `input_ids` and `length`, into int64 tensors [B, L].
+
+        The tensors of an unpadded batch are those of `layout`.
+        """
+        lengths = [row["length"] for row in rows]
+        length, tokens = max(lengths), sum(lengths)
+        if self._buckets:
+            rounded = rounded_up(length, BUCKET)
+            length = rounded if self._positions is None else max(length, min(rounded, self._positions))
+            tokens = rounded_up(tokens, bucket_of(tokens, length))
         batch = {
             name: padded([row[name] for row in rows], length, self._pad[name])
             for name in self._inputs
             if name in rows[0]
         }
-        lengths = torch.tensor([row["length"] for row in rows])
-        batch["attention_mask"] = (torch.arange(length)[None, :] < lengths[:, None]).long()
+        batch["attention_mask"] = (torch.arange(length)[None, :] < torch.tensor(lengths)[:, None]).long()
+        if self._unpadded:
+            batch |= layout(lengths, length, tokens)
         return batch | (self._targets(rows, length) if self._targets else {})
+
+
+def collator_for(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    targets: Targets | None = None,
+    *,
+    buckets: bool,
+) -> Collator:
+    """The collator of a model. Without buckets, it may also be one that only runs like a model of transformers."""
+    positions = None
+    if buckets:
+        encoder: Any = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
+        positions = positions_of(encoder)
+    return Collator(tokenizer, targets, buckets=buckets, positions=positions, unpadded=is_unpadded(model))
+
+
+def layout(lengths: Sequence[int], length: int, tokens: int) -> Batch:
+    """Where the tokens of a batch are, padded and flattened.
+
+    lengths      the tokens of each of the B rows
+    length       the padded length L
+    tokens       T, at least the sum of the lengths: a row of tokens that are ignored fills the rest
+
+    token_places int64 [T], the place of each token in the padded batch [B·L]; B·L for tokens to ignore
+    cu_seq_lens  int32 [B + 2], where the rows and the last one start in the flattened batch, and T
+    """
+    rows = len(lengths)
+    ends = np.cumsum(lengths)
+    places = np.full(tokens, rows * length)
+    # Each row is shifted by the padding before it.
+    places[: ends[-1]] = np.arange(ends[-1]) + np.repeat(np.arange(rows) * length - (ends - lengths), lengths)
+    return {
+        "token_places": torch.from_numpy(places),
+        "cu_seq_lens": torch.from_numpy(np.array([0, *ends, tokens], dtype=np.int32)),
+    }
+
+
+def bucket_of(tokens: int, longest: int) -> int:
+    """A step of the number of tokens in a batch, so that few numbers occur.
+
+    It is no more than the longest row: the kernel is told that no row is longer.
+    """
+    power = 1 << (tokens // PER_OCTAVE).bit_length() - 1 if tokens >= PER_OCTAVE else 1
+    return min(max(BUCKET, power), longest)
+
+
+def rounded_up(number: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-number // step) * step
 
 
 def padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:

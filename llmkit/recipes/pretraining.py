@@ -198,7 +198,9 @@ class TrainSection(Section):
         "with it. (llmkit only.)",
     )
     per_device_train_batch_size: PositiveInt = 32
-    per_device_eval_batch_size: PositiveInt = 32
+    per_device_eval_batch_size: PositiveInt | None = Field(
+        None, description="Inputs per batch in evaluations. By default, as many tokens as suit the device."
+    )
     gradient_accumulation_steps: PositiveInt = 1
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"

@@ -54,6 +54,11 @@ PRIVATE = (
         "_attn_implementation",
         "choose the variable-length kernel, and restore the choice after exporting",
     ),
+    Internal(
+        "transformers.PreTrainedModel",
+        "_supports_attention_backend",
+        "whether attention goes through the interface that the kernel is registered in",
+    ),
     Internal("torch.cpu", "_is_avx512_bf16_supported", "whether the CPU computes in bf16; nothing public says so"),
     Internal("torch.cpu", "_is_amx_tile_supported", "the same"),
     Internal(
@@ -69,7 +74,8 @@ PRIVATE = (
 
 UNDOCUMENTED = (
     Internal(_TRAINER, "model_accepts_loss_kwargs", "the loss function divides, not the model", in_source=True),
-    Internal(_TRAINER, "current_gradient_accumulation_steps", "the weight of a short last micro-batch", in_source=True),
+    Internal(_TRAINER, "current_gradient_accumulation_steps", "steps of a trial batch", in_source=True),
+    Internal(_TRAINER, "compute_loss_func", "give our loss function the mask of the batch", in_source=True),
     Internal(_TRAINER, "get_batch_samples", "the examples and targets of a step", ("num_batches", "device")),
     Internal(_TRAINER, "create_scheduler", "our schedule instead", ("num_training_steps", "optimizer")),
     Internal(_TRAINER, "callback_handler", "tell the callbacks about an evaluation of ours", in_source=True),
@@ -78,7 +84,10 @@ UNDOCUMENTED = (
     Internal("transformers.TrainingArguments", "eval_on_start", "make an evaluation that is owed before training"),
     Internal("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "register the variable-length kernel"),
     Internal(
-        "torch.nn.attention.varlen", "varlen_attn", "the kernel", ("cu_seq_q", "cu_seq_k", "max_q", "max_k", "scale")
+        "torch.nn.attention.varlen",
+        "varlen_attn",
+        "the kernel",
+        ("cu_seq_q", "cu_seq_k", "max_q", "max_k", "scale", "window_size"),
     ),
     Internal("accelerate.utils.memory", "clear_device_cache", "give memory back between tries"),
     Internal("huggingface_hub.constants", "HF_HUB_OFFLINE", "use the cache alone once the Hub does not answer"),

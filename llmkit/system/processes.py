@@ -67,8 +67,15 @@ def processes_to_run(asked: int | None) -> int:
     return world_size() if launched() else asked or default_processes()
 
 
-def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
+def _same(result: Any) -> Any:
+    return result
+
+
+def sharded(items: Sequence[T], work: Callable[[T], R], finish: Callable[[R], Any] = _same) -> list[Any] | None:
     """Apply `work` to every item, each on one process. Returns all results in order, on the first process only.
+
+    `finish` turns what `work` returned into the result, once the work on the next item has begun: a GPU computes
+    meanwhile.
 
     Results do not depend on the number of processes. A process that runs out of items repeats the last one and drops
     the result, since a sharded model needs all processes in every forward pass. Raises Interrupted on all processes,
@@ -78,14 +85,16 @@ def sharded(items: Sequence[T], work: Callable[[T], R]) -> list[R] | None:
 
     together = dist.is_initialized()
     size, me = (dist.get_world_size(), dist.get_rank()) if together else (1, 0)
-    mine: list[R] = []
+    mine: list[Any] = []
+    begun: list[R] = []  # at most one
     stopped = LastMaximum()
     for start in range(0, len(items), size):
         if stopped(stop_requested.is_set()):
             raise Interrupted
         result = work(items[min(start + me, len(items) - 1)])
-        if start + me < len(items):
-            mine.append(result)
+        mine += map(finish, begun)
+        begun = [result] if start + me < len(items) else []
+    mine += map(finish, begun)
     if not together:
         return mine
     gathered: list[Any] | None = [None] * size if me == 0 else None

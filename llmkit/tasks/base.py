@@ -164,8 +164,8 @@ class Task(ABC, Generic[D]):
     def finalize(self, model: PreTrainedModel) -> None:
         """Change the best model in place before it is saved. Its predictions must stay the same."""
 
-    def loss(self, recipe: FinetuneRecipe) -> Loss | None:
-        """The training loss; None to use the model's own."""
+    def loss(self, recipe: FinetuneRecipe) -> Loss:
+        """The training loss."""
         return self.head.loss
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from llmkit.models.collator import Batch, Collator
-from llmkit.tasks.values import IGNORED, Codec, Outputs
+from llmkit.models.collator import Batch, Collator, collator_for
+from llmkit.models.eval_batches import MAX_ROWS
+from llmkit.tasks.values import IGNORED, Codec
 
-# (outputs, labels, num_items_in_batch) → loss. num_items_in_batch counts the targets of all micro-batches and
-# processes of the step.
+# (outputs, labels, num_items_in_batch, attention_mask) → loss. num_items_in_batch counts the targets of all
+# micro-batches and processes of the step: the loss is a sum over targets, divided by it. Passed by name.
 Loss = Callable[..., Tensor]
 Rows = Sequence[Mapping[str, Any]]
 
@@ -28,18 +29,22 @@ class Head:
     auto      the AutoModelFor… class that loads a checkpoint
     fresh     builds a model with random weights from a BertConfig
     targets   (features, padded length, codec) → the tensors that a training batch has besides the inputs
-    outputs   (model, batch, lengths) → outputs to keep per feature, cut to its length, in float32
-    loss      None if the model's forward pass computes the loss
+    outputs   (model, batch) → tensors [B, …] of what to keep per feature, on the model's device
+    loss      of a micro-batch
+    per_token whether outputs are [B, L, …], of which the length of the feature is kept
     pooler    whether the head uses the encoder's pooler
+    max_rows  most rows to compute outputs of at a time, if nothing else is said
     """
 
     noun: str
     auto: Any
     fresh: Callable[[Any], PreTrainedModel]
     targets: Callable[[Rows, int, Codec], Batch]
-    outputs: Callable[[PreTrainedModel, Batch, Sequence[int]], list[Outputs]]
-    loss: Loss | None = None
+    outputs: Callable[[PreTrainedModel, Batch], Batch]
+    loss: Loss
+    per_token: bool = False
     pooler: bool = False
+    max_rows: int = MAX_ROWS
 
 
 def mean_per_target(total: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
@@ -50,7 +55,7 @@ def mean_per_target(total: Tensor, labels: Tensor, num_items_in_batch: Tensor | 
 def token_loss(smoothing: float = 0.0) -> Loss:
     """Cross-entropy over the positions that have a target; `smoothing` is the label smoothing."""
 
-    def loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    def loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None, **_: Any) -> Tensor:
         logits = outputs["logits"].float().flatten(0, 1)
         total = cross_entropy(
             logits, labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing
@@ -60,9 +65,9 @@ def token_loss(smoothing: float = 0.0) -> Loss:
     return loss
 
 
-def training_collator(head: Head, codec: Codec) -> Collator:
+def training_collator(head: Head, codec: Codec, model: PreTrainedModel, *, buckets: bool = False) -> Collator:
     """A collator that pads features and adds targets. It can be pickled, for spawned data loader workers."""
-    return Collator(codec.tokenizer, partial(_targets, head.targets, codec))
+    return collator_for(model, codec.tokenizer, partial(_targets, head.targets, codec), buckets=buckets)
 
 
 def _targets(targets: Callable[[Rows, int, Codec], Batch], codec: Codec, rows: Rows, length: int) -> Batch:

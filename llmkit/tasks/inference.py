@@ -16,7 +16,10 @@ import torch
 from transformers import PreTrainedModel
 
 from llmkit.corpus.tokenizer import tokenizer_fingerprint
-from llmkit.models.collator import Collator
+from llmkit.models.collator import Batch, collator_for
+from llmkit.models.eval_batches import batches_of
+from llmkit.models.packed_attention import is_unpadded
+from llmkit.models.unpadded import unpad
 from llmkit.recipes.finetuning import DataSection
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded, world_size
@@ -28,36 +31,31 @@ from llmkit.tasks.values import Array, Codec, Outputs, Prediction
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BATCH_SIZE = 32  # features; the default
-
 
 def outputs_of(
     model: PreTrainedModel,
     head: Head,
     features: Dataset,
     codec: Codec,
-    batch_size: int,
+    batch_size: int | None,
     *,
     bf16: bool,
     advance: Advance,
 ) -> list[Outputs] | None:
     """The model's outputs in the order of `features`; None on all processes but the first.
 
-    Features are batched by length, longest first, to keep padding low.
+    A batch has `batch_size` features of like length, or if that is None, as many as suit the device.
     """
-    lengths = np.asarray(features["length"])
-    order = np.argsort(-lengths, kind="stable")
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    collate = Collator(codec.tokenizer)
+    lengths, device = np.asarray(features["length"]), model.device
+    batches = batches_of(lengths, batch_size, device, unpadded=is_unpadded(model), max_rows=head.max_rows)
+    collate = collator_for(model, codec.tokenizer, buckets=device.type == "cuda")
     inputs = features.select_columns(
         [n for n in ("input_ids", "token_type_ids", "length") if n in features.column_names]
     )
-    device = model.device
     model.eval()
     done, share = 0, max(1, int(lengths.sum()) // world_size())
 
-    def run_batch(numbers: Array) -> list[Outputs]:
-        nonlocal done
+    def launch(numbers: Array) -> tuple[Array, Copied]:
         rows = inputs[numbers]
         columns = list(rows)
         batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
@@ -66,21 +64,62 @@ def outputs_of(
             torch.inference_mode(),
             torch.autocast(device.type, torch.bfloat16, enabled=bf16),
         ):
-            found = head.outputs(
-                model, {name: tensor.to(device) for name, tensor in batch.items()}, lengths[numbers].tolist()
-            )
+            return numbers, Copied(head.outputs(model, to_device(batch, device)))
+
+    def keep(launched: tuple[Array, Copied]) -> list[Outputs]:
+        nonlocal done
+        numbers, copied = launched
         done += int(lengths[numbers].sum())
         advance(min(done, share), share)
-        return found
+        return copied.rows(lengths[numbers] if head.per_token else None)
 
-    results = sharded(batches, run_batch)
+    results = sharded(batches, launch, keep)
     if results is None:
         return None
-    outputs: list[Outputs] = [{}] * len(order)
+    outputs: list[Outputs] = [{}] * len(lengths)
     for numbers, batch_outputs in zip(batches, results, strict=True):
         for number, output in zip(numbers, batch_outputs, strict=True):
             outputs[number] = output
     return outputs
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """A batch on a device. Does not wait until a GPU has computed what it was given before."""
+    if device.type != "cuda":
+        return {name: tensor.to(device) for name, tensor in batch.items()}
+    return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+class Copied:
+    """Tensors on their way to the CPU, in float32 if they are not integers. They are waited for when they are read."""
+
+    def __init__(self, tensors: Batch) -> None:
+        wide = {name: each.float() if each.is_floating_point() else each for name, each in tensors.items()}
+        self._tensors = {name: each.to("cpu", non_blocking=True) for name, each in wide.items()}
+        self._event = None
+        if any(each.is_cuda for each in wide.values()):
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    def rows(self, lengths: Array | None) -> list[Outputs]:
+        """The outputs per feature, cut to these lengths."""
+        if self._event is not None:
+            self._event.synchronize()
+        arrays = {name: each.numpy() for name, each in self._tensors.items()}
+        if lengths is None:
+            names = list(arrays)
+            return [dict(zip(names, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
+        return [
+            {name: array[number, :length].copy() for name, array in arrays.items()}
+            for number, length in enumerate(lengths)
+        ]
+
+
+def ready(model: PreTrainedModel, device: torch.device, *, bf16: bool) -> PreTrainedModel:
+    """The model on a device, with the fastest attention that it has there."""
+    unpad(model, bf16=bf16)
+    moved: PreTrainedModel = model.to(device)  # type: ignore[arg-type]
+    return moved
 
 
 @dataclass(frozen=True)
@@ -93,7 +132,7 @@ class Reader:
     data: DataSection
     threshold: float | None
     bf16: bool
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
 
     def __call__(self, examples: Dataset, advance: Advance) -> list[Prediction] | None:
         """One prediction per example; None on all processes but the first. Raises UserError for a bad example."""
@@ -120,7 +159,7 @@ class TaskEvaluation:
         codec: Codec,
         data: DataSection,
         *,
-        batch_size: int,
+        batch_size: int | None,
         bf16: bool,
     ) -> None:
         self._task, self._examples, self._features = task, examples, features

@@ -30,7 +30,6 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
         num_train_epochs=train.num_train_epochs or 1,
         max_steps=train.max_steps or (NEVER if train.time_budget else -1),
         per_device_train_batch_size=train.per_device_train_batch_size,
-        per_device_eval_batch_size=train.per_device_eval_batch_size,
         gradient_accumulation_steps=train.gradient_accumulation_steps,
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,

@@ -16,6 +16,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 from torch.nn.parallel import DistributedDataParallel
 
+from llmkit.models.eval_batches import MAX_ROWS, tokens_at_a_time
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe, TrainSection
 from llmkit.recipes.reading import dump
@@ -43,9 +44,9 @@ def fit_to_memory(recipe: Recipe, trainer_for: Callable[[RunDir], Trainer], long
 
 
 def batch_sizes(recipe: Recipe) -> dict[str, int]:
-    """The recipe's batch sizes, by their keys."""
+    """The recipe's batch sizes that are numbers, by their keys."""
     names = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
-    return {name: getattr(recipe.train, name) for name in names}
+    return {name: size for name in names if (size := getattr(recipe.train, name)) is not None}
 
 
 @contextmanager
@@ -80,15 +81,23 @@ def _find_sizes(train: TrainSection, trainer: Trainer, longest: Sequence[int]) -
         if not smaller:
             raise _single_example_too_long(trainer, longest)
         train = train.model_copy(update=smaller)
-    while not _fits(_try_evaluation, trainer, longest, train.per_device_eval_batch_size):
-        if train.per_device_eval_batch_size == 1:
+    size = train.per_device_eval_batch_size or _rows_of_an_evaluation(trainer, longest)
+    while not _fits(_try_evaluation, trainer, longest, size):
+        if size == 1:
             raise _single_example_too_long(trainer, longest)
-        train = train.model_copy(update={"per_device_eval_batch_size": train.per_device_eval_batch_size // 2})
+        size //= 2
+        train = train.model_copy(update={"per_device_eval_batch_size": size})
     if train == given:
         say(f"--auto-batch: {_sizes(train)} fit in memory")
     else:
         say(f"--auto-batch: {_sizes(given)} do not fit in memory, {_sizes(train)} do; the batch stays the same")
     return train
+
+
+def _rows_of_an_evaluation(trainer: Trainer, longest: Sequence[int]) -> int:
+    """How many of the longest items an evaluation computes at a time, if the recipe does not say."""
+    length = _micro_batch(trainer, longest, 1)["input_ids"].shape[1]
+    return min(MAX_ROWS, max(1, tokens_at_a_time(trainer.args.device) // length))
 
 
 def _fits(attempt: Callable[..., None], trainer: Trainer, longest: Sequence[int], size: int, *model: Any) -> bool:
@@ -135,7 +144,7 @@ def _try_evaluation(trainer: Trainer, batch: dict[str, torch.Tensor]) -> None:
     trainer.network.eval()
     with torch.inference_mode():
         inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items()}
-        if "decoder_input_ids" in inputs:  # the loss is ours: given labels, an EncoderDecoderModel warns
+        if trainer.compute_loss_func is not None:  # the loss is ours: given labels, the model would compute its own
             del inputs["labels"]
         trainer.network(**inputs)
 
@@ -146,7 +155,5 @@ def _single_example_too_long(trainer: Trainer, longest: Sequence[int]) -> OutOfM
 
 
 def _sizes(train: TrainSection) -> str:
-    return (
-        f"{train.per_device_train_batch_size} × {train.gradient_accumulation_steps} examples "
-        f"({train.per_device_eval_batch_size} in evaluations)"
-    )
+    sizes = f"{train.per_device_train_batch_size} × {train.gradient_accumulation_steps} examples"
+    return f"{sizes} ({size} in evaluations)" if (size := train.per_device_eval_batch_size) else sizes

@@ -50,7 +50,7 @@ def estimate(trainer: Trainer, train: TrainSection, lengths: Array) -> Estimate:
     epoch = trainer.batches.steps
     batches = [np.asarray(batch) for batch in trainer.batches]
     counter = FlopCounter(trainer.network)
-    flops = np.array([counter.of(len(batch), int(lengths[batch].max())) for batch in batches])
+    flops = np.array([float(counter.of(len(batch), int(lengths[batch].max()))) for batch in batches])
     order = np.argsort(flops)
     spread = [order[int((i + 0.5) * len(order) / STEPS)] for i in range(STEPS)]
     accumulation = train.gradient_accumulation_steps

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel
 
 from llmkit.tasks.values import Prediction
 
@@ -38,11 +38,11 @@ class Evaluation(Protocol):
         """The scores to log and to print."""
         ...
 
-    def __call__(self, model: PreTrainedModel, batch_size: int, *, bf16: bool) -> Scored:
+    def __call__(self, model: PreTrainedModel, batch_size: int | None, *, bf16: bool) -> Scored:
         """Score a model."""
         ...
 
-    def seconds(self, model: PreTrainedModel, batch_size: int, *, bf16: bool) -> float:
+    def seconds(self, model: PreTrainedModel, batch_size: int | None, *, bf16: bool) -> float:
         """Estimate how long a call takes, from a small part of the data."""
         ...
 
@@ -50,8 +50,8 @@ class Evaluation(Protocol):
 class BestStep:
     """Evaluates a model in training and keeps the result of the best step, so that nothing is evaluated twice."""
 
-    def __init__(self, evaluation: Evaluation, arguments: TrainingArguments) -> None:
-        self._evaluation, self._arguments = evaluation, arguments
+    def __init__(self, evaluation: Evaluation, batch_size: int | None, *, bf16: bool) -> None:
+        self._evaluation, self._batch_size, self._bf16 = evaluation, batch_size, bf16
         self._step: int | None = None
         self._scored = Scored({})
 
@@ -72,10 +72,10 @@ class BestStep:
 
     def seconds(self, model: PreTrainedModel) -> float:
         """Estimate how long an evaluation takes."""
-        return self._evaluation.seconds(model, self._arguments.per_device_eval_batch_size, bf16=self._arguments.bf16)
+        return self._evaluation.seconds(model, self._batch_size, bf16=self._bf16)
 
     def _score(self, model: PreTrainedModel) -> Scored:
-        return self._evaluation(model, self._arguments.per_device_eval_batch_size, bf16=self._arguments.bf16)
+        return self._evaluation(model, self._batch_size, bf16=self._bf16)
 
     def _is_better(self, scored: Scored) -> bool:
         new, best = (found.scores[self._evaluation.metric] for found in (scored, self._scored))

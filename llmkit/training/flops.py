@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 # Dense bf16 FLOP/s from data sheets, by a part of the device's name; the first match counts.
@@ -34,25 +34,45 @@ class FlopCounter:
     def __init__(self, model: PreTrainedModel) -> None:
         config: Any = model.config
         encoder = model.get_encoder() if config.is_encoder_decoder else model.base_model
-        inside = {id(module) for module in encoder.modules()}
-        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        self._encoder_weights: int = sum(module.weight.numel() for module in linear if id(module) in inside)
+        pooler = getattr(encoder, "pooler", None)
+        self._pooler_weights = _weights(pooler) if pooler is not None else 0
+        self._encoder_weights = _weights(encoder) - self._pooler_weights
         # Those of the head, or of the decoder and its head.
-        self._output_weights: int = sum(module.weight.numel() for module in linear if id(module) not in inside)
+        self._output_weights = _weights(model) - _weights(encoder)
         halves = [getattr(config, half, config) for half in ("encoder", "decoder")]
         self._attention = [half.num_hidden_layers * half.hidden_size for half in halves]
 
-    def of(self, batch: int, length: int, targets: int | None = None, written: int = 0) -> float:
+    def of(
+        self,
+        batch: int,
+        length: int,
+        *,
+        tokens: int | None = None,
+        pairs: Tensor | None = None,
+        targets: int | None = None,
+        written: int = 0,
+    ) -> float | Tensor:
         """FLOP of a forward and a backward pass over `batch` sequences of `length` tokens, including padding.
 
-        The head runs on `targets` tokens, by default on all; a decoder runs on `written` tokens of each sequence.
+        tokens   those that go through the encoder's layers, by default all
+        pairs    of tokens that attend to each other, by default all of a sequence; an integer that may be on a GPU, and
+                 the result then too
+        targets  tokens that the head runs on, by default all
+        written  tokens of each sequence that a decoder runs on
         """
-        tokens = batch * length
         encoder, decoder = self._attention
-        outputs = batch * written if written else tokens if targets is None else targets
+        outputs = batch * written if written else batch * length if targets is None else targets
+        computed = batch * length if tokens is None else tokens
+        products = self._encoder_weights * computed + self._pooler_weights * batch + self._output_weights * outputs
         # Each decoder token attends to the tokens of the decoder and of the encoder.
-        attended = encoder * tokens * length + decoder * batch * written * (written + length)
-        return 3.0 * float(2 * (self._encoder_weights * tokens + self._output_weights * outputs) + 4 * attended)
+        written_pairs = batch * written * (written + length)
+        fixed = 3.0 * float(2 * products + 4 * decoder * written_pairs)
+        attention: float | Tensor = 12.0 * encoder * (batch * length**2 if pairs is None else pairs)
+        return fixed + attention
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))
 
 
 def peak_flops(device: torch.device, *, bf16: bool) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from llmkit.models.eval_batches import tokens_at_a_time
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded
 from llmkit.training.batches import MaskedBlocks, collate_blocks
@@ -34,14 +35,15 @@ class HeldOut:
     higher_is_better: ClassVar[bool] = False
     headline: ClassVar[tuple[str, ...]] = ("loss", "perplexity")
 
-    def __call__(self, model: Any, batch_size: int, *, bf16: bool) -> Scored:
+    def __call__(self, model: Any, batch_size: int | None, *, bf16: bool) -> Scored:
         """Score a model."""
         numbers = self._numbers()
-        batches = [numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size)]
         device = model.device
+        size = batch_size or max(1, tokens_at_a_time(device) // self.blocks.block_size)
+        batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         model.eval()
 
-        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[float, int]:
+        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[torch.Tensor, int]:
             batch = collate_blocks([self.blocks[int(number)] for number in numbers])
             with (
                 evaluating(*batch["input_ids"].shape),
@@ -49,16 +51,16 @@ class HeldOut:
                 torch.autocast(device.type, torch.bfloat16, enabled=bf16),
             ):
                 out = model(**{name: tensor.to(device) for name, tensor in batch.items()}, num_items_in_batch=1)
-            return float(out.loss), len(batch["labels"])
+            return out.loss, len(batch["labels"])
 
-        results = sharded(batches, work)
+        results = sharded(batches, work, lambda result: (float(result[0]), result[1]))
         scores = None
         if results is not None:
             loss = math.fsum(total for total, _ in results) / sum(targets for _, targets in results)
             scores = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
         return Scored(from_first(scores))
 
-    def seconds(self, model: Any, batch_size: int, *, bf16: bool) -> float:
+    def seconds(self, model: Any, batch_size: int | None, *, bf16: bool) -> float:
         """Estimate how long a call takes, from TIMED_BLOCKS blocks."""
         part = replace(self, most=TIMED_BLOCKS)
         share = len(self._numbers()) / len(part._numbers())

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from llmkit.models.packed_attention import is_unpadded
 from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.progress import Progress
 from llmkit.system.run_folder import RunDir
@@ -28,7 +29,7 @@ class TrainingLog(TrainerCallback):
     """Shows the live line and writes log.jsonl.
 
     Throughput is measured since the last log line, without evaluations, in tokens without padding. `peak_share` is
-    the FLOP/s of the steps, padding included, as a share of the device's peak.
+    the FLOP/s of the steps, padding included where it is computed, as a share of the device's peak.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class TrainingLog(TrainerCallback):
         self._run, self._schedule = run, schedule
         self._progress = Progress(name)
         self._counter = FlopCounter(model)
+        self._has_kernel = is_unpadded(model)
         self._peak = peak_flops(arguments.device, bf16=arguments.bf16)
         self._reset()
         # For the live line: values of the last log line.
@@ -44,22 +46,29 @@ class TrainingLog(TrainerCallback):
         self._losses: deque[float] = deque(maxlen=10)
 
     def _reset(self) -> None:
-        self._tokens, self._flops, self._began = 0, 0.0, time.monotonic()
+        self._tokens, self._began = 0, time.monotonic()
+        self._flops: Tensor | float = 0.0
         self._real: Tensor | int = 0
 
     def add(self, inputs: Mapping[str, Tensor]) -> None:
-        """Count a micro-batch's tokens and FLOP. The count of real tokens stays on the GPU until the next log line,
-        since reading it would make the CPU wait."""
+        """Count a micro-batch's tokens and FLOP. Counts of what is in tensors stay on the GPU until the next log line,
+        since reading them would make the CPU wait."""
         batch, length = inputs["input_ids"].shape
-        self._tokens += batch * length
-        self._real += inputs["attention_mask"].sum() if "attention_mask" in inputs else batch * length
-        targets = len(inputs["masked_positions"]) if "masked_positions" in inputs else None
+        tokens = len(inputs["token_places"]) if "token_places" in inputs else batch * length
+        self._tokens += tokens
+        self._real += inputs["attention_mask"].sum() if "attention_mask" in inputs else tokens
+        # The kernel computes the blocks of the rows only. A mask hides the rest once it is computed.
+        pairs = inputs["cu_seq_lens"].diff().long().square().sum() if self._has_kernel else None
+        if "masked_positions" in inputs:
+            targets = len(inputs["masked_positions"])
+        else:  # a label for a sequence, or one for each token
+            targets = batch if inputs["labels"].ndim == 1 else batch * length
         written = 0
         if "decoder_input_ids" in inputs:
             written = inputs["decoder_input_ids"].shape[1]
             self._tokens += batch * written
             self._real += inputs["labels"].ne(IGNORED).sum()
-        self._flops += self._counter.of(batch, length, targets, written)
+        self._flops += self._counter.of(batch, length, tokens=tokens, pairs=pairs, targets=targets, written=written)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Print the length of the run, and start the live line."""
@@ -123,7 +132,7 @@ class TrainingLog(TrainerCallback):
             "real_token_share": round(self._real_share, 4),
         }
         if self._peak is not None:
-            share = self._flops / seconds / self._peak
+            share = float(self._flops) / seconds / self._peak
             self._peak_share = f"{share:.0%}"
             throughput["peak_share"] = round(share, 4)
         self._reset()

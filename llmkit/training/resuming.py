@@ -53,8 +53,9 @@ def _share(train: TrainSection) -> int:
 def _smaller(train: TrainSection, other: TrainSection) -> TrainSection:
     """`train` with the batch sizes of `other` that are smaller and make the same batch."""
     update: dict[str, int] = {}
-    if other.per_device_eval_batch_size < train.per_device_eval_batch_size:
-        update["per_device_eval_batch_size"] = other.per_device_eval_batch_size
+    given, others = train.per_device_eval_batch_size, other.per_device_eval_batch_size
+    if others is not None and (given is None or others < given):
+        update["per_device_eval_batch_size"] = others
     if other.per_device_train_batch_size < train.per_device_train_batch_size and _share(other) == _share(train):
         update["per_device_train_batch_size"] = other.per_device_train_batch_size
         update["gradient_accumulation_steps"] = other.gradient_accumulation_steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class Trainer(transformers.Trainer):
         batches: EpochBatches,
         collate: Callable[[Any], Any],
         evaluation: Evaluation,
+        eval_batch_size: int | None,
         schedule: Schedule,
         log: TrainingLog,
         keep: int,
@@ -62,20 +64,20 @@ class Trainer(transformers.Trainer):
             compute_loss_func=loss,
             callbacks=[SetEpoch(batches), schedule, log],
         )
+        self._loss = loss
         shard(model, self.accelerator)
         if loss is not None:  # the model does not need the number of targets
             self.model_accepts_loss_kwargs = False
         # TrainingLog prints instead.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
-        self._best = BestStep(evaluation, arguments)
+        self._best = BestStep(evaluation, eval_batch_size, bf16=arguments.bf16)
         self._schedule, self._log = schedule, log
         # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.
         self._keep, self.args.save_total_limit = keep, None
         self._first_bad: torch.Tensor | None = None
         self._stop = StopOnSignal()
         self._resume_hint = ""  # set once there is a run to resume
-        self._rows = 1.0  # examples of this step, on each process
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
 
     def fit(self, run: RunDir, *, resume: bool, sizes: Mapping[str, int], chosen: bool = False) -> None:
@@ -177,25 +179,19 @@ class Trainer(transformers.Trainer):
         return super().training_step(model, inputs, num_items_in_batch)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """As in Trainer; also counts the examples of the step, and marks a micro-batch that only fills it up."""
-        step = self.state.global_step
-        self._rows = self.batches.items_in(step) / self.args.world_size
-        if self.batches.fills_up(step, self.args.process_index):
+        """As in Trainer, but marks a micro-batch that only fills up the step."""
+        if self.batches.fills_up(self.state.global_step, self.args.process_index):
             epoch_iterator = last_without_weight(epoch_iterator, num_batches)
         return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """As in Trainer, but every example of a step has the same weight.
-
-        A loss that is not divided by the number of targets is a mean over the micro-batch, and the last micro-batch of
-        an epoch may be smaller.
-        """
+        """As in Trainer; our loss function also gets the mask, and a micro-batch that fills up has no weight."""
         weightless = inputs.pop(WEIGHTLESS, False)
+        if self._loss is not None:
+            self.compute_loss_func = partial(self._loss, attention_mask=inputs["attention_mask"])
         loss: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if num_items_in_batch is None:
-            loss = loss * (len(inputs["input_ids"]) * self.current_gradient_accumulation_steps / self._rows)
         return loss * 0.0 if weightless else loss
 
     def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, *args: Any, **kwargs: Any) -> None:
@@ -290,5 +286,3 @@ class Trainer(transformers.Trainer):
         self.log({**scores, f"{metric_key_prefix}_runtime": time.monotonic() - began})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
-
-

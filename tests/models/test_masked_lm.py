@@ -11,6 +11,7 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
 
+from llmkit.models import packed_attention
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.models.masked_lm import BertForMaskedLM, model_for_pretraining
 from llmkit.models.packed_attention import VARLEN, choose_attention, isolation
@@ -120,8 +121,10 @@ def test_the_kernel_of_gpus_is_given_the_same_documents(monkeypatch: pytest.Monk
         max_q: int,
         max_k: int,
         scale: float,
+        window_size: tuple[int, int],
     ) -> torch.Tensor:
         assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+        assert window_size == (-1, -1), "all of a document"
         assert int(cu_seq_q.diff().max()) <= max_q == max_k
         parts = []
         for start, stop in pairwise(cu_seq_q.tolist()):
@@ -129,7 +132,9 @@ def test_the_kernel_of_gpus_is_given_the_same_documents(monkeypatch: pytest.Monk
             parts.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scale).transpose(0, 1))
         return torch.cat(parts)
 
-    monkeypatch.setattr("llmkit.models.packed_attention.varlen_attn", varlen)
+    monkeypatch.setattr(packed_attention, "varlen_attn", varlen)
+    by_mask = packed_attention._by_mask
+    monkeypatch.setattr(packed_attention, "_by_mask", packed_attention._by_kernel)
     torch.manual_seed(0)
     model = BertForMaskedLM(config()).eval()
     batch = packed()
@@ -138,9 +143,12 @@ def test_the_kernel_of_gpus_is_given_the_same_documents(monkeypatch: pytest.Monk
     choose_attention(model, bf16=True)
     assert model.config._attn_implementation == "sdpa", "there is no GPU"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     choose_attention(model, bf16=True)
     assert model.config._attn_implementation == VARLEN
     assert model(**batch).loss.item() == pytest.approx(masked.item(), abs=1e-6)
+    monkeypatch.setattr(packed_attention, "_by_mask", by_mask)
+    assert model(**batch).loss.item() == pytest.approx(masked.item(), abs=1e-6), "on a CPU"
 
 
 def test_a_packed_document_is_read_as_if_it_were_alone() -> None:

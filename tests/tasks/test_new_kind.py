@@ -39,7 +39,7 @@ def targets(rows, length, codec):
     return {"labels": torch.tensor([row["above"] for row in rows])}
 
 
-def loss(outputs, labels, num_items_in_batch=None):
+def loss(outputs, labels, num_items_in_batch=None, **_):
     total = binary_cross_entropy_with_logits(outputs["logits"].float(), labels, reduction="sum")
     return mean_per_target(total, labels, num_items_in_batch)
 

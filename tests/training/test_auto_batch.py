@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -166,6 +167,26 @@ def test_pieces_that_fit_are_found_before_the_run(folder: Path, llmkit: Command,
     logged = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
     assert logged[0]["step"] == 0
     assert logged[0]["per_device_train_batch_size"] == 4
+
+
+def test_evaluations_by_tokens_get_a_number_where_they_do_not_fit(folder: Path, llmkit: Command, limit: Limit) -> None:
+    limit(evaluating=7)
+    sizes = ["train.per_device_train_batch_size=4", "train.max_steps=2", "data.max_length=64"]
+    code, _, err = llmkit(*tune(folder, *sizes), "--auto-batch")
+    assert code == 0, err
+    number = train_section(folder / "run")["per_device_eval_batch_size"]
+    assert 1 < number <= 7
+    assert f"4 × 1 examples do not fit in memory, 4 × 1 examples ({number} in evaluations) do" in err
+    code, _, err = llmkit("eval", "run")
+    assert code == 1
+    assert "out of memory in an evaluation" in err
+    tried = 0
+    while code and tried < 5:  # what it says is what works, in the end
+        size = re.search(r"Use --batch-size (\d+)", err)
+        assert size is not None, err
+        tried += 1
+        code, _, err = llmkit("eval", "run", "--batch-size", size[1])
+    assert code == 0, err
 
 
 def test_what_fits_is_left_as_it_is(folder: Path, llmkit: Command) -> None:

@@ -14,6 +14,7 @@ from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
+from transformers import BertConfig, BertForQuestionAnswering
 
 from llmkit.corpus.masking import Vocabulary, mask_block
 from llmkit.corpus.packing import PackedBlocks
@@ -245,13 +246,15 @@ def test_buckets_hold_items_of_a_like_length() -> None:
     assert 1 - lengths.sum() / at_random > 0.3
 
 
-def collator(*inputs: str) -> Collator:
-    """That of a model that finds answers, whose tokenizer makes these inputs."""
+def collator(*inputs: str, buckets: bool = False) -> Collator:
+    """That of a model that finds answers and has 100 positions, whose tokenizer makes these inputs."""
     tokenizer: Any = SimpleNamespace(pad_token_id=0, model_input_names=inputs)
-    return training_collator(HEAD, Codec(tokenizer))
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = BertForQuestionAnswering(BertConfig(vocab_size=9, max_position_embeddings=100, **shape))
+    return training_collator(HEAD, Codec(tokenizer), model, buckets=buckets)
 
 
-def test_collator_pads_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collator_pads_and_masks() -> None:
     rows = [
         {"input_ids": [2, 7, 3], "token_type_ids": [0, 0, 1], "length": 3, "start_positions": 1, "end_positions": 1},
         {"input_ids": [2] * 9, "token_type_ids": [1] * 9, "length": 9, "start_positions": 0, "end_positions": 0},
@@ -260,7 +263,9 @@ def test_collator_pads_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert batch["input_ids"].shape == (2, 9)
     assert batch["attention_mask"].sum(dim=1).tolist() == [3, 9]
     assert batch["input_ids"][0].tolist() == [2, 7, 3] + [0] * 6
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert collator("input_ids")(rows)["input_ids"].shape == (2, 16), "padded to a multiple of 8 on a GPU"
-    assert batch["start_positions"].tolist() == [1, 0]
+    assert batch["labels"].tolist() == [[1, 1], [0, 0]]
+    few = collator("input_ids", buckets=True)
+    assert few(rows)["input_ids"].shape == (2, 64)
+    long = {"input_ids": [2] * 70, "length": 70, "start_positions": 0, "end_positions": 0}
+    assert few([long])["input_ids"].shape == (1, 100), "no more than the model has positions"
     assert "token_type_ids" not in collator("input_ids")(rows)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, cast
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, BertForQuestionAnswering, PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    TrainingArguments,
+)
 
 from llmkit.models.masked_lm import BertForMaskedLM
+from llmkit.models.packed_attention import VARLEN
+from llmkit.system.run_folder import RunDir
 from llmkit.training.flops import FlopCounter, peak_flops
+from llmkit.training.reporting import TrainingLog
 
 pytestmark = pytest.mark.oldest
 
@@ -39,7 +51,37 @@ def test_flops_are_those_that_torch_counts() -> None:
     starts = torch.arange(0, BATCH * LENGTH + 1, LENGTH, dtype=torch.int32)
     packed = {"input_ids": ids, "cu_seq_lens": starts, "position_ids": positions}
     expected = counted(mlm, {**packed, "masked_positions": targets, "labels": torch.full((TARGETS,), 6)})
-    assert FlopCounter(mlm).of(BATCH, LENGTH, TARGETS) == pytest.approx(expected, rel=0.001)
+    assert FlopCounter(mlm).of(BATCH, LENGTH, targets=TARGETS) == pytest.approx(expected, rel=0.001)
+
+
+def test_a_pooler_and_its_head_see_a_token_of_each_sequence() -> None:
+    config = BertConfig(**SHAPE, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=5)
+    config._attn_implementation = "eager"
+    model = BertForSequenceClassification(config)
+    inputs = {"input_ids": torch.randint(5, 70, (BATCH, LENGTH)), "labels": torch.arange(BATCH)}
+    assert FlopCounter(model).of(BATCH, LENGTH, targets=BATCH) == pytest.approx(counted(model, inputs), rel=0.001)
+
+
+def test_rows_without_padding_by_hand() -> None:
+    """Rows of 5, 9 and 16 tokens, and one of 2 that fills up: layers see 32 tokens, the head all 48 places."""
+    model = BertForQuestionAnswering(BertConfig(**SHAPE))
+    layer = 4 * 32 * 32 + 2 * 32 * 48  # weights: query, key, value and output, and the two halves of the feed-forward
+    pairs = 5**2 + 9**2 + 16**2 + 2**2
+    forward = 2 * (2 * layer * 32 + 32 * 2 * 48) + 2 * 4 * 32 * pairs  # a product's addition counts too
+    assert FlopCounter(model).of(3, 16, tokens=32, pairs=torch.tensor(pairs)) == 3 * forward
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+def test_what_a_step_counts(kernel: bool, tmp_path: Path) -> None:
+    """Documents of 10, 6 and 16 tokens in two blocks: a mask computes the whole blocks, the kernel does not."""
+    model = BertForMaskedLM(BertConfig(**SHAPE))
+    if kernel:
+        model.config._attn_implementation = VARLEN
+    log = TrainingLog(RunDir(tmp_path), cast(Any, None), "x", model, TrainingArguments(str(tmp_path), use_cpu=True))
+    batch = {"input_ids": torch.zeros(2, 16, dtype=torch.long), "masked_positions": torch.arange(TARGETS)}
+    log.add(batch | {"cu_seq_lens": torch.tensor([0, 10, 16, 32], dtype=torch.int32)})
+    pairs = 10**2 + 6**2 + 16**2 if kernel else 2 * 16**2
+    assert log._flops == FlopCounter(model).of(2, 16, targets=TARGETS, pairs=torch.tensor(pairs))
 
 
 def test_a_processor_is_measured() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,26 +77,31 @@ def test_the_examples_of_a_step_are_those_it_is_made_on(
         assert expected == lengths[number], f"step {number}"
 
 
-def test_every_example_of_a_step_weighs_the_same(folder: Path, llmkit: Command) -> None:
-    """Also at the end of an epoch: of 40 windows the second step has 16, in one piece, or in 12 and 4."""
-    # All as long as each other: transformers' loss counts padding among the places where an answer may be.
-    row = questions("train")[0]
-    words = [(match.start(), match[0]) for match in re.finditer(r"\w+", row["context"])]
-    answers = [{"text": [text], "answer_start": [start]} for start, text in words] * 40
-    rows = [{**row, "id": str(number), "answers": answer} for number, answer in enumerate(answers[:40])]
-    (folder / "alike.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def test_every_example_of_a_step_weighs_the_same(
+    folder: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one piece or in two, with padding or without; also at the end of an epoch, where a step has 16 of 40."""
+    rows = questions("train")[:40]
+    (folder / "some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     shape = f"model.config={SHAPE[:-1]}, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}"
-    steps = ["data.train=alike.jsonl", shape, "data.max_length=192", "train.max_steps=4", "train.logging_steps=1"]
-    logged = {}
-    for size, accumulated in ((24, 1), (12, 2)):
+    steps = ["data.train=some.jsonl", shape, "data.max_length=192", "train.max_steps=4", "train.logging_steps=1"]
+    logged, scores = {}, {}
+    for name, size, accumulated in (("whole", 24, 1), ("pieces", 12, 2), ("unpadded", 12, 2)):
+        if name == "unpadded":  # on a GPU; here a mask stands in for its kernel
+            monkeypatch.setattr("llmkit.models.unpadded.kernel_holds", lambda *_, **__: True)
         cut = [f"train.per_device_train_batch_size={size}", f"train.gradient_accumulation_steps={accumulated}"]
-        code, _, err = llmkit(*tune(folder, *steps, *cut, "train.bf16=false"), "-o", f"run-{size}")
+        code, _, err = llmkit(*tune(folder, *steps, *cut, "train.bf16=false"), "-o", name)
         assert code == 0, err
-        lines = map(json.loads, (folder / f"run-{size}" / "log.jsonl").read_text().splitlines())
-        logged[size] = [(line["loss"], line["grad_norm"]) for line in lines if "loss" in line]
-    assert len(logged[24]) == 4
-    for mine, whole in zip(logged[12], logged[24], strict=True):
-        assert mine == pytest.approx(whole, rel=1e-4)
+        lines = map(json.loads, (folder / name / "log.jsonl").read_text().splitlines())
+        logged[name] = [(line["loss"], line["grad_norm"], line["real_token_share"]) for line in lines if "loss" in line]
+        scores[name] = json.loads((folder / name / "metrics.json").read_text())
+    assert len(logged["whole"]) == 4
+    for name in ("pieces", "unpadded"):
+        for mine, whole in zip(logged[name], logged["whole"], strict=True):
+            assert mine[:2] == pytest.approx(whole[:2], rel=1e-4)
+        assert scores[name] == scores["whole"]
+    assert all(share < 1 for *_, share in logged["pieces"])
+    assert all(share == 1 for *_, share in logged["unpadded"]), "nothing is filled up but for a GPU"
 
 
 def test_a_loss_that_jumps_is_said(folder: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,18 +11,18 @@ from transformers import AutoModelForSequenceClassification, BertForSequenceClas
 
 from llmkit.models.collator import Batch
 from llmkit.tasks.head import Head, Rows, mean_per_target
-from llmkit.tasks.values import Codec, Outputs
+from llmkit.tasks.values import Codec
 
 
 def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
     return {"labels": torch.tensor([row["label"] for row in rows])}
 
 
-def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
-    return [{"logits": row} for row in model(**batch)["logits"].float().cpu().numpy()]
+def _outputs(model: PreTrainedModel, batch: Batch) -> Batch:
+    return {"logits": model(**batch)["logits"]}
 
 
-def _loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+def _loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None, **_: Any) -> Tensor:
     """Cross-entropy for labels, squared error for numbers."""
     logits = outputs["logits"].float()
     if labels.is_floating_point():

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering, PreTrainedModel
 
 from llmkit.models.collator import Batch
-from llmkit.tasks.head import Head, Rows
-from llmkit.tasks.values import Codec, Outputs
+from llmkit.tasks.head import Head, Rows, mean_per_target
+from llmkit.tasks.values import Codec
 
 
 def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
-    names = ("start_positions", "end_positions")
-    return {name: torch.tensor([row[name] for row in rows]) for name in names}
+    """Of each window, where its answer starts and where it ends: [B, 2]."""
+    return {"labels": torch.tensor([[row["start_positions"], row["end_positions"]] for row in rows])}
 
 
-def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
+def _outputs(model: PreTrainedModel, batch: Batch) -> Batch:
     out = model(**batch)
-    arrays = {name: out[name].float().cpu().numpy() for name in ("start_logits", "end_logits")}
-    return [{name: array[i, :length].copy() for name, array in arrays.items()} for i, length in enumerate(lengths)]
+    return {name: out[name] for name in ("start_logits", "end_logits")}
+
+
+def _loss(
+    outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None, *, attention_mask: Tensor
+) -> Tensor:
+    """Cross-entropy of start and end over the tokens of a window, whatever its padding."""
+    padding = attention_mask == 0
+    logits = (outputs[name].float().masked_fill(padding, -torch.inf) for name in ("start_logits", "end_logits"))
+    starts, ends = (
+        cross_entropy(each, target, reduction="sum") for each, target in zip(logits, labels.unbind(1), strict=True)
+    )
+    return mean_per_target(starts + ends, labels, num_items_in_batch)
 
 
 HEAD = Head(
@@ -29,4 +42,6 @@ HEAD = Head(
     fresh=BertForQuestionAnswering,
     targets=_targets,
     outputs=_outputs,
+    per_token=True,
+    loss=_loss,
 )

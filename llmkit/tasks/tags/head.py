@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from transformers import AutoModelForTokenClassification, BertForTokenClassification, PreTrainedModel
 
 from llmkit.models.collator import Batch, padded
 from llmkit.tasks.head import Head, Rows, token_loss
-from llmkit.tasks.values import IGNORED, Codec, Outputs
+from llmkit.tasks.values import IGNORED, Codec
 
 
 def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
     return {"labels": padded([row["tag_labels"] for row in rows], length, IGNORED)}
 
 
-def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
-    logits = model(**batch)["logits"].float().cpu().numpy()
-    return [{"logits": logits[i, :length].copy()} for i, length in enumerate(lengths)]
+def _outputs(model: PreTrainedModel, batch: Batch) -> Batch:
+    return {"logits": model(**batch)["logits"]}
 
 
 HEAD = Head(
@@ -26,5 +23,6 @@ HEAD = Head(
     fresh=BertForTokenClassification,
     targets=_targets,
     outputs=_outputs,
+    per_token=True,
     loss=token_loss(),
 )

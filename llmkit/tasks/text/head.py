@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM, EncoderDecoderModel, PreTrainedM
 
 from llmkit.models.collator import Batch, padded
 from llmkit.tasks.head import Head, Rows, token_loss
-from llmkit.tasks.values import IGNORED, Codec, Outputs
+from llmkit.tasks.values import IGNORED, Codec
 
 
 def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
@@ -27,7 +26,7 @@ def _targets(rows: Rows, length: int, codec: Codec) -> Batch:
     }
 
 
-def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> list[Outputs]:
+def _outputs(model: PreTrainedModel, batch: Batch) -> Batch:
     """`ids`, the generated token ids, and `score`, their mean log-probability."""
     generator: Any = model
     # All processes take part in each pass of a sharded model, until the last of them has its texts.
@@ -39,8 +38,7 @@ def _outputs(model: PreTrainedModel, batch: Batch, lengths: Sequence[int]) -> li
         logs = generator.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
         generated = torch.isfinite(logs)
         scores = torch.where(generated, logs, 0.0).sum(dim=1) / generated.sum(dim=1)
-    ids = out.sequences.cpu().numpy()
-    return [{"ids": row, "score": score} for row, score in zip(ids, scores.float().cpu().numpy(), strict=True)]
+    return {"ids": out.sequences, "score": scores}
 
 
 HEAD = Head(
@@ -50,4 +48,5 @@ HEAD = Head(
     targets=_targets,
     outputs=_outputs,
     loss=token_loss(),
+    max_rows=32,  # each is several texts in a beam search
 )

@@ -86,7 +86,7 @@ def onnx_generator(model: PreTrainedModel, encoder: Path, decoder: Path) -> PreT
 
 def target_logits(model: PreTrainedModel, features: Dataset, codec: Codec) -> Iterator[Outputs]:
     """The logits of a model on the gold targets (teacher forcing), [target, vocabulary] per feature."""
-    collate = training_collator(HEAD, codec)
+    collate = training_collator(HEAD, codec, model)
     for rows in features.iter(BATCH_SIZE):
         columns = list(rows)
         batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])

@@ -171,7 +171,7 @@ class Seq2Seq(Task[TextData]):
 
         return load_trained(self, checkpoint, data)
 
-    def loss(self, recipe: FinetuneRecipe) -> Loss | None:
+    def loss(self, recipe: FinetuneRecipe) -> Loss:
         """See Task."""
         from llmkit.tasks.head import token_loss
 

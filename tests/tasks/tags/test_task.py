@@ -19,10 +19,10 @@ from transformers.models.roberta import RobertaTokenizer
 
 from llmkit import api
 from llmkit.commands.evaluate import read_predictions
+from llmkit.models.collator import Collator
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import examples_of
-from llmkit.tasks.head import training_collator
 from llmkit.tasks.tags.sections import TagData
 from llmkit.tasks.values import IGNORED, Codec, Prediction, Published
 
@@ -91,7 +91,7 @@ def test_a_short_sentence_is_what_the_tokenizer_makes_of_it(tokenizer: Any) -> N
     assert row["input_ids"] == tokenizer(TOM["tokens"], is_split_into_words=True)["input_ids"]
     assert row["first"] == [1, 2, 5, 9]
     assert [codec.labels[n] for n in row["tag_labels"] if n != IGNORED] == TOM["ner_tags"]
-    batch = training_collator(NER.head, codec)([row])
+    batch = Collator(tokenizer, lambda rows, length: NER.head.targets(rows, length, codec))([row])
     assert batch["labels"].shape == batch["input_ids"].shape
     assert "tag_labels" not in NER.encode(examples, codec, DATA, training=False).column_names
 

@@ -29,10 +29,11 @@ from transformers import (
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer, tokenizer_fingerprint
 from llmkit.corpus.vocabularies import train_bpe
 from llmkit.models.checkpoint import Checkpoint
+from llmkit.models.collator import Collator
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
-from llmkit.tasks.head import training_collator
+from llmkit.tasks.inference import Copied
 from llmkit.tasks.settings import settings_of
 from llmkit.tasks.text.sections import TextData
 from llmkit.tasks.text.task import Seq2Seq
@@ -126,7 +127,8 @@ def test_bad_rows(case: str, tmp_path: Path) -> None:
 
 
 def test_a_decoder_reads_what_it_is_to_write_a_token_later(bpe: Any) -> None:
-    collate = training_collator(TASKS["scan"].head, Codec(bpe, decoder_start=7))
+    codec = Codec(bpe, decoder_start=7)
+    collate = Collator(bpe, lambda rows, length: TASKS["scan"].head.targets(rows, length, codec))
     batch = collate(
         [
             {"input_ids": [2, 9, 3], "length": 3, "target_ids": [11, 12, 3]},
@@ -229,7 +231,7 @@ def test_how_long_a_text_may_be(
     data = TextData(validation="x", **said)
     task = TASKS["translation"]
     loaded, _ = task.load_trained(Checkpoint.named(str(tmp_path / "t5")), data)
-    (output,) = task.head.outputs(loaded, {"input_ids": torch.tensor([[5, 6]])}, [2])
+    (output,) = Copied(task.head.outputs(loaded, {"input_ids": torch.tensor([[5, 6]])})).rows(None)
     assert len(output["ids"]) == limit + 1, "and the token that it begins with"
     if said:
         (tmp_path / "rows.jsonl").write_text('{"en": "a b", "de": "c"}\n')
