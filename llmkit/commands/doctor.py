@@ -32,7 +32,7 @@ def show(findings: Iterable[tuple[str, dict[str, Any]]]) -> None:
     """Print a line for each finding on stdout, as soon as it is found."""
     for group, found in findings:
         for name, value in _lines(group, found):
-            result(f"{name:{NAME_WIDTH}}{value}")
+            result(f"{name:<{NAME_WIDTH}}{value}")
 
 
 def _lines(group: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
