@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from llmkit.system.threads import fit_threads
+
 if TYPE_CHECKING:
     from llmkit.api import Run as Run
     from llmkit.api import ask as ask
@@ -29,6 +31,8 @@ _MODULES = {
     "UserError": "llmkit.system.errors",
 }
 __all__ = ["__version__", *_MODULES]
+
+fit_threads()  # here, because every way to start llmkit comes by, and torch is not loaded yet
 
 
 def __getattr__(name: str) -> Any:

@@ -66,5 +66,4 @@ def doctor(as_json: AsJson = False) -> None:
     from llmkit.commands.doctor import examine, show
     from llmkit.system.console import print_json
 
-    findings = examine()
-    print_json(findings) if as_json else show(findings)
+    print_json(dict(examine())) if as_json else show(examine())

@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmkit.system.cache import cache_folder
-from llmkit.system.console import table
+from llmkit.system.console import result
 from llmkit.system.hub import TIMEOUT, endpoint
-from llmkit.system.machine import choose, hardware, quiet, versions
+from llmkit.system.machine import choose, hardware, versions
 from llmkit.system.processes import default_processes
+from llmkit.system.threads import describe
+
+NAME_WIDTH = 17  # characters, for the longest name and two spaces
 
 
-def examine() -> dict[str, Any]:
-    """Collect everything that doctor reports, as plain values."""
-    quiet()
+def examine() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield everything that doctor reports as (group, plain values): first what takes no import, last the Hub."""
+    yield "versions", versions()
+    yield "cores", describe()
     folder = cache_folder()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    return {
-        "versions": versions(),
-        "hardware": hardware(),
-        "chosen": {"computing": choose("auto").why, "processes": default_processes()},
-        "cache": {"folder": str(folder), "writable": existing.is_dir() and os.access(existing, os.W_OK)},
-        "hub": {"endpoint": endpoint(), "state": _hub_state()},
-    }
+    yield "cache", {"folder": str(folder), "writable": existing.is_dir() and os.access(existing, os.W_OK)}
+    yield "hardware", hardware()
+    yield "chosen", {"computing": choose("auto").why, "processes": default_processes()}
+    yield "hub", {"endpoint": endpoint(), "state": _hub_state()}
 
 
-def show(findings: dict[str, Any]) -> None:
-    """Print the findings as a table on stdout."""
-    hub, cache = findings["hub"], findings["cache"]
-    rows = [[name, value] for name, value in findings["versions"].items()]
-    rows += [
-        [name, ", ".join(v) or "none" if isinstance(v, list) else str(v)] for name, v in findings["hardware"].items()
-    ]
-    rows += [[name, str(value)] for name, value in findings["chosen"].items()]
-    rows.append(
-        [
-            "cache",
-            f"{cache['folder']} ({'writable' if cache['writable'] else 'NOT writable: set LLMKIT_CACHE'})",
-        ]
-    )
-    rows.append(["hub", f"{hub['endpoint']}: {hub['state']}"])
-    table(["", "found"], rows)
+def show(findings: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Print a line for each finding on stdout, as soon as it is found."""
+    for group, found in findings:
+        for name, value in _lines(group, found):
+            result(f"{name:<{NAME_WIDTH}}{value}")
+
+
+def _lines(group: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if group == "cache":
+        yield group, f"{found['folder']} ({'writable' if found['writable'] else 'NOT writable: set LLMKIT_CACHE'})"
+    elif group == "hub":
+        yield group, f"{found['endpoint']}: {found['state']}"
+    else:
+        for name, value in found.items():
+            yield name, ", ".join(value) or "none" if isinstance(value, list) else str(value)
 
 
 def _hub_state() -> str:

@@ -7,7 +7,6 @@ documents are split into pieces, if the tokenizer is known to give the same ids 
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.corpus.words import ACCENTS, CLUSTERS
+from llmkit.system.cores import cores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Ids = np.ndarray[Any, np.dtype[Any]]
 
-BATCH_CHARACTERS = min(2**21, 2**18 * (os.cpu_count() or 1))  # per call of the library: enough to use all cores
+BATCH_CHARACTERS = min(2**21, 2**18 * cores().usable)  # per call of the library: enough to use all cores
 PIECE_CHARACTERS = 2**15  # small enough that a batch of few documents still has a piece for every core
 AHEAD = 2  # batches that are encoded in the background
 

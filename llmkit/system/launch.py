@@ -56,8 +56,6 @@ def relaunch(count: int, arguments: Sequence[str], advice: Advice) -> int:
     Ctrl-C and the signals of job managers are forwarded to the processes, which then have SHUTDOWN_TIMEOUT seconds to
     save. If one process fails, the others are stopped.
     """
-    for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # of torch and of tokenizers
-        os.environ.setdefault(threads, str(max(1, (os.cpu_count() or 1) // count)))
     # The launcher would log every failure again, after our own message.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     code, restart = _launch(count, arguments, advice)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -43,20 +42,20 @@ ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}  # wha
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LaunchConfig, list[str], str]]:
-    """What was started, and with how many threads, without starting it."""
-    seen: list[tuple[LaunchConfig, list[str], str]] = []
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LaunchConfig, list[str]]]:
+    """What was started, without starting it."""
+    seen: list[tuple[LaunchConfig, list[str]]] = []
 
     def elastic_launch(config: LaunchConfig, program: str) -> Callable[..., None]:
-        return lambda *arguments: seen.append((config, [program, *arguments], os.environ["OMP_NUM_THREADS"]))
+        return lambda *arguments: seen.append((config, [program, *arguments]))
 
     monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
     return seen
 
 
-def test_the_same_command_goes_to_every_process(started: list[tuple[LaunchConfig, list[str], str]]) -> None:
+def test_the_same_command_goes_to_every_process(started: list[tuple[LaunchConfig, list[str]]]) -> None:
     assert relaunch(4, ["finetune", "--task", "squad", "-o", "a b", "-n", "4"], Advice()) == 0
-    ((config, command, _),) = started
+    ((config, command),) = started
     assert (config.nproc_per_node, config.min_nodes, config.max_nodes, config.max_restarts) == (4, 1, 1, 0)
     assert command == [sys.executable, "-m", "llmkit", "finetune", "--task", "squad", "-o", "a b", "-n", "4"]
 
@@ -81,31 +80,15 @@ def test_how_the_processes_ended_is_the_exit_code(error: Exception, code: int, m
     assert relaunch(2, [], Advice()) == code
 
 
-@pytest.mark.parametrize(("cores", "count", "threads"), [(8, 2, "4"), (2, 4, "1"), (None, 2, "1")])
-def test_the_cores_are_shared_out(
-    started: list[tuple[LaunchConfig, list[str], str]],
-    monkeypatch: pytest.MonkeyPatch,
-    cores: int | None,
-    count: int,
-    threads: str,
-) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    relaunch(count, [], Advice())
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    relaunch(count, [], Advice())
-    assert [found for *_, found in started] == [threads, "3"]
-
-
 def test_a_launcher_is_told_how_long_to_wait_where_it_listens(
-    started: list[tuple[LaunchConfig, list[str], str]], monkeypatch: pytest.MonkeyPatch
+    started: list[tuple[LaunchConfig, list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = "shutdown_timeout"
     others = [(field.name, Any, None) for field in fields(LaunchConfig) if field.name != waits]
     relaunch(2, [], Advice())
     monkeypatch.setattr("torch.distributed.launcher.api.LaunchConfig", make_dataclass("LaunchConfig", others))
     relaunch(2, [], Advice())  # as with torch 2.11
-    new, old = (config for config, *_ in started)
+    new, old = (config for config, _ in started)
     assert getattr(new, waits, SHUTDOWN_TIMEOUT) == SHUTDOWN_TIMEOUT
     assert not hasattr(old, waits)
     assert old.nproc_per_node == 2
