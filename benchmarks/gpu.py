@@ -23,7 +23,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_parts import TINY, Bench, Figures, part_named
+from gpu_parts import Bench, Figures, part_named
+from gpu_sizes import TINY
 from side_by_side import machine
 
 BUDGET = 340.0  # seconds
