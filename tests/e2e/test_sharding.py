@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -65,7 +66,7 @@ use_cpu: false
 """
 # One process imports for all, and they are its copies. Each line of the input is a command.
 PROCESSES_OF_COMMANDS = """
-import json, os, sys
+import json, os, sys, traceback
 import llmkit.commands.finetune, llmkit.commands.pretrain
 from llmkit.cli.main import main
 
@@ -80,8 +81,9 @@ for number, line in enumerate(sys.stdin):
             sys.argv = ["llmkit", *arguments]
             try:
                 main()
-            except SystemExit as stop:  # after an error: a command that ends well leaves by os._exit
-                os._exit(int(stop.code or 0))
+            except BaseException:  # a command that ends well leaves by os._exit
+                traceback.print_exc()
+            os._exit(1)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * size, arguments
 """
 
@@ -94,12 +96,14 @@ def command(kind: str, material: Material, folder: Path, *, dropout: bool = Fals
         return ["pretrain", "-r", "tiny/pretrain", shape, *corpus, *STEPS]
     model = [shape, f"model.tokenizer={material.shards / 'tokenizer'}"]
     # Gradients that are nothing but rounding, such as that of the bias under a softmax, make no steps.
-    model += ["train.adam_epsilon=1e-6"]
+    model += ["train.adam_epsilon=1e-4"]
     if kind == "span":
         return ["finetune", "-r", "tiny/squad", *model, *material.questions, *STEPS]
     if kind == "text":
-        rows, model = pairs(folder), ["-r", "tiny/translation"]
-    elif kind == "number":
+        learned = ["train.max_steps=60", "train.eval_steps=30", "train.learning_rate=1e-2"]
+        rows = pairs(folder)
+        return ["finetune", "-r", "tiny/translation", f"data.train={rows}", f"data.validation={rows}", *learned]
+    if kind == "number":
         rows = write_rows(folder / "numbers.jsonl", reviews(48, (1990, 2020)))
         model += ["-r", "tiny/classification", "--task", "regression"]
     else:
@@ -176,9 +180,35 @@ def test_transformers_alone_loads_the_model(kind: str, auto: type, runs: Path) -
     assert model.config.architectures == [type(model).__name__]
 
 
-@pytest.mark.parametrize("kind", ["pretrain", "span"])
-def test_a_killed_run_goes_on_to_the_same_weights(kind: str, material: Material, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def resumed(material: Material, runs: Path) -> Path:
+    """A folder with runs that lost what came after their second checkpoint, and its evaluation, and went on."""
+    commands = []
+    for kind in KINDS:
+        whole, lost = runs / f"{kind}-sharded", runs / f"{kind}-resumed"
+        shutil.copytree(whole, lost)
+        (lost / "metrics.json").unlink()
+        before, last = sorted((lost / "checkpoints").iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+        for made in (lost / "model", last):
+            shutil.rmtree(made)
+        path = before / SEAL
+        path.write_text(json.dumps({**json.loads(path.read_text()), "evaluation_due": True}))
+        again = [*command(kind, material, runs), "-o", lost.name, "--resume"]
+        commands.append((PROCESSES.get(kind, 2), FSDP2, again))
+    run_all(runs, free_port(), *commands)
+    return runs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resumed_run_ends_with_the_same_weights(kind: str, resumed: Path) -> None:
+    assert weights(resumed / f"{kind}-resumed") == weights(resumed / f"{kind}-sharded")
+    scores = [json.loads((resumed / f"{kind}-{name}" / "metrics.json").read_text()) for name in ("resumed", "sharded")]
+    assert scores[0] == scores[1]
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(material: Material, tmp_path: Path) -> None:
     """Through accelerate's launcher and its file, with dropout."""
+    kind = "pretrain"
     (tmp_path / "fsdp2.yaml").write_text(CONFIG)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "fsdp2.yaml", "-m", "llmkit"]
     launch += [*command(kind, material, tmp_path, dropout=True), "train.max_steps=40"]
