@@ -22,6 +22,7 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
 )
 
 from llmkit.training.checkpoints import SEAL
@@ -39,6 +40,7 @@ KINDS = {
     "span": AutoModelForQuestionAnswering,
     "label": AutoModelForSequenceClassification,
     "number": AutoModelForSequenceClassification,
+    "tags": AutoModelForTokenClassification,
     "text": AutoModelForSeq2SeqLM,
 }
 # The head for spans has two rows: the third process has no part in it. That for numbers has one.
@@ -106,6 +108,10 @@ def command(kind: str, material: Material, folder: Path, *, dropout: bool = Fals
     if kind == "number":
         rows = write_rows(folder / "numbers.jsonl", reviews(48, (1990, 2020)))
         model += ["-r", "tiny/classification", "--task", "regression"]
+    elif kind == "tags":
+        places = [{"tokens": ["the", "sea", "at", "Ambury"], "ner_tags": ["O", "O", "O", "B-LOC"]}] * 48
+        rows = write_rows(folder / "places.jsonl", [{"id": str(n), **row} for n, row in enumerate(places)])
+        model += ["-r", "tiny/ner"]
     else:
         rows = write_rows(folder / "reviews.jsonl", reviews(48))
         model += ["-r", "tiny/classification"]
