@@ -113,6 +113,8 @@ def shard(model: PreTrainedModel, accelerator: Accelerator) -> None:
             for layer in module:
                 fully_shard(layer)
     fully_shard(model)
+    # Done: accelerate would look for layers to wrap by the names that their classes had before.
+    accelerator.state.fsdp_plugin.auto_wrap_policy = None
 
 
 def parameters_of(optimizer: Optimizer) -> list[list[Parameter]]:
