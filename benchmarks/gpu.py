@@ -12,6 +12,7 @@ FOLDER/gpu.md, the table, in the end. What each part printed is in FOLDER/PART.l
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -23,7 +24,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_parts import TINY, Bench, Figures, part_named
+from gpu_parts import Bench, Figures, part_named
+from gpu_sizes import TINY
 from side_by_side import machine
 
 BUDGET = 340.0  # seconds
@@ -81,6 +83,8 @@ def main() -> int:
         "--only", nargs="+", choices=[part.name for part in PARTS], help="some of the parts, and `data`"
     )
     arguments = options.parse_args()
+    if not arguments.tiny and not _has_gpu():
+        options.error("there is no GPU here; --tiny tries the code on a CPU")
     arguments.output.mkdir(parents=True, exist_ok=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
     began = time.monotonic()
@@ -114,8 +118,6 @@ def _result(part: Part, folder: Path, left: float, arguments: argparse.Namespace
 
 
 def _here(part: Part, folder: Path, output: Path) -> Figures:
-    import contextlib
-
     with (
         (output / f"{part.name}.log").open("w") as log,
         contextlib.redirect_stdout(log),
@@ -136,12 +138,14 @@ def _in_a_process(part: Part, folder: Path, most: float, output: Path) -> Figure
         try:
             out, _ = process.communicate(timeout=most)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
             return {"error": f"ended after {most:.0f} s: {log.read_text()[-2000:]}"}
+        finally:  # Ctrl-C too
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
     if process.returncode:
         return {"error": f"exit code {process.returncode}: {log.read_text()[-3000:]}"}
-    figures: Figures = json.loads(out)
+    figures: Figures = json.loads(out.splitlines()[-1])  # libraries may print before it
     return figures
 
 

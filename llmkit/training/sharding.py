@@ -8,6 +8,7 @@ model and resumes exactly. The others are refused before anything is loaded: the
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 from llmkit.recipes.pretraining import TrainSection
@@ -99,17 +100,21 @@ def shard(model: PreTrainedModel, accelerator: Accelerator) -> None:
     """
     if not accelerator.is_fsdp2:
         return
-    accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)  # autocast, and nothing else
     from torch.distributed.fsdp import fully_shard
     from torch.nn import ModuleList
 
-    inside: set[str] = set()
+    accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)  # autocast, and nothing else
+    # Some models return a view of what they computed, which nothing changes in place.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
+    stacks: list[str] = []
     for name, module in model.named_modules():
-        if isinstance(module, ModuleList) and not any(name.startswith(f"{outer}.") for outer in inside):
-            inside.add(name)
+        if isinstance(module, ModuleList) and not any(name.startswith(f"{stack}.") for stack in stacks):
+            stacks.append(name)
             for layer in module:
                 fully_shard(layer)
     fully_shard(model)
+    # Done: accelerate would look for layers to wrap by the names that their classes had before.
+    accelerator.state.fsdp_plugin.auto_wrap_policy = None
 
 
 def parameters_of(optimizer: Optimizer) -> list[list[Parameter]]:

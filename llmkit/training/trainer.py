@@ -160,7 +160,8 @@ class Trainer(transformers.Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         """The learning rate of our schedule. The Trainer calls it when accelerate has prepared the optimizer."""
-        if self.is_fsdp_enabled:
+        if self.accelerator.is_fsdp2:
+            assert self.optimizer is not None
             restore_parameters(self.optimizer, self._parameters)
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from support import Command
-from transformers import BertConfig
+from support.runs import run_command
+from transformers import AutoModelForMaskedLM, BertConfig
 
 from llmkit.models.masked_lm import BertForMaskedLM
 from llmkit.models.packed_attention import VARLEN, choose_attention
+from llmkit.training.sharding import SHARDED_WEIGHTS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -94,3 +96,14 @@ def test_the_flow(compiled: str, llmkit: Command, tmp_path: Path) -> None:
     assert code == 0, err
     scores: dict[str, Any] = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert 0 <= scores["f1"] <= 100
+
+
+def test_sharded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FSDP_STATE_DICT_TYPE", "FULL_STATE_DICT")
+    processes = str(torch.cuda.device_count())
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes, "-m")
+    run_command("pretrain", "-r", "tiny/pretrain", "-o", "run", "train.max_steps=4", cwd=tmp_path, launcher=torchrun)
+    assert list(tmp_path.glob(f"run/checkpoints/*/{SHARDED_WEIGHTS}"))
+    AutoModelForMaskedLM.from_pretrained(tmp_path / "run" / "model")
