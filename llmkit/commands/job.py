@@ -141,9 +141,10 @@ def _share_batch(job: Job, started: int) -> Job:
         return job
     train = same_batch(job.recipe.train, started, now)
     size, accumulated = train.per_device_train_batch_size, train.gradient_accumulation_steps
+    processes = f"{now} process{'es' if now > 1 else ''}"
     say(
-        f"on {now} process{'es' if now > 1 else ''} in place of {started}: {size} examples × {accumulated} accumulated "
-        f"× {now} keep the run's batch of {size * accumulated * now}"
+        f"on {processes} in place of {started}, the batch of {size * accumulated * now} examples stays the same: "
+        f"{size} × {accumulated} accumulated × {processes}"
     )
     return replace(job, recipe=job.recipe.model_copy(update={"train": train}))
 

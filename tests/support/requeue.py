@@ -35,7 +35,7 @@ WAYS: dict[str, list[tuple[float, signal.Signals]]] = {
 MOMENTS = {"while it starts": 1.0, "in training": 0.1, "while it evaluates": 0.02, "while it saves": 0.02}
 STEPS = 8  # from kill to kill
 EVALUATIONS = 4  # steps from one to the next
-REST = 80  # steps after the last kill: a run must not come to its end before it
+REST = 40  # steps after the last kill: a run must not come to its end before it
 
 
 def processes() -> Any:
