@@ -198,6 +198,8 @@ def test_work_is_shared_out_and_comes_back_in_order(tmp_path: Path) -> None:
 
 def test_alone_it_is_a_loop() -> None:
     assert sharded([1, 2, 3], lambda item: -item) == [-1, -2, -3]
+    assert from_first("x") == "x"
+    assert default_processes() >= 1
 
 
 def test_a_result_is_finished_while_the_next_is_worked_on() -> None:
@@ -213,5 +215,3 @@ def test_a_result_is_finished_while_the_next_is_worked_on() -> None:
 
     assert sharded([1, 2, 3], work, finish) == [-1, -2, -3]
     assert order == ["work 1", "work 2", "finish 1", "work 3", "finish 2", "finish 3"]
-    assert from_first("x") == "x"
-    assert default_processes() >= 1
