@@ -61,7 +61,7 @@ def outputs_of(
         batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
         with (
             evaluating(*batch["input_ids"].shape),
-            torch.inference_mode(),
+            torch.no_grad(),  # not inference_mode: training uses what a sharded model gathers here
             torch.autocast(device.type, torch.bfloat16, enabled=bf16),
         ):
             return numbers, Copied(head.outputs(model, to_device(batch, device)))

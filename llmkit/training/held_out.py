@@ -47,7 +47,7 @@ class HeldOut:
             batch = collate_blocks([self.blocks[int(number)] for number in numbers])
             with (
                 evaluating(*batch["input_ids"].shape),
-                torch.inference_mode(),
+                torch.no_grad(),  # not inference_mode: training uses what a sharded model gathers here
                 torch.autocast(device.type, torch.bfloat16, enabled=bf16),
             ):
                 out = model(**{name: tensor.to(device) for name, tensor in batch.items()}, num_items_in_batch=1)
