@@ -102,7 +102,8 @@ def _by_kernel(
     q, k, v = (states.transpose(1, 2).flatten(0, 1) for states in (query, key, value))
     out = varlen_attn(q, k, v, cu_seq_lens, cu_seq_lens, longest, longest, scale=scale, window_size=(window, window))
     assert isinstance(out, Tensor)
-    return out.unflatten(0, (batch, length))
+    states: Tensor = out.unflatten(0, (batch, length))
+    return states
 
 
 def _by_mask(

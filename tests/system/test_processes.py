@@ -256,3 +256,18 @@ def test_alone_it_is_a_loop() -> None:
     assert from_first("x") == "x"
     assert max_over_processes(2.5) == LastMaximum()(2.5) == 2.5
     assert default_processes() >= 1
+
+
+def test_a_result_is_finished_while_the_next_is_worked_on() -> None:
+    order: list[str] = []
+
+    def work(item: int) -> int:
+        order.append(f"work {item}")
+        return item
+
+    def finish(item: int) -> int:
+        order.append(f"finish {item}")
+        return -item
+
+    assert sharded([1, 2, 3], work, finish) == [-1, -2, -3]
+    assert order == ["work 1", "work 2", "finish 1", "work 3", "finish 2", "finish 3"]
