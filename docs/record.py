@@ -38,7 +38,7 @@ DEMO = "llmkit demo"
 PASSING = re.compile(
     r"^((tokenizing|running|checking|evaluating|reading|predicting|pretrain|finetune)  |The whole flow took)"
 )
-MACHINE = re.compile(r"^(processor +|machine +|memory_gb +)\S.*$", re.MULTILINE)
+MACHINE = re.compile(r"^(processor +|machine +|memory_gb +|load +)\S.*$", re.MULTILINE)
 VARIES = re.compile(
     r"\d[\d.,]*(?=( s| MB/s| GiB| a second)\b)"
     r"|(?<=\"seconds\": )[\d.]+|(?<=\"tokens_per_second\": )[\d.]+|(?<=\"peak_share\": )[\d.]+"
