@@ -15,7 +15,7 @@ from typing import Any, Literal
 from llmkit.system.hub import commits
 from llmkit.system.processes import world_size
 
-LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "evaluate", "numpy", "pyarrow")
+LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
