@@ -76,14 +76,24 @@ def _of_glibc(name: str) -> Any:
 
 
 def quiet() -> None:
-    """Silence progress bars and log messages of the libraries. llmkit prints what matters itself."""
-    import datasets
-    import transformers
+    """Silence progress bars and log messages of the libraries. llmkit prints what matters itself.
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.utils.logging.set_verbosity_error()
-    datasets.disable_progress_bars()
+    A library that is not imported yet is told by the environment, which it reads then: it may never be needed.
+    """
+    if "transformers" in sys.modules:
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+    else:
+        os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    if "datasets" in sys.modules:
+        import datasets
+
+        datasets.utils.logging.set_verbosity_error()
+        datasets.disable_progress_bars()
+    else:
+        os.environ |= {"DATASETS_VERBOSITY": "error", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 
 def hardware() -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
+from llmkit.tasks.columns import Columns
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
@@ -109,12 +110,14 @@ class ExtractiveQA(Task[SpanData]):
         null = np.full(len(examples), np.inf)
         for output, owner, offsets in zip(outputs, features["example"][:], _offsets(features), strict=True):
             start, end = output["start_logits"], output["end_logits"]
-            null_logit = float(start[0] + end[0])
-            spans = best_spans(start, end, offsets[:, 0] >= 0, data.max_answer_length, N_BEST)
-            for first, last, score in spans:
-                span = (int(offsets[first, 0]), int(offsets[last, 1]))
-                score -= null_logit if self.margins else 0.0
-                found[owner][span] = max(score, found[owner].get(span, -np.inf))
+            null_logit, its_spans = float(start[0] + end[0]), found[owner]
+            firsts, lasts, scores = best_spans(start, end, offsets[:, 0] >= 0, data.max_answer_length, N_BEST)
+            if self.margins:
+                scores = scores - null_logit
+            spans = zip(offsets[firsts, 0].tolist(), offsets[lasts, 1].tolist(), strict=True)
+            for span, score in zip(spans, scores.tolist(), strict=True):
+                if score > its_spans.get(span, -np.inf):
+                    its_spans[span] = score
             # An example has no answer only if none of its windows has one, so take the minimum over windows.
             null[owner] = 0.0 if self.margins else min(null[owner], null_logit)
         contexts, ids = examples["context"][:], examples["id"][:]
@@ -137,8 +140,8 @@ class ExtractiveQA(Task[SpanData]):
         # With null answers, abstaining is one more candidate.
         probabilities = softmax(np.array([score for _, score in best] + ([null] if self.null_answers else [])))
         candidates = tuple(
-            Candidate(context[start:end], start, end, score, float(probability))
-            for ((start, end), score), probability in zip(best, probabilities, strict=False)
+            Candidate(context[start:end], start, end, score, probability)
+            for ((start, end), score), probability in zip(best, probabilities.tolist(), strict=False)
         )
         top = candidates[0]
         null_score = null - top.score if self.null_answers else None
@@ -210,8 +213,11 @@ class ExtractiveQA(Task[SpanData]):
         return f'llmkit ask {name} -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."'
 
 
-def _offsets(features: Dataset) -> Iterator[Array]:
-    """The offsets of each feature, [tokens, 2], read a thousand features at a time."""
+def _offsets(features: Dataset | Columns) -> Iterator[Array]:
+    """The offsets of each feature, [tokens, 2]. Those of a Dataset are read a thousand features at a time."""
+    if isinstance(features, Columns):
+        yield from (np.reshape(offsets, (-1, 2)) for offsets in features["offsets"])
+        return
     for table in features.select_columns("offsets").with_format("arrow").iter(1000):
         for column in table["offsets"].chunks:
             flat, ends = column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())

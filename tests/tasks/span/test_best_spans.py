@@ -8,7 +8,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.tasks.span.best_spans import best_spans
+from llmkit.tasks.span import best_spans as search
+
+
+def best_spans(*arguments: Any) -> list[tuple[int, int, float]]:
+    """(first token, last token, score) of each span."""
+    return list(zip(*(column.tolist() for column in search.best_spans(*arguments)), strict=True))
 
 
 @given(
