@@ -80,13 +80,19 @@ def quiet() -> None:
 
     A library that is not imported yet is told by the environment, which it reads then: it may never be needed.
     """
+    if "huggingface_hub" in sys.modules:
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
+    else:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     if "transformers" in sys.modules:
         import transformers
 
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
     else:
-        os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # its progress bars follow those of huggingface_hub
     if "datasets" in sys.modules:
         import datasets
 
