@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmkit.system.cache import cache_folder
-from llmkit.system.console import table
+from llmkit.system.console import result
 from llmkit.system.hub import TIMEOUT, endpoint
 from llmkit.system.machine import choose, hardware, quiet, versions
 from llmkit.system.processes import default_processes
 
+NAME_WIDTH = 12  # of the longest name, transformers
 
-def examine() -> dict[str, Any]:
-    """Collect everything that doctor reports, as plain values."""
-    quiet()
+
+def findings() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Find out what doctor reports, as plain values, a section at a time: the slow ones come last."""
+    yield "versions", versions()
     folder = cache_folder()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    return {
-        "versions": versions(),
-        "hardware": hardware(),
-        "chosen": {"computing": choose("auto").why, "processes": default_processes()},
-        "cache": {"folder": str(folder), "writable": existing.is_dir() and os.access(existing, os.W_OK)},
-        "hub": {"endpoint": endpoint(), "state": _hub_state()},
-    }
+    yield "cache", {"folder": str(folder), "writable": existing.is_dir() and os.access(existing, os.W_OK)}
+    quiet()
+    yield "hardware", hardware()
+    yield "chosen", {"computing": choose("auto").why, "processes": default_processes()}
+    yield "hub", {"endpoint": endpoint(), "state": _hub_state()}
 
 
-def show(findings: dict[str, Any]) -> None:
-    """Print the findings as a table on stdout."""
-    hub, cache = findings["hub"], findings["cache"]
-    rows = [[name, value] for name, value in findings["versions"].items()]
-    rows += [
-        [name, ", ".join(v) or "none" if isinstance(v, list) else str(v)] for name, v in findings["hardware"].items()
-    ]
-    rows += [[name, str(value)] for name, value in findings["chosen"].items()]
-    rows.append(
-        [
-            "cache",
-            f"{cache['folder']} ({'writable' if cache['writable'] else 'NOT writable: set LLMKIT_CACHE'})",
-        ]
-    )
-    rows.append(["hub", f"{hub['endpoint']}: {hub['state']}"])
-    table(["", "found"], rows)
+def show(sections: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Print the findings on stdout, a line each, as they come."""
+    _line("", "found")
+    for name, found in sections:
+        if name == "cache":
+            state = "writable" if found["writable"] else "NOT writable: set LLMKIT_CACHE"
+            _line(name, f"{found['folder']} ({state})")
+        elif name == "hub":
+            _line(name, f"{found['endpoint']}: {found['state']}")
+        else:
+            for key, value in found.items():
+                _line(key, ", ".join(value) or "none" if isinstance(value, list) else str(value))
+
+
+def _line(name: str, value: str) -> None:
+    result(f"{name:<{NAME_WIDTH}}  {value}")
 
 
 def _hub_state() -> str:

@@ -94,7 +94,7 @@ def test_doctor_asks_the_hub_once(monkeypatch: pytest.MonkeyPatch, status: int, 
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", "http://mirror.example/")
     monkeypatch.setattr(httpx, "get", get)
-    assert doctor.examine()["hub"] == {"endpoint": "http://mirror.example", "state": state}
+    assert dict(doctor.findings())["hub"] == {"endpoint": "http://mirror.example", "state": state}
     assert asked == ["http://mirror.example/api/models?limit=1"]
 
 
@@ -102,11 +102,11 @@ def test_doctor_shows_a_cache_that_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "not" / "there" / "yet"))
-    found = doctor.examine()
+    found = dict(doctor.findings())
     assert found["cache"] == {"folder": str(cache_folder()), "writable": True}
     assert not (tmp_path / "not").exists(), "it looks and makes nothing"
     monkeypatch.setattr("llmkit.commands.doctor.os.access", lambda *_: False)
-    doctor.show(doctor.examine())
+    doctor.show(doctor.findings())
     shown = capsys.readouterr().out
     assert "NOT writable: set LLMKIT_CACHE" in shown
     for name in (*versions(), *hardware(), "computing", "processes", "hub"):
@@ -116,4 +116,4 @@ def test_doctor_shows_a_cache_that_cannot_be_written(
 def test_doctor_names_a_cache_whose_place_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "file" / "cache"))
-    assert doctor.examine()["cache"]["writable"] is False
+    assert dict(doctor.findings())["cache"]["writable"] is False
