@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,8 +75,9 @@ def test_commands_that_use_a_model_do_not_wait_for_the_trainer(material: Path, t
 
 def without_torch(code: str, **environment: str) -> str:
     """What a program prints if it cannot import torch or numpy; the code it exits with is its own affair."""
-    hidden = f"import os, sys; sys.argv = ['llmkit']; os.environ.update({environment!r})\nsys.modules.update(torch=None, numpy=None)\n"
-    return subprocess.run([sys.executable, "-c", hidden + code], capture_output=True, text=True, check=False).stdout
+    hidden = "import sys; sys.argv = ['llmkit']; sys.modules.update(torch=None, numpy=None)\n"
+    command = [sys.executable, "-c", hidden + code]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment).stdout
 
 
 def test_completion_needs_no_numpy() -> None:
