@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
+import transformers
 
 import llmkit
 from llmkit.commands import doctor
 from llmkit.system.cache import cache_folder
-from llmkit.system.machine import choose, environment, give_memory_back, hardware, keep_memory, versions
+from llmkit.system.machine import choose, environment, give_memory_back, hardware, keep_memory, quiet, versions
 
 pytestmark = pytest.mark.oldest
 
@@ -117,3 +121,28 @@ def test_doctor_names_a_cache_whose_place_is_a_file(monkeypatch: pytest.MonkeyPa
     (tmp_path / "file").touch()
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "file" / "cache"))
     assert dict(doctor.findings())["cache"]["writable"] is False
+
+
+QUIET = """
+import datasets, logging
+from transformers.utils.logging import get_verbosity, is_progress_bar_enabled
+assert get_verbosity() == datasets.logging.get_verbosity() == logging.ERROR
+assert not is_progress_bar_enabled()
+assert datasets.are_progress_bars_disabled()
+"""
+
+
+@pytest.mark.slow
+def test_libraries_are_quiet_that_are_imported_later() -> None:
+    loud = {name: value for name, value in os.environ.items() if not name.endswith(("VERBOSITY", "PROGRESS_BARS"))}
+    code = f"from llmkit.system.machine import quiet; quiet()\n{QUIET}"
+    subprocess.run([sys.executable, "-c", code], check=True, env=loud)
+
+
+def test_libraries_are_quiet_that_are_imported_already() -> None:
+    datasets.logging.set_verbosity_info()
+    datasets.enable_progress_bars()
+    transformers.logging.set_verbosity_info()
+    transformers.logging.enable_progress_bar()
+    quiet()
+    exec(QUIET)
