@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
 from llmkit.tasks.columns import Columns
 from llmkit.tasks.span import squad_rows
-from llmkit.tasks.span.best_spans import best_spans
+from llmkit.tasks.span.best_spans import best_spans, stacked
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
 from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Prediction, Published, softmax
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.score_tables import Table
 
 N_BEST = 20  # candidates kept per example, as in the original BERT code
+WINDOWS_AT_ONCE = 64
 _MAX_NULL_SCORE = float(np.finfo(np.float32).max)  # above any threshold
 
 
@@ -108,18 +110,20 @@ class ExtractiveQA(Task[SpanData]):
         """
         found: list[dict[tuple[int, int], float]] = [{} for _ in range(len(examples))]
         null = np.full(len(examples), np.inf)
-        for output, owner, offsets in zip(outputs, features["example"][:], _offsets(features), strict=True):
-            start, end = output["start_logits"], output["end_logits"]
-            null_logit, its_spans = float(start[0] + end[0]), found[owner]
-            firsts, lasts, scores = best_spans(start, end, offsets[:, 0] >= 0, data.max_answer_length, N_BEST)
+        windows = zip(outputs, features["example"][:], _offsets(features), strict=True)
+        while some := list(islice(windows, WINDOWS_AT_ONCE)):
+            owners, offsets = np.array([owner for _, owner, _ in some]), stacked([places for _, _, places in some], -1)
+            start, end = (stacked([out[name] for out, _, _ in some], 0) for name in ("start_logits", "end_logits"))
+            null_logits = start[:, 0] + end[:, 0]
+            window, first, last, scores = best_spans(start, end, offsets[:, :, 0] >= 0, data.max_answer_length, N_BEST)
             if self.margins:
-                scores = scores - null_logit
-            spans = zip(offsets[firsts, 0].tolist(), offsets[lasts, 1].tolist(), strict=True)
-            for span, score in zip(spans, scores.tolist(), strict=True):
-                if score > its_spans.get(span, -np.inf):
-                    its_spans[span] = score
+                scores = scores - null_logits[window]
             # An example has no answer only if none of its windows has one, so take the minimum over windows.
-            null[owner] = 0.0 if self.margins else min(null[owner], null_logit)
+            np.minimum.at(null, owners, 0.0 if self.margins else null_logits)
+            columns = (owners[window], offsets[window, first, 0], offsets[window, last, 1], scores)
+            for owner, begin, stop, score in zip(*(column.tolist() for column in columns), strict=True):
+                if score > found[owner].get((begin, stop), -np.inf):
+                    found[owner][begin, stop] = score
         contexts, ids = examples["context"][:], examples["id"][:]
         return [
             self._prediction(ids[row], contexts[row], found[row], float(null[row]), threshold or 0.0)

@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 from llmkit.tasks.span import best_spans as search
 
 
-def best_spans(*arguments: Any) -> list[tuple[int, int, float]]:
-    """(first token, last token, score) of each span."""
-    return list(zip(*(column.tolist() for column in search.best_spans(*arguments)), strict=True))
+def best_spans(start: Any, end: Any, allowed: Any, longest: int, count: int) -> list[tuple[int, int, float]]:
+    """(first token, last token, score) of each span of one window."""
+    return spans_of_each([(start, end, allowed)], longest, count)[0]
+
+
+def spans_of_each(windows: list[tuple[Any, Any, Any]], longest: int, count: int) -> list[list[tuple[int, int, float]]]:
+    """The spans of each window, all searched at once."""
+    found: list[list[tuple[int, int, float]]] = [[] for _ in windows]
+    start, end, allowed = (search.stacked(column, 0) for column in zip(*windows, strict=True))
+    spans = search.best_spans(start, end, allowed, longest, count)
+    for window, *span in zip(*(column.tolist() for column in spans), strict=True):
+        found[window].append(tuple(span))
+    return found
 
 
 @given(
@@ -93,10 +103,11 @@ def all_spans_at_once(
 def test_windows_of_real_size_give_the_same_spans_to_the_last_bit(longest: int) -> None:
     """Logits as a model gives them, with a clear answer or without, and rounded ones, of which many are equal."""
     random = np.random.default_rng(longest)
+    windows = []
     for number in range(60):
         size = int(random.integers(2, 384))
         logits = random.normal(0, 3, (2, size)).astype(np.float32)
         logits[:, random.integers(size)] += 20 * (number % 2)
         allowed = (np.arange(size) >= size // 5) & (random.random(size) > 0.1 * (number % 5))
-        for start, end in (logits, logits.round()):
-            assert best_spans(start, end, allowed, longest, 20) == all_spans_at_once(start, end, allowed, longest, 20)
+        windows += [(*logits, allowed), (*logits.round(), allowed)]
+    assert spans_of_each(windows, longest, 20) == [all_spans_at_once(*window, longest, 20) for window in windows]
