@@ -22,8 +22,10 @@ import numpy as np
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
 from llmkit.tasks.columns import Columns
+from llmkit.tasks.score_tables import Table
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans, stacked
+from llmkit.tasks.span.score_tables import answerability_rows, threshold_tables
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
 from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Prediction, Published, softmax
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.head import Head
-    from llmkit.tasks.score_tables import Table
 
 N_BEST = 20  # candidates kept per example, as in the original BERT code
 WINDOWS_AT_ONCE = 64
@@ -193,15 +194,10 @@ class ExtractiveQA(Task[SpanData]):
 
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
         """See Task: also F1 on questions with and without an answer."""
-        from llmkit.tasks.span.score_tables import answerability_rows
-
         return [*super().score_rows(scores), *answerability_rows(scores)]
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
         """See Task."""
-        from llmkit.tasks.score_tables import Table
-        from llmkit.tasks.span.score_tables import threshold_tables
-
         yield from threshold_tables(scores)
         if "normalization" in scores:
             yield Table(["scores", "answers compared by"], [["exact_match, f1", scores["normalization"]]])
