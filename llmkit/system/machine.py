@@ -81,7 +81,7 @@ def quiet() -> None:
     A library that is not imported yet is told by the environment, which it reads then: it may never be needed.
     """
     if "huggingface_hub" in sys.modules:
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]  # re-exported there
 
         disable_progress_bars()
     else:
