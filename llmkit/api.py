@@ -57,7 +57,7 @@ class Run:
     @property
     def predictions(self) -> list[Prediction]:
         """The predictions for the validation data. Empty for a pretraining run."""
-        from llmkit.commands.evaluate import read_predictions
+        from llmkit.commands.predictions_file import read_predictions
 
         file = self.path / "predictions.jsonl"
         return read_predictions(file) if file.is_file() else []

@@ -140,13 +140,9 @@ def evaluate(
       llmkit eval runs/tiny-squad
       llmkit eval --predictions FILE --data FILE --task squad
     """
-    from llmkit.commands import evaluate as command
-    from llmkit.system.advice import Advice
     from llmkit.system.console import print_json
-    from llmkit.system.launch import run_in
     from llmkit.tasks import task_named
     from llmkit.tasks.score_tables import show
-    from llmkit.tasks.settings import settings_of
 
     data_overrides = list(overrides or ())
     if model is not None and model.startswith("data."):  # with --predictions, the first argument is an override
@@ -166,10 +162,17 @@ def evaluate(
             )
         if output is not None:
             raise UserError("-o has no effect with --predictions", remedy="remove it; --json prints the scores")
-        scores = command.evaluate_predictions(predictions, task_named(task), data, split, data_overrides)
+        from llmkit.commands.predictions_file import evaluate_predictions
+
+        scores = evaluate_predictions(predictions, task_named(task), data, split, data_overrides)
         print_json(scores) if as_json else show(task_named(task), scores, str(predictions))
         return
     assert model is not None
+    from llmkit.commands import evaluate as command
+    from llmkit.system.advice import Advice
+    from llmkit.system.launch import run_in
+    from llmkit.tasks.settings import settings_of
+
     name = model
     prepared = command.prepare(settings_of(name, task, data, data_overrides), split, output)
 

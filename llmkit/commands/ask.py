@@ -18,6 +18,7 @@ from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import start_group
 from llmkit.system.progress import Course
 from llmkit.tasks import task_named
+from llmkit.tasks.columns import Columns
 from llmkit.tasks.inference import Reader, ready
 from llmkit.tasks.purpose import purpose_of
 from llmkit.tasks.settings import data_section
@@ -135,10 +136,9 @@ def _reader(model: str) -> Reader:
 
 
 def _predictions(reader: Reader, question: str, contexts: Sequence[str], course: Course) -> list[Prediction]:
-    from datasets import Dataset
-
-    rows = [{"id": "question", "question": question, "context": context} for context in contexts]
-    predictions = reader(Dataset.from_list(rows), course.part(sum(map(len, contexts))))
+    size = len(contexts)
+    examples = Columns({"id": ["question"] * size, "question": [question] * size, "context": contexts})
+    predictions = reader(examples, course.part(sum(map(len, contexts))))
     assert predictions is not None
     return predictions
 

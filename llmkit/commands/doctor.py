@@ -9,28 +9,29 @@ from typing import Any
 from llmkit.system.cache import cache_folder
 from llmkit.system.console import result
 from llmkit.system.hub import TIMEOUT, endpoint
-from llmkit.system.machine import choose, hardware, versions
+from llmkit.system.machine import choose, hardware, quiet, versions
 from llmkit.system.processes import default_processes
 from llmkit.system.threads import describe
 
 NAME_WIDTH = 17  # characters, for the longest name and two spaces
 
 
-def examine() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield everything that doctor reports as (group, plain values): first what takes no import, last the Hub."""
+def findings() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what doctor reports as (group, plain values): first what takes no import, last the Hub."""
     yield "versions", versions()
     yield "cores", describe()
     folder = cache_folder()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     yield "cache", {"folder": str(folder), "writable": existing.is_dir() and os.access(existing, os.W_OK)}
+    quiet()
     yield "hardware", hardware()
     yield "chosen", {"computing": choose("auto").why, "processes": default_processes()}
     yield "hub", {"endpoint": endpoint(), "state": _hub_state()}
 
 
-def show(findings: Iterable[tuple[str, dict[str, Any]]]) -> None:
+def show(groups: Iterable[tuple[str, dict[str, Any]]]) -> None:
     """Print a line for each finding on stdout, as soon as it is found."""
-    for group, found in findings:
+    for group, found in groups:
         for name, value in _lines(group, found):
             result(f"{name:<{NAME_WIDTH}}{value}")
 

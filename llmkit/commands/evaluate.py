@@ -1,4 +1,4 @@
-"""`llmkit eval`: score a model or a predictions file on a dataset."""
+"""`llmkit eval`: score a model on a dataset."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 from llmkit.models.checkpoint import describe
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import UserError
-from llmkit.system.files import check_output, parse_json, read_text
+from llmkit.system.files import check_output
 from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.processes import start_group
 from llmkit.system.run_folder import RunDir
-from llmkit.tasks.base import Task
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of
 from llmkit.tasks.inference import TaskEvaluation, ready
-from llmkit.tasks.settings import Settings, data_origin, overridden
-from llmkit.tasks.values import Candidate, Codec, Mention, Prediction
+from llmkit.tasks.settings import Settings
+from llmkit.tasks.values import Codec, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,53 +78,6 @@ def evaluate(prepared: Prepared, batch_size: int | None = None) -> dict[str, Any
     return scores
 
 
-def evaluate_predictions(
-    file: Path, task: Task[Any], data: str, split: str, overrides: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Score a predictions file: llmkit's (JSON lines) or SQuAD's official format (`{id: text}`)."""
-    quiet()
-    section = overridden(task.data_class(**data_origin(data, task)), overrides)
-    examples = load_examples(task, section, [split])[split]
-    task.check_scores(examples, section)
-    predictions = read_predictions(file)
-    known = set(examples["id"])
-    unknown = [p.id for p in predictions if p.id not in known]
-    if len(unknown) == len(predictions):
-        raise UserError(
-            f"{file}: none of its ids is in {data}",
-            remedy="give the rows that these are predictions for: --data PATH --split SPLIT",
-        )
-    missing = len(known) - (len(predictions) - len(unknown))
-    if missing:
-        say(f"{missing:,} of {len(known):,} {task.item}s have no prediction and score 0")
-    return task.score([p for p in predictions if p.id in known], examples, section)
-
-
-def read_predictions(file: Path) -> list[Prediction]:
-    """Read predictions in either format. Raises UserError with the place of the mistake."""
-    text = read_text(file)
-    if file.suffix == ".jsonl":
-        rows = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-        predictions = [_prediction(f"{file}:{number}", parse_json(line, file, number)) for number, line in rows]
-    else:
-        content = parse_json(text, file)
-        if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-            raise UserError(
-                f"{file}: not an object {{id: text, …}}", remedy="give such a file, or the predictions.jsonl of a run"
-            )
-        predictions = [Prediction(example_id, answer, 1.0) for example_id, answer in content.items()]
-    if not predictions:
-        raise UserError(
-            f"{file} has no predictions", remedy="give a file {id: text, …}, or the predictions.jsonl of a run"
-        )
-    seen: set[str] = set()
-    for prediction in predictions:
-        if prediction.id in seen:
-            raise UserError(f"{file}: id {prediction.id!r} occurs twice", remedy="give one prediction per id")
-        seen.add(prediction.id)
-    return predictions
-
-
 def _write(output: Path, scores: dict[str, Any], predictions: Sequence[Prediction]) -> None:
     folder = RunDir(output)
     try:
@@ -139,21 +91,3 @@ def _write(output: Path, scores: dict[str, Any], predictions: Sequence[Predictio
             f"cannot write to {output}: {error.strerror}",
             remedy="free some space or choose another folder with -o, and run the command again",
         ) from None
-
-
-def _prediction(place: str, row: Any) -> Prediction:
-    try:
-        candidates = tuple(Candidate(**candidate) for candidate in row.pop("candidates", ()))
-        if row.get("entities") is not None:
-            row["entities"] = tuple(Mention(**entity) for entity in row["entities"])
-        prediction = Prediction(**{"score": 1.0, **row}, candidates=candidates)
-    except (TypeError, AttributeError) as error:
-        raise UserError(f"{place}: not a prediction: {error}", remedy='expected {"id": …, "text": …}') from None
-    for name in ("id", "text"):
-        if not isinstance(getattr(prediction, name), str):
-            raise UserError(f"{place}: {name!r} is not text", remedy='expected {"id": …, "text": …}')
-    for name in ("score", "null_score"):
-        value = getattr(prediction, name)
-        if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise UserError(f"{place}: {name!r} is not a number", remedy="correct it or remove it")
-    return prediction

@@ -82,7 +82,8 @@ class Checkpoint:
         Raises UserError if there is no fast tokenizer with a vocabulary.
         """
         tokenizer = load_tokenizer(self.path, name=self.name, subfolder=subfolder)
-        if self.file("config.json") is not None:  # not the folder of a tokenizer alone
+        # Not the folder of a tokenizer alone, nor a run, whose tokenizer was saved with these names.
+        if self.run is None and self.file("config.json") is not None:
             from llmkit.models.capabilities import inputs_of
 
             # transformers saves a setting only if it was given at the start.

@@ -67,9 +67,6 @@ PRIVATE = (
         "counts of each text, for a bootstrap; the library's own fails on numpy's floats",
     ),
     Internal("sacrebleu.metrics.base.Metric", "_compute_score_from_stats", "the score of resampled counts"),
-    Internal("evaluate.Metric", "_info", "how a metric is written"),
-    Internal("evaluate.Metric", "_compute", "how a metric is written"),
-    Internal("evaluate.Metric", "_build_data_dir", "keep a metric from making a folder below the Hub's home"),
 )
 
 UNDOCUMENTED = (

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from llmkit.system.hub import commits
 from llmkit.system.processes import world_size
 
-LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "evaluate", "numpy", "pyarrow")
+LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "accelerate", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,30 @@ def _of_glibc(name: str) -> Any:
 
 
 def quiet() -> None:
-    """Silence progress bars and log messages of the libraries. llmkit prints what matters itself."""
-    import datasets
-    import transformers
+    """Silence progress bars and log messages of the libraries. llmkit prints what matters itself.
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.utils.logging.set_verbosity_error()
-    datasets.disable_progress_bars()
+    A library that is not imported yet is told by the environment, which it reads then: it may never be needed.
+    """
+    if "huggingface_hub" in sys.modules:
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]  # re-exported there
+
+        disable_progress_bars()
+    else:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    if "transformers" in sys.modules:
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+    else:
+        os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # its progress bars follow those of huggingface_hub
+    if "datasets" in sys.modules:
+        import datasets
+
+        datasets.utils.logging.set_verbosity_error()
+        datasets.disable_progress_bars()
+    else:
+        os.environ |= {"DATASETS_VERBOSITY": "error", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 
 def hardware() -> dict[str, Any]:

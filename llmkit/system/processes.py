@@ -183,6 +183,10 @@ def _gloo() -> Any:
 
 def start_group() -> Any:
     """Join the process group of the launcher, if there is one. Returns this process's device."""
+    if not launched():
+        import torch
+
+        return torch.device("cpu" if _no_gpu() else "cuda")
     from accelerate import PartialState
 
     state = PartialState(cpu=_no_gpu())

@@ -114,8 +114,10 @@ def _layout_of(file: Path, usual: str, state: tuple[int, int]) -> Layout:
     quoted, literal = Layout(separator, quoted=True), Layout(separator, quoted=False)
     if separator == "\t":
         return quoted if _marks_enclose(file) and _fits(file, quoted) else literal
-    if _fits(file, quoted):
-        _warn_of_swallowed_rows(file, quoted)
+    swallowed: list[tuple[int, int]] = []
+    if _fits(file, quoted, swallowed):
+        if swallowed:
+            _warn_of_swallowed_rows(file, swallowed)
         return quoted
     # Quoted fields elsewhere mean that the file is quoted, and that a line in it is wrong.
     return literal if _fits(file, literal, without_enclosed=True) else quoted
@@ -136,14 +138,24 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         yield number, "\n" if number == 1 and _EXCEL.fullmatch(line) else line
 
 
-def _fits(file: Path, layout: Layout, *, without_enclosed: bool = False) -> bool:
-    """Whether each record has as many fields as the first. A field is enclosed if a mark is at both its ends."""
+def _fits(
+    file: Path, layout: Layout, swallowed: list[tuple[int, int]] | None = None, *, without_enclosed: bool = False
+) -> bool:
+    """Whether each record has as many fields as the first. A field is enclosed if a mark is at both its ends.
+
+    Adds to `swallowed` the first and last lines of fields whose every line looks like a row.
+    """
+    lines: list[str] = []  # of a record
     width = 0
     try:
-        for _, fields in records(file, layout):
+        for line, fields in records(file, layout, lines.append):
             width = width or len(fields)
             if len(fields) != width or (without_enclosed and any(map(_is_enclosed, fields))):
                 return False
+            rows = len(lines) > 1 and all(part.count(layout.separator) == width - 1 for part in lines)
+            if rows and swallowed is not None:
+                swallowed.append((line, line + len(lines) - 1))
+            lines.clear()
     except UserError:
         return False
     return True
@@ -179,19 +191,10 @@ def _marks_enclose(file: Path) -> bool:
     return not lines
 
 
-def _warn_of_swallowed_rows(file: Path, layout: Layout) -> None:
-    """Warn about fields of several lines, each of which looks like a row."""
-    pending: list[str] = []
-    width, found = 0, []
-    for line, fields in records(file, layout, pending.append):
-        width = width or len(fields)
-        if len(pending) > 1 and all(part.count(layout.separator) == width - 1 for part in pending):
-            found.append((line, line + len(pending) - 1))
-        pending.clear()
-    if found:
-        first, last = found[0]
-        warn(
-            f"{file}: {len(found):,} quoted field{'s run' if len(found) > 1 else ' runs'} over several lines that look "
-            f"like rows of their own, first in lines {first} to {last}; if they are rows, double the quotation mark "
-            "in the first one and quote the field"
-        )
+def _warn_of_swallowed_rows(file: Path, found: list[tuple[int, int]]) -> None:
+    first, last = found[0]
+    warn(
+        f"{file}: {len(found):,} quoted field{'s run' if len(found) > 1 else ' runs'} over several lines that look "
+        f"like rows of their own, first in lines {first} to {last}; if they are rows, double the quotation mark "
+        "in the first one and quote the field"
+    )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
+from llmkit.tasks import encoder_models
+from llmkit.tasks.score_tables import Table, rows_with_intervals
 from llmkit.tasks.values import Codec, LocatedRow, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
     from llmkit.tasks.head import Head, Loss
-    from llmkit.tasks.score_tables import Table
 
 D = TypeVar("D", bound=DataSection)
 
@@ -55,6 +56,7 @@ class Task(ABC, Generic[D]):
     # The recipe schema of this kind.
     recipe_class: ClassVar[type[FinetuneRecipe]] = FinetuneRecipe
     # Whether `llmkit ask` supports it: examples have a question and a context; candidates are spans of the context.
+    # `encode` and `decode` are then also given examples, and give features, in memory: see columns.py.
     answers_questions: ClassVar[bool] = False
     # Whether it predicts labels; a model stores them in config.id2label.
     labelled: ClassVar[bool] = False
@@ -103,7 +105,7 @@ class Task(ABC, Generic[D]):
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> dict[str, Any]:
         """The official scores in percent, each with its `{name}_interval`, and `total`, the number of examples.
 
-        An example without a prediction scores 0.
+        An example without a prediction scores 0. Here and in `check_scores`, `examples` may also be Columns in memory.
         """
 
     # --- rows ---
@@ -145,21 +147,15 @@ class Task(ABC, Generic[D]):
 
     def codec_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:
         """The tokenizers and labels for training, from the checkpoint or else from the recipe's tokenizer."""
-        from llmkit.tasks.encoder_models import codec_to_train
-
-        return codec_to_train(self, recipe, checkpoint, train)
+        return encoder_models.codec_to_train(self, recipe, checkpoint, train)
 
     def model_to_train(self, recipe: FinetuneRecipe, checkpoint: Checkpoint | None, codec: Codec) -> PreTrainedModel:
         """The checkpoint with this task's head, or a model with random weights. Raises UserError."""
-        from llmkit.tasks.encoder_models import model_to_train
-
-        return model_to_train(self, recipe, checkpoint, codec)[0]
+        return encoder_models.model_to_train(self, recipe, checkpoint, codec)[0]
 
     def load_trained(self, checkpoint: Checkpoint, data: D) -> tuple[PreTrainedModel, Codec]:
         """Load a checkpoint fine-tuned for this kind of task. Raises UserError if it lacks the head."""
-        from llmkit.tasks.encoder_models import load_trained
-
-        return load_trained(self, checkpoint)
+        return encoder_models.load_trained(self, checkpoint)
 
     def finalize(self, model: PreTrainedModel) -> None:
         """Change the best model in place before it is saved. Its predictions must stay the same."""
@@ -190,8 +186,6 @@ class Task(ABC, Generic[D]):
 
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
         """Rows of the score table: name, percent, interval."""
-        from llmkit.tasks.score_tables import rows_with_intervals
-
         return rows_with_intervals(self.headline, scores)
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:

@@ -11,7 +11,6 @@ from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.finetuning import FinetuneModelSection, FinetuneRecipe
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
-from llmkit.tasks.base import Task
 from llmkit.tasks.kept_heads import (
     MAX_SHOWN,
     in_own_order,
@@ -26,6 +25,8 @@ from llmkit.tasks.values import Codec
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
+
+    from llmkit.tasks.base import Task
 
 
 def codec_to_train(task: Task[Any], recipe: FinetuneRecipe, checkpoint: Checkpoint | None, train: Dataset) -> Codec:

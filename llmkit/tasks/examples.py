@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
+from llmkit.tasks.columns import Columns
 from llmkit.tasks.rows.origin import DEMO, rows_of
 from llmkit.tasks.rows.splits import serves_every_split
 from llmkit.tasks.values import BadRow, LocatedRow, MissingColumn, MissingLabel
@@ -27,33 +28,25 @@ def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> 
 
     Raises UserError for a missing split, file or column, for a duplicate id, and for any row that the task rejects.
     """
-    from datasets import DatasetDict, concatenate_datasets
+    from datasets import DatasetDict
 
-    found = {}
-    for split in splits:
-        # A file given by the user holds all parts of its split.
-        parts = (split,) if serves_every_split(data) else task.splits(split)
-        loaded = [
-            examples_of(
-                task,
-                expanded(task, rows_of(data, split, part, task.columns)),
-                data,
-                f"the {part} split",
-                labelled=True,
-            )
-            for part in parts
-        ]
-        if len(parts) > 1:
-            loaded = [_as_part(rows, part) for rows, part in zip(loaded, parts, strict=True)]
-        found[split] = concatenate_datasets(loaded)
-    return DatasetDict(found)
+    return DatasetDict({split: _dataset(task, load_columns(task, data, split)) for split in splits})
 
 
-def _as_part(examples: Dataset, part: str) -> Dataset:
-    """Add a `part` column, and prefix ids with the part: each part numbers its examples from 0."""
-    ids = [f"{part}-{example_id}" for example_id in examples["id"]]
-    kind = examples.features["id"]
-    return examples.remove_columns("id").add_column("id", ids, feature=kind).add_column("part", [part] * len(examples))
+def load_columns(task: Task[Any], data: DataSection, split: str) -> Columns:
+    """`load_examples` of one split, in memory."""
+    # A file given by the user holds all parts of its split.
+    parts = (split,) if serves_every_split(data) else task.splits(split)
+    found: dict[str, list[Any]] = defaultdict(list)
+    for part in parts:
+        rows = expanded(task, rows_of(data, split, part, task.columns))
+        columns = _columns(task, rows, data, f"the {part} split", labelled=True)
+        if len(parts) > 1:  # each of them numbers its examples from 0
+            columns["id"] = [f"{part}-{example_id}" for example_id in columns["id"]]
+            columns["part"] = [part] * len(columns["id"])
+        for name, values in columns.items():
+            found[name] += values
+    return Columns(found)
 
 
 def expanded(task: Task[Any], rows: Iterable[LocatedRow]) -> Iterator[LocatedRow]:
@@ -72,9 +65,25 @@ def examples_of(
 
     A row without an id gets its number, counting from `first`. `where` names the source of the rows in messages.
     """
-    from datasets import Dataset, Features
+    return _dataset(task, Columns(_columns(task, rows, data, where, labelled=labelled, first=first)))
+
+
+def _dataset(task: Task[Any], examples: Columns) -> Dataset:
+    """The examples with the task's types, in Arrow's form."""
+    from datasets import Dataset, Features, Value
 
     schema = task.schema()
+    columns = {name: examples[name] for name in examples.column_names}
+    if schema is not None:
+        extra = {"part": Value("string"), "second_candidate": Value("bool")}
+        schema = Features({**schema, **{name: kind for name, kind in extra.items() if name in columns}})
+    return Dataset.from_dict(columns, features=schema)
+
+
+def _columns(
+    task: Task[Any], rows: Iterable[LocatedRow], data: DataSection, where: str, *, labelled: bool, first: int = 0
+) -> dict[str, list[Any]]:
+    """See `examples_of`. The demo's rows also have `second_candidate`."""
     columns: dict[str, list[Any]] = defaultdict(list)
     ambiguous: list[bool] = []
     places: dict[str, str] = {}
@@ -118,8 +127,9 @@ def examples_of(
         raise UserError(*shown, remedy="correct or remove these rows")
     if not places:
         raise UserError(f"{where} holds no {task.item}", remedy=NO_ROWS)
-    examples = Dataset.from_dict(columns, features=Features(schema) if schema is not None else None)
-    return examples.add_column("second_candidate", ambiguous) if ambiguous else examples
+    if ambiguous:
+        columns["second_candidate"] = ambiguous
+    return columns
 
 
 def _kind(value: Any) -> str:

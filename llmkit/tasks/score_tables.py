@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.system.console import table
-from llmkit.tasks.base import Task
+
+if TYPE_CHECKING:
+    from llmkit.tasks.base import Task
 
 
 @dataclass(frozen=True)

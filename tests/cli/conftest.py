@@ -152,6 +152,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "answerer", folder / "run-damaged" / "model")
     (folder / "run-damaged" / "recipe.yaml").write_text("name: x\ntask: squad_v2\n")
     (folder / "run-damaged" / "metrics.json").write_text("{")
+    (folder / "answers.json").write_text('{"q1": "tom reed", "q2": "tom"}')
     (folder / "strangers.json").write_text('{"q9": "tom"}')
     (folder / "alias.yaml").write_text("name: x\ntask: &a [*a]\n")
     (folder / "one.txt").write_text("only one document here. " * 40)

@@ -17,7 +17,6 @@ from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 
 pytestmark = pytest.mark.oldest
-HEAVY = ("torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "pyarrow", "tokenizers")
 COMMANDS = [
     "demo",
     "tokenize",
@@ -33,30 +32,6 @@ COMMANDS = [
     "recipes show",
 ]
 COMMANDS += ["recipes copy", "recipes check"]
-
-
-def imported_by(arguments: str, **environment: str) -> list[str]:
-    code = (
-        f"import os, sys; os.environ.update({environment!r}); sys.argv = {['llmkit', *arguments.split()]!r}\n"
-        "from llmkit.cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout
-    return json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
-
-
-@pytest.mark.parametrize("arguments", ["--help", "finetune --help", "recipes list", "tasks"])
-def test_nothing_heavy_is_imported_for(arguments: str) -> None:
-    # The tasks themselves are written on numpy.
-    assert set(imported_by(arguments)) <= ({"numpy"} if arguments == "tasks" else set())
-
-
-def test_completion_imports_nothing_heavy() -> None:
-    completing = {"_LLMKIT_COMPLETE": "complete_bash", "COMP_WORDS": "llmkit pretrain -r bert-", "COMP_CWORD": "3"}
-    assert imported_by("", **completing) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

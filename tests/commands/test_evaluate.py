@@ -16,7 +16,7 @@ from transformers import (
     BertTokenizer,
 )
 
-from llmkit.commands.evaluate import read_predictions
+from llmkit.commands.predictions_file import read_predictions
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples

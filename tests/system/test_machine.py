@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -10,13 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
+import transformers
 
 import llmkit
 from llmkit.commands import doctor
 from llmkit.system.cache import cache_folder
-from llmkit.system.machine import choose, environment, give_memory_back, hardware, keep_memory, versions
+from llmkit.system.machine import choose, environment, give_memory_back, hardware, keep_memory, quiet, versions
 from llmkit.system.threads import describe
 
 pytestmark = pytest.mark.oldest
@@ -97,7 +100,7 @@ def test_doctor_asks_the_hub_once(monkeypatch: pytest.MonkeyPatch, status: int, 
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", "http://mirror.example/")
     monkeypatch.setattr(httpx, "get", get)
-    assert dict(doctor.examine())["hub"] == {"endpoint": "http://mirror.example", "state": state}
+    assert dict(doctor.findings())["hub"] == {"endpoint": "http://mirror.example", "state": state}
     assert asked == ["http://mirror.example/api/models?limit=1"]
 
 
@@ -105,11 +108,11 @@ def test_doctor_shows_a_cache_that_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "not" / "there" / "yet"))
-    found = dict(doctor.examine())
+    found = dict(doctor.findings())
     assert found["cache"] == {"folder": str(cache_folder()), "writable": True}
     assert not (tmp_path / "not").exists(), "it looks and makes nothing"
     monkeypatch.setattr("llmkit.commands.doctor.os.access", lambda *_: False)
-    doctor.show(doctor.examine())
+    doctor.show(doctor.findings())
     shown = capsys.readouterr().out
     assert "NOT writable: set LLMKIT_CACHE" in shown
     for name in (*versions(), *describe(), *hardware(), "computing", "processes", "hub"):
@@ -119,13 +122,38 @@ def test_doctor_shows_a_cache_that_cannot_be_written(
 def test_doctor_names_a_cache_whose_place_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "file" / "cache"))
-    assert dict(doctor.examine())["cache"]["writable"] is False
+    assert dict(doctor.findings())["cache"]["writable"] is False
 
 
 def test_doctor_begins_without_torch() -> None:
-    begin = "from llmkit.commands.doctor import examine, show; show(group for _, group in zip(range(3), examine()))"
+    begin = "from llmkit.commands.doctor import findings, show; show(group for _, group in zip(range(3), findings()))"
     code = f"import sys; {begin}; print('torch' in sys.modules, 'transformers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("python ")
     assert "\nwaiting_threads " in done.stdout
     assert done.stdout.endswith("False False\n")
+
+
+QUIET = """
+import datasets, logging
+from transformers.utils.logging import get_verbosity, is_progress_bar_enabled
+assert get_verbosity() == datasets.logging.get_verbosity() == logging.ERROR
+assert not is_progress_bar_enabled()
+assert datasets.are_progress_bars_disabled()
+"""
+
+
+@pytest.mark.slow
+def test_libraries_are_quiet_that_are_imported_later() -> None:
+    loud = {name: value for name, value in os.environ.items() if not name.endswith(("VERBOSITY", "PROGRESS_BARS"))}
+    code = f"from llmkit.system.machine import quiet; quiet()\n{QUIET}"
+    subprocess.run([sys.executable, "-c", code], check=True, env=loud)
+
+
+def test_libraries_are_quiet_that_are_imported_already() -> None:
+    datasets.logging.set_verbosity_info()
+    datasets.enable_progress_bars()
+    transformers.logging.set_verbosity_info()
+    transformers.logging.enable_progress_bar()
+    quiet()
+    exec(QUIET)

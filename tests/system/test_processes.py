@@ -164,6 +164,7 @@ def test_alone_unless_a_launcher_says_otherwise(monkeypatch: pytest.MonkeyPatch)
 
 def test_processes_that_do_not_find_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accelerate.PartialState", lambda cpu: SimpleNamespace(num_processes=1, device="cpu"))
+    monkeypatch.setenv("WORLD_SIZE", "1")
     assert start_group() == "cpu"
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="2 processes were started and 1 found each other"):

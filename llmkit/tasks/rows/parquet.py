@@ -32,10 +32,10 @@ def parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[LocatedRow]:
 
 def _features(schema: Any) -> Features | None:
     """What `datasets` noted in the schema; None if it noted nothing, or in a form that this version cannot read."""
-    from datasets import Features
-
     if b"huggingface" not in (schema.metadata or {}):
         return None
+    from datasets import Features
+
     try:
         return Features.from_arrow_schema(schema)
     except (ValueError, KeyError, TypeError, AttributeError):  # a newer version's kind of column

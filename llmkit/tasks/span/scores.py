@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def squad_scores(
 
     `normalize` says which texts are equal: by default SQuAD's own, for English.
     """
-    texts, golds = texts_of(by_id(predictions, examples)), golds_of(examples)
+    texts, golds, normalize = texts_of(by_id(predictions, examples)), golds_of(examples), cache(normalize)
     exact = scored(texts, golds, partial(exact_match, normalize=normalize))
     overlap = scored(texts, golds, partial(f1, normalize=normalize))
     return mean_scores({"exact_match": exact, "f1": overlap}, examples)
@@ -54,7 +54,7 @@ def squad_v2_scores(
     scores on that half and on the other half, which was not used for tuning.
     """
     found, golds = by_id(predictions, examples), golds_of(examples)
-    texts = texts_of(found)
+    texts, normalize = texts_of(found), cache(normalize)
     is_exact, token_f1 = partial(exact_match_v2, normalize=normalize), partial(f1_v2, normalize=normalize)
     exact, overlap = scored(texts, golds, is_exact), scored(texts, golds, token_f1)
     means = means_of_parts({"exact": exact, "f1": overlap}, np.array([bool(gold) for gold in golds]))

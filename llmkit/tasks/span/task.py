@@ -14,14 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
+from llmkit.tasks.columns import Columns
+from llmkit.tasks.score_tables import Table
 from llmkit.tasks.span import squad_rows
-from llmkit.tasks.span.best_spans import best_spans
+from llmkit.tasks.span.best_spans import best_spans, stacked
+from llmkit.tasks.span.score_tables import answerability_rows, threshold_tables
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
 from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Prediction, Published, softmax
 
@@ -29,9 +33,9 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.head import Head
-    from llmkit.tasks.score_tables import Table
 
 N_BEST = 20  # candidates kept per example, as in the original BERT code
+WINDOWS_AT_ONCE = 64
 _MAX_NULL_SCORE = float(np.finfo(np.float32).max)  # above any threshold
 
 
@@ -107,16 +111,20 @@ class ExtractiveQA(Task[SpanData]):
         """
         found: list[dict[tuple[int, int], float]] = [{} for _ in range(len(examples))]
         null = np.full(len(examples), np.inf)
-        for output, owner, offsets in zip(outputs, features["example"][:], _offsets(features), strict=True):
-            start, end = output["start_logits"], output["end_logits"]
-            null_logit = float(start[0] + end[0])
-            spans = best_spans(start, end, offsets[:, 0] >= 0, data.max_answer_length, N_BEST)
-            for first, last, score in spans:
-                span = (int(offsets[first, 0]), int(offsets[last, 1]))
-                score -= null_logit if self.margins else 0.0
-                found[owner][span] = max(score, found[owner].get(span, -np.inf))
+        windows = zip(outputs, features["example"][:], _offsets(features), strict=True)
+        while some := list(islice(windows, WINDOWS_AT_ONCE)):
+            owners, offsets = np.array([owner for _, owner, _ in some]), stacked([places for _, _, places in some], -1)
+            start, end = (stacked([out[name] for out, _, _ in some], 0) for name in ("start_logits", "end_logits"))
+            null_logits = start[:, 0] + end[:, 0]
+            window, first, last, scores = best_spans(start, end, offsets[:, :, 0] >= 0, data.max_answer_length, N_BEST)
+            if self.margins:
+                scores = scores - null_logits[window]
             # An example has no answer only if none of its windows has one, so take the minimum over windows.
-            null[owner] = 0.0 if self.margins else min(null[owner], null_logit)
+            np.minimum.at(null, owners, 0.0 if self.margins else null_logits)
+            columns = (owners[window], offsets[window, first, 0], offsets[window, last, 1], scores)
+            for owner, begin, stop, score in zip(*(column.tolist() for column in columns), strict=True):
+                if score > found[owner].get((begin, stop), -np.inf):
+                    found[owner][begin, stop] = score
         contexts, ids = examples["context"][:], examples["id"][:]
         return [
             self._prediction(ids[row], contexts[row], found[row], float(null[row]), threshold or 0.0)
@@ -137,8 +145,8 @@ class ExtractiveQA(Task[SpanData]):
         # With null answers, abstaining is one more candidate.
         probabilities = softmax(np.array([score for _, score in best] + ([null] if self.null_answers else [])))
         candidates = tuple(
-            Candidate(context[start:end], start, end, score, float(probability))
-            for ((start, end), score), probability in zip(best, probabilities, strict=False)
+            Candidate(context[start:end], start, end, score, probability)
+            for ((start, end), score), probability in zip(best, probabilities.tolist(), strict=False)
         )
         top = candidates[0]
         null_score = null - top.score if self.null_answers else None
@@ -186,15 +194,10 @@ class ExtractiveQA(Task[SpanData]):
 
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
         """See Task: also F1 on questions with and without an answer."""
-        from llmkit.tasks.span.score_tables import answerability_rows
-
         return [*super().score_rows(scores), *answerability_rows(scores)]
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
         """See Task."""
-        from llmkit.tasks.score_tables import Table
-        from llmkit.tasks.span.score_tables import threshold_tables
-
         yield from threshold_tables(scores)
         if "normalization" in scores:
             yield Table(["scores", "answers compared by"], [["exact_match, f1", scores["normalization"]]])
@@ -210,8 +213,11 @@ class ExtractiveQA(Task[SpanData]):
         return f'llmkit ask {name} -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."'
 
 
-def _offsets(features: Dataset) -> Iterator[Array]:
-    """The offsets of each feature, [tokens, 2], read a thousand features at a time."""
+def _offsets(features: Dataset | Columns) -> Iterator[Array]:
+    """The offsets of each feature, [tokens, 2]. Those of a Dataset are read a thousand features at a time."""
+    if isinstance(features, Columns):
+        yield from (np.reshape(offsets, (-1, 2)) for offsets in features["offsets"])
+        return
     for table in features.select_columns("offsets").with_format("arrow").iter(1000):
         for column in table["offsets"].chunks:
             flat, ends = column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())

@@ -43,7 +43,7 @@ def f1(prediction: str, gold_texts: Sequence[str], normalize: Normalize = normal
     1.0. Raises ValueError if `gold_texts` is empty.
     """
     answer = normalize(prediction).split()
-    return max(_token_f1(answer, normalize(gold).split()) for gold in gold_texts)
+    return max(_token_f1(answer, gold.split()) for gold in {normalize(gold) for gold in gold_texts})
 
 
 def exact_match_v2(prediction: str, gold_texts: Sequence[str], normalize: Normalize = normalize_answer) -> float:
@@ -62,6 +62,8 @@ def _golds_or_empty(gold_texts: Sequence[str], normalize: Normalize) -> list[str
 
 
 def _token_f1(answer: list[str], gold: list[str]) -> float:
+    if answer == gold:  # most are: do not count
+        return float(bool(gold))
     shared = (Counter(answer) & Counter(gold)).total()
     if shared == 0:
         return 0.0

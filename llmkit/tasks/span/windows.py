@@ -34,8 +34,6 @@ def windows(
     the whole answer. Only the share `null_windows` of such windows is kept, chosen by a hash of example id and window
     number. A question without an answer is trained on only if the task has `null_answers`.
     """
-    from datasets import Dataset
-
     backend = backend_copy(tokenizer, "cls_token_id", task)
     cls_id = tokenizer.cls_token_id
     assert cls_id is not None
@@ -81,7 +79,8 @@ def windows(
             remedy="raise data.null_windows",
         )
     names = list(rows[0]) if rows else ["input_ids", "length", "example"]
-    return Dataset.from_dict({name: [row[name] for row in rows] for name in names})
+    # A Dataset, or Columns in memory, as the examples are.
+    return type(examples).from_dict({name: [row[name] for row in rows] for name in names})
 
 
 def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: SpanData) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import warn
 from llmkit.tasks.base import Task
+from llmkit.tasks.score_tables import Table
 from llmkit.tasks.tags import tags as tag_forms
 from llmkit.tasks.tags.entities import Reader, each_word
 from llmkit.tasks.tags.offsets import mentions
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.head import Head
-    from llmkit.tasks.score_tables import Table
 
 ENCODED_AT_ONCE = 1000  # sentences
 
@@ -188,8 +188,6 @@ class Tagging(Task[TagData]):
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
         """See Task: scores by type of entity, or by tag."""
-        from llmkit.tasks.score_tables import Table
-
         measures = ("f1", "precision", "recall")
         rows = [
             [name, *(f"{of[m]:.2f}" for m in measures), f"{of['support']:,}"] for name, of in scores["per_type"].items()

@@ -21,6 +21,7 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Task
 from llmkit.tasks.examples import text_of
+from llmkit.tasks.score_tables import Table
 from llmkit.tasks.text.sections import TextData, TextRecipe
 from llmkit.tasks.values import BadRow, Codec, Outputs, Prediction, Published
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
     from llmkit.tasks.head import Head, Loss
-    from llmkit.tasks.score_tables import Table
 
 Measure = Literal["translation", "summary", "program"]
 _HEADLINES: dict[Measure, tuple[str, ...]] = {
@@ -145,8 +145,6 @@ class Seq2Seq(Task[TextData]):
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
         """See Task: how texts were cut into words."""
-        from llmkit.tasks.score_tables import Table
-
         names = {"bleu_signature": "bleu", "chrf_signature": "chrf", "rouge_tokenizer": "rouge"}
         if rows := [[name, scores[key]] for key, name in names.items() if key in scores]:
             yield Table(["score", "computed with"], rows)

@@ -5,10 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.tasks.span.best_spans import best_spans
+from llmkit.tasks.span import best_spans as search
+
+
+def best_spans(start: Any, end: Any, allowed: Any, longest: int, count: int) -> list[tuple[int, int, float]]:
+    """(first token, last token, score) of each span of one window."""
+    return spans_of_each([(start, end, allowed)], longest, count)[0]
+
+
+def spans_of_each(windows: list[tuple[Any, Any, Any]], longest: int, count: int) -> list[list[tuple[int, int, float]]]:
+    """The spans of each window, all searched at once."""
+    found: list[list[tuple[int, int, float]]] = [[] for _ in windows]
+    start, end, allowed = (search.stacked(column, 0) for column in zip(*windows, strict=True))
+    spans = search.best_spans(start, end, allowed, longest, count)
+    for window, *span in zip(*(column.tolist() for column in spans), strict=True):
+        found[window].append(tuple(span))
+    return found
 
 
 @given(
@@ -65,3 +81,33 @@ def test_spans_are_the_best_of_all(data: Any, size: int, longest: int, count: in
     legal = {(i, j) for _, i, j in expected}
     assert all((i, j) in legal and score == start[i] + end[j] for i, j, score in found)
     assert len({(i, j) for i, j, _ in found}) == len(found)
+
+
+def all_spans_at_once(
+    start_logits: Any, end_logits: Any, allowed: Any, max_length: int, count: int
+) -> list[tuple[int, int, float]]:
+    """The same search without leaving any start out: the score of every span, then the best of them."""
+    start = np.where(allowed, start_logits, -np.inf).astype(np.float64)
+    end = np.where(allowed, end_logits, -np.inf).astype(np.float64)
+    width = min(max_length, len(start))
+    padded = np.concatenate([end, np.full(width - 1, -np.inf)])
+    scores = (start[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width)).ravel()
+    count = min(count, len(scores))
+    top = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+    top = top[np.argsort(-scores[top], kind="stable")][:count]
+    found = [(int(n // width), int(n // width + n % width), float(scores[n])) for n in top]
+    return [span for span in found if np.isfinite(span[2])]
+
+
+@pytest.mark.parametrize("longest", [1, 7, 30, 500])
+def test_windows_of_real_size_give_the_same_spans_to_the_last_bit(longest: int) -> None:
+    """Logits as a model gives them, with a clear answer or without, and rounded ones, of which many are equal."""
+    random = np.random.default_rng(longest)
+    windows = []
+    for number in range(60):
+        size = int(random.integers(2, 384))
+        logits = random.normal(0, 3, (2, size)).astype(np.float32)
+        logits[:, random.integers(size)] += 20 * (number % 2)
+        allowed = (np.arange(size) >= size // 5) & (random.random(size) > 0.1 * (number % 5))
+        windows += [(*logits, allowed), (*logits.round(), allowed)]
+    assert spans_of_each(windows, longest, 20) == [all_spans_at_once(*window, longest, 20) for window in windows]

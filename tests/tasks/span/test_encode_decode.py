@@ -24,6 +24,7 @@ from transformers import BertTokenizer
 
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
+from llmkit.tasks.columns import Columns
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec, Prediction
 
@@ -205,3 +206,25 @@ def test_a_tokenizer_that_pads_on_the_left_is_refused() -> None:
     left = BertTokenizer(vocab={piece: n for n, piece in enumerate(PIECES)}, padding_side="left")
     with pytest.raises(UserError, match="a BertTokenizer does not suit squad"):
         SQUAD.encode(one("a", "a"), Codec(left), WINDOWS, training=False)
+
+
+def test_examples_in_memory_give_the_same_features_and_predictions(tokenizer: BertTokenizer) -> None:
+    rows = [example("the ship. " * repeats, "who?", id=str(repeats)) for repeats in (1, 5, 2)]
+    stored = Dataset.from_list(rows)
+    in_memory = Columns({name: [row[name] for row in rows] for name in ("id", "context", "question")})
+    features = [SQUAD.encode(examples, Codec(tokenizer), WINDOWS, training=False) for examples in (stored, in_memory)]
+    assert [len(found) for found in features] == [len(features[0])] * 2
+    for name in features[0].column_names:
+        for ours, theirs in zip(features[1][name], features[0][name], strict=True):
+            assert np.array_equal(ours, theirs)
+    random = np.random.default_rng(0)
+    outputs = [
+        dict(zip(("start_logits", "end_logits"), random.normal(size=(2, length)).astype(np.float32), strict=True))
+        for length in features[0]["length"]
+    ]
+    found = [
+        SQUAD.decode(outputs, part, examples, CODEC, WINDOWS)
+        for part, examples in zip(features, (stored, in_memory), strict=True)
+    ]
+    assert found[0] == found[1]
+    assert all(prediction.candidates for prediction in found[0])

@@ -18,7 +18,7 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
 from llmkit import api
-from llmkit.commands.evaluate import read_predictions
+from llmkit.commands.predictions_file import read_predictions
 from llmkit.models.collator import Collator
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
