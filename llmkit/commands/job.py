@@ -17,6 +17,7 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import dump
 from llmkit.sharing.model_card import write_card
+from llmkit.system import gpu
 from llmkit.system.console import is_main, say
 from llmkit.system.machine import choose, environment, quiet
 from llmkit.system.run_folder import RunDir, hold, open_run, start
@@ -74,6 +75,7 @@ class Job:
 def open_job(recipe: Recipe, output: Path | None, *, resume: bool) -> tuple[RunDir, Recipe]:
     """The run's folder, and the recipe to train with. Raises UserError; writes nothing."""
     quiet()
+    gpu.set_up(recipe.train.bf16, deterministic=recipe.train.deterministic)
     run = open_run(output or Path("runs") / recipe.name, resume=resume)
     return run, check_same_recipe(run, recipe) if resume else recipe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from llmkit.training.resuming import check_same_data
 
 def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False, auto_batch: bool = False) -> Job:
     """Tokenize the corpus if needed, then load and check the rest. Raises UserError; writes only to the cache."""
+    import torch
     from transformers import set_seed
 
     run, recipe = open_job(recipe, output, resume=resume)
@@ -68,7 +70,7 @@ def prepare(recipe: PretrainRecipe, output: Path | None, *, resume: bool = False
         tokenizer=tokenizer,
         data=masked(train),
         lengths=np.full(len(train), size),
-        collate=collate_blocks,
+        collate=partial(collate_blocks, few_shapes=recipe.train.torch_compile or torch.cuda.is_available()),
         evaluation=HeldOut(masked(held_out)),
         fingerprints=fingerprints,
         sizes=manifest["totals"],

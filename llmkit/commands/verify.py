@@ -94,11 +94,11 @@ def _largest_changes(job: Job) -> tuple[float, float, int]:
     from llmkit.training.batches import MaskedBlocks, collate_blocks
 
     assert isinstance(job.data, MaskedBlocks)
-    blocks = (job.data[number] for number in range(len(job.data)))
-    block = next((block for block in blocks if len(block["starts"]) > 1), None)
+    blocks = (job.data.__getitems__([number]) for number in range(len(job.data)))
+    block = next((block for block in blocks if len(block["cu_seq_lens"]) > 2), None)
     if block is None:
         raise UserError("no block of this corpus contains two documents", remedy="raise corpus.block_size")
-    batch = collate_blocks([block])
+    batch = collate_blocks(block)
     ids, starts = batch["input_ids"], batch["cu_seq_lens"]
     changed, end = ids.clone(), int(starts[1])
     ordinary = torch.from_numpy(Vocabulary.of(job.tokenizer).ordinary)

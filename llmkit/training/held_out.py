@@ -42,7 +42,7 @@ class HeldOut:
         model.eval()
 
         def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[float, int]:
-            batch = collate_blocks([self.blocks[int(number)] for number in numbers])
+            batch = collate_blocks(self.blocks.__getitems__(numbers))
             with (
                 evaluating(*batch["input_ids"].shape),
                 torch.inference_mode(),

@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.checkpoints import evaluation_due, newest, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
+from llmkit.training.feeding import batch_loader, to_device
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.schedule import NEVER, Schedule
 from llmkit.training.signals import StopOnSignal
@@ -140,15 +142,10 @@ class Trainer(transformers.Trainer):
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches in our order; accelerate distributes them over processes."""
-        loader: DataLoader[Any] = DataLoader(
-            self.data,
-            batch_sampler=self.batches,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        """Batches in our order; accelerate distributes them over processes, `get_batch_samples` over devices."""
+        workers, ahead = self.args.dataloader_num_workers, self.args.gradient_accumulation_steps
+        loader = batch_loader(self.data, self.batches, self.data_collator, workers=workers, ahead=ahead)
+        return self.accelerator.prepare(loader, device_placement=[False])  # type: ignore[no-any-return]
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         """The learning rate of our schedule."""
@@ -167,9 +164,10 @@ class Trainer(transformers.Trainer):
         self._shape = (rows, length)
         return super().training_step(model, inputs, num_items_in_batch)
 
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer; also counts the examples of the step."""
-        batches, targets = super().get_batch_samples(*args, **kwargs)
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
+        """As in Trainer; also copies the batches to the device, and counts the examples of the step."""
+        copied = map(partial(to_device, device=device), epoch_iterator)
+        batches, targets = super().get_batch_samples(copied, num_batches, device)
         self._rows = sum(len(batch["input_ids"]) for batch in batches)
         return batches, targets
 
@@ -191,10 +189,11 @@ class Trainer(transformers.Trainer):
 
         The first bad step is tracked on the device and read only when something is due: reading it from a GPU blocks.
         """
-        step = float(self.state.global_step)
+        step = self.state.global_step
         for value in (tr_loss, grad_norm):
             if isinstance(value, torch.Tensor):
-                bad = torch.where(torch.isfinite(value), NEVER, step).squeeze()
+                # torch.where would copy both numbers to the GPU, and wait.
+                bad = (torch.isfinite(value).squeeze().logical_not().long() * (step - NEVER)) + NEVER
                 self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
         due = self.control.should_log or self.control.should_evaluate or self.control.should_save
         if due and self._first_bad is not None and self._first_bad < NEVER:
