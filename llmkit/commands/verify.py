@@ -4,7 +4,7 @@
     resume        so does a run that was killed and resumed
     packing       a document does not change the predictions for other documents in its block
 
-Runs are killed as soon as they have written the checkpoint to compare, so nothing is evaluated.
+On a GPU, the first two need `train.deterministic=true`. Runs are killed as soon as they have written the checkpoint to compare, so nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def verify_determinism(recipe: Recipe, processes: int | None) -> bool:
         for number, run in enumerate(runs, start=1):
             say(f"{number} of 2  a run to step {LAST}")
             run.to(LAST)
-        return _compare("two runs of the same recipe", *runs)
+        return _compare(recipe, "two runs of the same recipe", *runs)
 
 
 def verify_resume(recipe: Recipe, processes: int | None) -> bool:
@@ -62,7 +62,7 @@ def verify_resume(recipe: Recipe, processes: int | None) -> bool:
         killed.to(FIRST)
         say(f"3 of 3  the killed run, resumed, to step {LAST}")
         killed.to(LAST, resume=True)
-        return _compare("an uninterrupted run and one that was killed and resumed", uninterrupted, killed)
+        return _compare(recipe, "an uninterrupted run and one that was killed and resumed", uninterrupted, killed)
 
 
 def verify_packing(recipe: Recipe) -> bool:
@@ -181,7 +181,13 @@ def _kill(process: Any) -> None:
         psutil.wait_procs(processes)
 
 
-def _compare(runs: str, first: _Trial, second: _Trial) -> bool:
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _compare(recipe: Recipe, runs: str, first: _Trial, second: _Trial) -> bool:
     hashes = first.hashes(), second.hashes()
     differing = [name for name in COMPARED if hashes[0][name] != hashes[1][name]]
     for name in COMPARED:
@@ -192,4 +198,6 @@ def _compare(runs: str, first: _Trial, second: _Trial) -> bool:
         f"{'different' if differing else 'the same'} weights and optimizer state at step {LAST}"
         + (", bit for bit" if not differing else f" ({', '.join(differing)})")
     )
+    if differing and not recipe.train.deterministic and _on_gpu():
+        say("kernels of a GPU may add numbers in another order each time: verify it with train.deterministic=true")
     return not differing
