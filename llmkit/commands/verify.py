@@ -4,7 +4,8 @@
     resume        so does a run that was killed and resumed
     packing       a document does not change the predictions for other documents in its block
 
-On a GPU, the first two need `train.deterministic=true`. Runs are killed as soon as they have written the checkpoint to compare, so nothing is evaluated.
+On a GPU, the first two need `train.deterministic=true`. Runs are killed as soon as they have written the checkpoint to
+compare, so nothing is evaluated.
 """
 
 from __future__ import annotations

@@ -78,21 +78,24 @@ def test_copies_do_not_wait() -> None:
     assert copied == {"input_ids": ((device,), {"non_blocking": True})}
 
 
-def test_workers_change_no_weight(folder: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_workers_nor_less_memory_change_a_weight(
+    folder: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also with dropout, whose random numbers are drawn where the batches are asked for."""
-    devices = []
+    again = []
     step = Trainer.training_step
 
     def watched(self: Trainer, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        devices.append({tensor.device for tensor in inputs.values()})
+        again.append(model.bert.encoder.layer[0].gradient_checkpointing)
         return step(self, model, inputs, num_items_in_batch)
 
     monkeypatch.setattr(Trainer, "training_step", watched)
-    found = []
-    for workers in (0, 2):
-        run = f"with{workers}"
-        code, _, err = llmkit(*tune(folder, f"train.dataloader_num_workers={workers}"), "-o", run)
+    found = {}
+    for change in ("dataloader_num_workers=0", "dataloader_num_workers=2", "activation_checkpointing=true"):
+        again.clear()
+        # 64 examples in batches of 16: three epochs, each with workers of its own.
+        code, _, err = llmkit(*tune(folder, f"train.{change}"), "-o", change)
         assert code == 0, err
-        found.append(weights(folder / run))
-    assert found[0] == found[1]
-    assert all(found == {torch.device("cpu")} for found in devices)
+        assert set(again) == {change == "activation_checkpointing=true"}
+        found[change] = weights(folder / change)
+    assert len(set(found.values())) == 1, list(found)
