@@ -97,7 +97,7 @@ def test_no_step_waits(command: str, workers: int, llmkit: Command, monkeypatch:
             assert code == 0, err
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert steps == [5, 6, 7, 9, 10, 11]
+    assert sorted(set(steps)) == [5, 6, 7, 9, 10, 11]
 
 
 def test_a_resumed_run_is_the_same_with_deterministic_kernels(llmkit: Command) -> None:

@@ -16,6 +16,8 @@ aten = torch.ops.aten
 # They read a value, or make a tensor whose size depends on values. On a GPU they wait for all work before them.
 WAITING = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten._unique2, aten.bincount, aten.equal}
 
+SEED_OF_WORKERS = "torch/utils/data/dataloader.py"  # a tensor of the CPU's, wherever the model is
+
 
 class Waits(TorchDispatchMode):
     """The places of the calls that would wait, while this is on."""
@@ -29,8 +31,10 @@ class Waits(TorchDispatchMode):
             index is not None and index.dtype is torch.bool for index in args[1]
         )
         if func.overloadpacket in WAITING or by_mask:
-            frames = [frame for frame in traceback.extract_stack()[:-1] if "/torch/" not in frame.filename]
-            self.places.append(f"{func} at {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}")
+            stack = traceback.extract_stack()[:-1]
+            if not any(frame.filename.endswith(SEED_OF_WORKERS) for frame in stack):
+                frame = next(frame for frame in reversed(stack) if "/torch/" not in frame.filename)
+                self.places.append(f"{func} at {frame.filename}:{frame.lineno}: {frame.line}")
         return func(*args, **(kwargs or {}))
 
 

@@ -37,5 +37,8 @@ def test_no_step_waits(command: str, folder: Path, llmkit: Command, monkeypatch:
         run += [f"model.config={SHAPE}", "corpus.block_size=32", "train.max_steps=12"]
     code, _, err = llmkit(*run, "train.logging_steps=4", "train.eval_steps=12", "train.gradient_accumulation_steps=2")
     assert code == 0, err
-    assert steps == [5, 6, 7, 9, 10, 11], "those that neither log nor evaluate"
-    assert not waits.places, "\n".join(waits.places)
+    assert sorted(set(steps)) == [5, 6, 7, 9, 10, 11], "those that neither log nor evaluate"
+    # Where inputs are padded, transformers looks whether there is any padding: once a forward pass.
+    others = [place for place in waits.places if "padding_mask.all()" not in place]
+    assert not others, "\n".join(others)
+    assert others == waits.places or command == "finetune"
