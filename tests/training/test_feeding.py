@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +102,27 @@ def test_neither_workers_nor_less_memory_change_a_weight(
         assert set(again) == {change == "activation_checkpointing=true"}
         found[change] = weights(folder / change)
     assert len(set(found.values())) == 1, list(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_is_left(number: signal.Signals, folder: Path) -> None:
+    """Ctrl-C reaches every process of the group, and the run is saved; a kill reaches the trainer alone."""
+    sizes = ["train.max_steps=100000", "train.per_device_train_batch_size=1", "train.logging_steps=10"]
+    command = [sys.executable, "-m", "llmkit", *tune(folder, *sizes, "train.dataloader_num_workers=2")]
+    trainer = psutil.Popen(command, cwd=folder, start_new_session=True)
+    try:
+        log, workers = folder / "run" / "log.jsonl", []
+        while not (log.exists() and len(workers) == 2) and trainer.poll() is None:
+            time.sleep(0.05)
+            workers = trainer.children()
+        if number == signal.SIGINT:
+            os.killpg(trainer.pid, number)
+            assert trainer.wait(60) == 130
+            assert list(folder.glob("run/checkpoints/checkpoint-*/whole.json"))
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            trainer.kill()
+    _, left = psutil.wait_procs(workers, timeout=30)
+    assert workers
+    assert not left
