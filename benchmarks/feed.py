@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from side_by_side import LLMKIT, Figures, compare, run
 from torch.utils.data import DataLoader
-from transformers import DataCollatorForLanguageModeling, DataCollatorForWholeWordMask
+from transformers import DataCollatorForLanguageModeling
 
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
@@ -45,11 +45,14 @@ def speed(loader: DataLoader[Any], batches: Sequence[list[int]], size: int) -> F
     }
 
 
-def contenders(shards: Path, work: Path, size: int, count: int, *, whole_words: bool) -> dict[str, Any]:
-    """A measurement for each of the two: of `count` batches."""
+def contenders(shards: Path, work: Path, size: int, count: int) -> dict[str, Any]:
+    """A measurement of `count` batches for each way to make them."""
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     blocks = PackedBlocks(TokenShards(shards, "train"), size)
-    ours = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=whole_words, seed=42)
+    ours, words = (
+        MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=whole_words, seed=42)
+        for whole_words in (False, True)
+    )
     batches = _First(EpochBatches(len(blocks), max(1, TOKENS // size), seed=42), count)
     rows = datasets.Dataset.from_dict(
         {
@@ -59,11 +62,11 @@ def contenders(shards: Path, work: Path, size: int, count: int, *, whole_words: 
     )
     rows.save_to_disk(str(work / f"rows-{size}"))
     theirs: Any = datasets.load_from_disk(str(work / f"rows-{size}"))
-    collator = DataCollatorForWholeWordMask if whole_words else DataCollatorForLanguageModeling
-    collate: Callable[[Any], Any] = collator(tokenizer=tokenizer, mlm_probability=0.15)
+    collate: Any = DataCollatorForLanguageModeling(tokenizer=tokenizer, mlm_probability=0.15)
     loaders = {
         "llmkit": batch_loader(ours, batches, collate_blocks, workers=0, ahead=1),
         "run_mlm.py's feeding": DataLoader(theirs, batch_sampler=batches, collate_fn=collate),
+        "llmkit, whole words": batch_loader(words, batches, collate_blocks, workers=0, ahead=1),
     }
     return {name: partial(_measure, loader, list(batches), size) for name, loader in loaders.items()}
 
@@ -89,7 +92,6 @@ def main() -> None:
     options.add_argument("--corpus", help="token shards; by default the demo corpus, tokenized now")
     options.add_argument("--runs", type=int, default=5, help="runs per contender")
     options.add_argument("--batches", type=int, default=200, help="batches a run")
-    options.add_argument("--whole-words", action="store_true", help="mask whole words")
     arguments = options.parse_args()
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
@@ -99,9 +101,8 @@ def main() -> None:
             run([*LLMKIT, "tokenize", "-c", "demo", "-o", str(shards), "tokenizer.vocab_size=4000"], Path(name))
         for size in (128, 512):
             compare(
-                f"Feeding blocks of {size} tokens, {TOKENS} tokens a batch"
-                + (", whole words masked" if arguments.whole_words else ""),
-                contenders(shards, Path(name), size, arguments.batches, whole_words=arguments.whole_words),
+                f"Feeding blocks of {size} tokens, {TOKENS} tokens a batch",
+                contenders(shards, Path(name), size, arguments.batches),
                 runs=arguments.runs,
                 speed="tokens/s of CPU",
             )
