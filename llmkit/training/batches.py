@@ -85,7 +85,7 @@ class MaskedBlocks(Dataset[Any]):
         """What to call an item in messages: the number of its block."""
         return f"block {item % len(self._blocks):,}"
 
-    def __getitems__(self, items: Sequence[int]) -> dict[str, Array]:
+    def __getitems__(self, items: Sequence[int] | Array) -> dict[str, Array]:
         """The blocks of a batch, for `collate_blocks`. A DataLoader calls this if it is there."""
         epochs, numbers = np.divmod(np.asarray(items, np.int64), len(self._blocks))
         blocks = self._blocks.read(numbers)
