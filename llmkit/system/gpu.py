@@ -23,6 +23,7 @@ def set_up(bf16: bool | Literal["auto"], *, deterministic: bool | None = None) -
         os.environ[ALLOCATOR[0]] = "expandable_segments:True"
     # cuDNN's attention makes a plan for every new shape, which takes longer than hundreds of steps save.
     torch.backends.cuda.enable_cudnn_sdp(False)
+    # This call keeps torch's two APIs for it in step; after the newer one alone, reading the older one is an error.
     torch.set_float32_matmul_precision("highest" if bf16 is False else "high")
     if deterministic is not None:
         # Only a warning for the few operations that have no such kernel: they may be none of this model's.
