@@ -11,6 +11,7 @@ import numpy as np
 
 from llmkit.corpus.passages import Passage, characters_of, passages_of, text_files
 from llmkit.models.checkpoint import Checkpoint
+from llmkit.system import gpu
 from llmkit.system.console import count, result, say, table
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
@@ -120,6 +121,7 @@ def _reader(model: str) -> Reader:
     """Load a model that answers questions. Raises UserError if it was trained for another kind of task."""
     quiet()
     keep_memory()
+    gpu.set_up("auto")
     purpose = purpose_of(model)
     task = purpose.task if purpose else task_named("squad")
     if not task.answers_questions:

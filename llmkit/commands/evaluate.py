@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.models.checkpoint import describe
+from llmkit.system import gpu
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import UserError
 from llmkit.system.files import check_output
@@ -54,6 +55,7 @@ def prepare(settings: Settings, split: str, output: Path | None) -> Prepared:
 def evaluate(prepared: Prepared, batch_size: int | None = None) -> dict[str, Any]:
     """Return the scores on every process. Write metrics.json and predictions.jsonl if there is an output folder."""
     keep_memory()
+    gpu.set_up("auto")
     settings, model = prepared.settings, prepared.model
     device = start_group()
     choice = choose("auto")

@@ -17,6 +17,7 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import dump
 from llmkit.sharing.model_card import write_card
+from llmkit.system import gpu
 from llmkit.system.console import is_main, say
 from llmkit.system.machine import choose, environment, quiet
 from llmkit.system.processes import world_size
@@ -84,6 +85,7 @@ def open_job(
     """
     quiet()
     check_sharding(recipe.train, auto_batch=auto_batch)
+    gpu.set_up(recipe.train.bf16, deterministic=recipe.train.deterministic)
     run = open_run(run_folder(recipe, output), resume=resume)
     if not run.started:
         return run, recipe, False

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.models.checkpoint import describe
 from llmkit.recipes.finetuning import DataSection
+from llmkit.system import gpu
 from llmkit.system.cache import fingerprint
 from llmkit.system.console import duration, is_main, result, say
 from llmkit.system.errors import UserError, differences
@@ -144,6 +145,7 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int | Non
         raise UserError(f"{source} does not exist", remedy=f"give a file of rows, which ends in {ENDINGS}")
     quiet()
     keep_memory()
+    gpu.set_up("auto")
     begun = file.begun()
     rows = Rows(settings, source)
     before = Done(**begun.parts) if begun else Done()
@@ -213,6 +215,7 @@ def predict_in_memory(
     """Return predictions for `rows`, or for the rows of the file `source`. Raises UserError for bad rows."""
     quiet()
     keep_memory()
+    gpu.set_up("auto")
     task, data = settings.task, settings.data
     placed = (
         expanded(task, ((f"row {number}", row) for number, row in enumerate(rows)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ def prepare(
 
     `processes` will train; by default, those of this launch.
     """
+    import torch
     from transformers import set_seed
 
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
@@ -78,7 +80,7 @@ def prepare(
         tokenizer=tokenizer,
         data=masked(train),
         lengths=np.full(len(train), size),
-        collate=collate_blocks,
+        collate=partial(collate_blocks, few_shapes=recipe.train.torch_compile or torch.cuda.is_available()),
         evaluation=HeldOut(masked(held_out)),
         fingerprints=fingerprints,
         sizes=manifest["totals"],

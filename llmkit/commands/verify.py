@@ -4,7 +4,8 @@
     resume        so does a run that was killed and resumed
     packing       a document does not change the predictions for other documents in its block
 
-Runs are killed as soon as they have written the checkpoint to compare, so nothing is evaluated.
+On a GPU, the first two need `train.deterministic=true`. Runs are killed as soon as they have written the checkpoint to
+compare, so nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def verify_determinism(recipe: Recipe, processes: int | None) -> bool:
         for number, run in enumerate(runs, start=1):
             say(f"{number} of 2  a run to step {LAST}")
             run.to(LAST)
-        return _compare("two runs of the same recipe", *runs)
+        return _compare(recipe, "two runs of the same recipe", *runs)
 
 
 def verify_resume(recipe: Recipe, processes: int | None) -> bool:
@@ -62,7 +63,7 @@ def verify_resume(recipe: Recipe, processes: int | None) -> bool:
         killed.to(FIRST)
         say(f"3 of 3  the killed run, resumed, to step {LAST}")
         killed.to(LAST, resume=True)
-        return _compare("an uninterrupted run and one that was killed and resumed", uninterrupted, killed)
+        return _compare(recipe, "an uninterrupted run and one that was killed and resumed", uninterrupted, killed)
 
 
 def verify_packing(recipe: Recipe) -> bool:
@@ -94,11 +95,11 @@ def _largest_changes(job: Job) -> tuple[float, float, int]:
     from llmkit.training.batches import MaskedBlocks, collate_blocks
 
     assert isinstance(job.data, MaskedBlocks)
-    blocks = (job.data[number] for number in range(len(job.data)))
-    block = next((block for block in blocks if len(block["starts"]) > 1), None)
+    blocks = (job.data.__getitems__([number]) for number in range(len(job.data)))
+    block = next((block for block in blocks if len(block["cu_seq_lens"]) > 2), None)
     if block is None:
         raise UserError("no block of this corpus contains two documents", remedy="raise corpus.block_size")
-    batch = collate_blocks([block])
+    batch = collate_blocks(block)
     ids, starts = batch["input_ids"], batch["cu_seq_lens"]
     changed, end = ids.clone(), int(starts[1])
     ordinary = torch.from_numpy(Vocabulary.of(job.tokenizer).ordinary)
@@ -182,7 +183,13 @@ def _kill(process: Any) -> None:
         psutil.wait_procs(processes)
 
 
-def _compare(runs: str, first: _Trial, second: _Trial) -> bool:
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _compare(recipe: Recipe, runs: str, first: _Trial, second: _Trial) -> bool:
     hashes = first.hashes(), second.hashes()
     differing = [name for name in hashes[0] if hashes[0][name] != hashes[1][name]]
     for name in hashes[0]:
@@ -193,4 +200,6 @@ def _compare(runs: str, first: _Trial, second: _Trial) -> bool:
         f"{'different' if differing else 'the same'} weights and optimizer state at step {LAST}"
         + (", bit for bit" if not differing else f" ({', '.join(differing)})")
     )
+    if differing and not recipe.train.deterministic and _on_gpu():
+        say("kernels of a GPU may add numbers in another order each time: verify it with train.deterministic=true")
     return not differing

@@ -19,11 +19,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
-class Block:
-    """One training block.
+class Blocks:
+    """Some training blocks.
 
-    `input_ids` [size]. `positions` [size]: counted from 0 in each document; a document that began in an earlier block
-    counts from 0 again. `starts`: the indices in the block at which documents start, the first of them 0.
+    `input_ids` [B, size]. `positions` [B, size]: counted from 0 in each document; a document that began in an earlier
+    block counts from 0 again. `starts` [D]: where documents start in the flattened blocks; each block starts one.
     """
 
     input_ids: Array
@@ -36,9 +36,9 @@ class PackedBlocks:
 
     def __init__(self, shards: TokenShards, size: int) -> None:
         self.size = size
-        self._shards = shards
-        self._documents = _order(shards.weights)
-        self._starts = np.concatenate([[0], np.cumsum(shards.lengths[self._documents])])
+        documents = _order(shards.weights)
+        lengths = shards.lengths[documents]
+        self._starts = np.concatenate([[0], np.cumsum(lengths)])  # of the documents in the stream, and its end
         self._count = int(self._starts[-1]) // size
         if not self._count:
             raise UserError(
@@ -46,6 +46,12 @@ class PackedBlocks:
                 f"block of {size}",
                 remedy="use more text or a smaller corpus.block_size",
             )
+        # Documents that follow one another in a file are one run of tokens. Without weights, a file is a single run.
+        file, first = shards.file[documents], shards.first[documents]
+        breaks = np.flatnonzero((np.diff(file) != 0) | (first[1:] != first[:-1] + lengths[:-1])) + 1
+        runs = np.concatenate([[0], breaks])
+        self._files, self._file, self._first = shards.files, file[runs], first[runs]
+        self._runs = self._starts[np.append(runs, len(documents))]  # where they start in the stream, and its end
 
     def __len__(self) -> int:
         return self._count
@@ -55,23 +61,39 @@ class PackedBlocks:
         """The number of tokens in all blocks."""
         return self._count * self.size
 
-    def __getitem__(self, number: int) -> Block:
-        if not 0 <= number < self._count:
-            raise IndexError(number)
-        start = number * self.size
-        ids, positions = np.empty(self.size, np.int64), np.empty(self.size, np.int64)
-        index = int(np.searchsorted(self._starts, start, side="right")) - 1
-        starts: list[int] = []
-        filled = 0
-        while filled < self.size:
-            begin = start + filled - int(self._starts[index])
-            end = min(begin + self.size - filled, int(self._starts[index + 1] - self._starts[index]))
-            span = slice(filled, filled + end - begin)
-            ids[span] = self._shards.tokens(int(self._documents[index]), begin, end)
-            positions[span] = np.arange(end - begin)
-            starts.append(filled)
-            filled, index = span.stop, index + 1
-        return Block(ids, positions, np.array(starts))
+    def read(self, numbers: Array) -> Blocks:
+        """The blocks with these numbers, in this order. Raises IndexError if there is no such block."""
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self._count:
+            raise IndexError(f"a block of {numbers}, of {self._count}")
+        begins, tokens = numbers * self.size, len(numbers) * self.size
+        starts, _ = self._pieces(self._starts, begins)
+        positions = np.arange(tokens)
+        positions -= np.repeat(starts, np.diff(starts, append=tokens))
+        return Blocks(self._tokens(begins), positions.reshape(-1, self.size), starts)
+
+    def _tokens(self, begins: Array) -> Array:
+        """Copy the tokens of blocks that begin at these tokens of the stream."""
+        ids = np.empty(len(begins) * self.size, np.int64)
+        starts, run = self._pieces(self._runs, begins)
+        at = self._first[run] + np.maximum(begins[starts // self.size] - self._runs[run], 0)
+        stops = np.append(starts[1:], len(ids))
+        for file, first, start, stop in zip(
+            self._file[run].tolist(), at.tolist(), starts.tolist(), stops.tolist(), strict=True
+        ):
+            ids[start:stop] = self._files[file][first : first + stop - start]
+        return ids.reshape(-1, self.size)
+
+    def _pieces(self, edges: Array, begins: Array) -> tuple[Array, Array]:
+        """Cut blocks where documents or runs, which begin at `edges` of the stream, change.
+
+        Returns the starts of the pieces in the flattened blocks, and the number of each one's document or run.
+        """
+        first = np.searchsorted(edges, begins, side="right") - 1
+        counts = np.searchsorted(edges, begins + self.size) - first
+        block = np.repeat(np.arange(len(begins)), counts)
+        owner = np.arange(len(block)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+        starts: Array = np.maximum(edges[owner] - begins[block], 0) + block * self.size
+        return starts, owner
 
 
 def _order(weights: Array) -> Array:

@@ -107,7 +107,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 class TokenShards:
     """The documents of one split, memory-mapped.
 
-    `lengths` [D]: tokens per document, int64. `weights` [D]: how often an epoch reads the document.
+    `lengths` [D]: tokens per document, int64. `weights` [D]: how often an epoch reads the document. `files`: the ids of
+    all documents of a file, one after another; document d begins in `files[file[d]]` at `first[d]`.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -115,26 +116,20 @@ class TokenShards:
         self.folder = folder
         weights = [float(source["weight"]) for source in manifest["sources"]]
         shards = manifest["splits"][split]
-        self._values: list[Ids] = []
+        self.files: list[Ids] = []
         starts, lengths = [], []
         for shard in shards:
             values, offsets = _open(folder / shard["file"])
-            self._values.append(values)
+            self.files.append(values)
             starts.append(offsets[:-1])
             lengths.append(np.diff(offsets))
         self.lengths = np.concatenate([*lengths, np.empty(0, np.int64)]).astype(np.int64)
-        self._starts = np.concatenate([*starts, np.empty(0, np.int64)]).astype(np.int64)
-        self._shard = np.repeat(np.arange(len(shards)), [len(part) for part in lengths])
+        self.first = np.concatenate([*starts, np.empty(0, np.int64)]).astype(np.int64)
+        self.file = np.repeat(np.arange(len(shards)), [len(part) for part in lengths])
         self.weights = np.repeat([weights[s["source"]] for s in shards], [len(part) for part in lengths])
 
     def __len__(self) -> int:
         return len(self.lengths)
-
-    def tokens(self, document: int, start: int, stop: int) -> Ids:
-        """The ids of tokens [start, stop) of a document."""
-        first = self._starts[document]
-        tokens: Ids = self._values[self._shard[document]][first + start : first + stop]
-        return tokens
 
 
 def _shards(chunks: Sequence[Path], end: int | None) -> Iterator[_Shard]:

@@ -59,8 +59,9 @@ class WordPieces:
         return cls(*table.T)
 
     def starts(self, input_ids: Array, places: Array) -> Array:
-        """Which of the tokens at `places` begin a word."""
-        tokens, before, has_before = input_ids[places], input_ids[places - 1], places > 0
+        """Which of the tokens at `places` of the flattened blocks [B, size] begin a word."""
+        flat, has_before = input_ids.reshape(-1), places % input_ids.shape[-1] > 0
+        tokens, before = flat[places], flat[places - 1]
         after_end = has_before & self.ends[before] & ~self.joins[tokens]
         after_space = has_before & self.opens[before]
         starts: Array = (self.begins[tokens] | after_end) & ~after_space

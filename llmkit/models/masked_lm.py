@@ -15,6 +15,8 @@ from llmkit.recipes.pretraining import ModelSection
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 
+IGNORED = -100  # cross_entropy's ignore_index
+
 
 class BertForMaskedLM(transformers.BertForMaskedLM):
     """transformers' BertForMaskedLM with another forward pass; name, weights and file format are the same."""
@@ -33,17 +35,19 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
         """Compute the loss over masked tokens.
 
         input_ids, position_ids: [B, L]. cu_seq_lens: int32 [D + 1], the starts of the documents in the flattened batch,
-        and its length. masked_positions: [T], indices into the flattened batch. labels: [T], the original tokens there.
+        and its length. masked_positions: [T], indices into the flattened batch. labels: [T], the original tokens there;
+        -100 is a target that does not count.
 
         The summed loss is divided by `num_items_in_batch`, the number of labels in all micro-batches and processes of
-        this step, or by T if that is None.
+        this step, or by those of this micro-batch if that is None.
         """
         hidden = self.bert(
             input_ids, position_ids=position_ids, **isolation(self.config, input_ids, cu_seq_lens)
         ).last_hidden_state
         logits = self.cls(hidden.flatten(0, 1)[masked_positions])
         total = cross_entropy(logits.float(), labels, reduction="sum")
-        return MaskedLMOutput(loss=total / (num_items_in_batch if num_items_in_batch is not None else len(labels)))
+        count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        return MaskedLMOutput(loss=total / count)
 
 
 def model_for_pretraining(

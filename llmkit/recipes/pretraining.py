@@ -231,7 +231,21 @@ class TrainSection(Section):
         description="Steps between additional checkpoints without an evaluation; below 1, a fraction of the run.",
     )
     save_total_limit: Annotated[int, Field(ge=1)] = Field(2, description="Checkpoints to keep, including the best one.")
-    dataloader_num_workers: Annotated[int, Field(ge=0)] = 0
+    dataloader_num_workers: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Processes that make batches while the device computes. Default: 2 for a GPU, none on a CPU. They "
+        "change no batch.",
+    )
+    activation_checkpointing: bool = Field(
+        False,
+        description="Compute the activations of each layer again in the backward pass instead of keeping them: less "
+        "memory, a third more work, the same gradients.",
+    )
+    deterministic: bool = Field(
+        False,
+        description="On a GPU, use only kernels that repeat a result bit for bit, which are slower: two runs of a "
+        "recipe are then equal, and so is a resumed one. On a CPU they always are. (llmkit only.)",
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

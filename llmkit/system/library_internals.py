@@ -50,6 +50,12 @@ PRIVATE = (
     ),
     Internal(_TRAINER, "_prepare_for_training", "the wrapped model and optimizer, to try batch sizes"),
     Internal(
+        "transformers.TrainingArguments",
+        "_n_gpu",
+        "keep the Trainer of a single process from copying the model to every GPU",
+        in_source=True,
+    ),
+    Internal(
         "transformers.PretrainedConfig",
         "_attn_implementation",
         "choose the variable-length kernel, and restore the choice after exporting",
@@ -73,7 +79,9 @@ UNDOCUMENTED = (
     Internal(_TRAINER, "model_accepts_loss_kwargs", "the loss function divides, not the model", in_source=True),
     Internal(_TRAINER, "current_gradient_accumulation_steps", "steps of a trial batch", in_source=True),
     Internal(_TRAINER, "compute_loss_func", "give our loss function the mask of the batch", in_source=True),
-    Internal(_TRAINER, "get_batch_samples", "the examples and targets of a step", ("num_batches", "device")),
+    Internal(
+        _TRAINER, "get_batch_samples", "the examples and targets of a step", ("epoch_iterator", "num_batches", "device")
+    ),
     Internal(_TRAINER, "create_scheduler", "our schedule instead", ("num_training_steps", "optimizer")),
     Internal(_TRAINER, "callback_handler", "tell the callbacks about an evaluation of ours", in_source=True),
     Internal("transformers.Trainer.__init__", "accepts_loss_kwargs", "pass on the step's targets", in_source=True),

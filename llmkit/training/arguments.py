@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 from transformers import TrainingArguments
 
@@ -10,8 +12,16 @@ from llmkit.system.errors import UserError
 from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import world_size
 from llmkit.system.run_folder import RunDir
+from llmkit.training.feeding import default_workers
 from llmkit.training.schedule import NEVER
 from llmkit.training.sharding import shard_on_cpus
+
+# transformers 5.17 knows only the older name, later versions deprecate it.
+CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in {field.name for field in fields(TrainingArguments)}
+)
 
 
 def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_is_better: bool) -> TrainingArguments:
@@ -27,6 +37,8 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
         use_cpu=not torch.cuda.is_available(),
         bf16=choice.bf16,
         torch_compile=train.torch_compile,
+        tf32=False if train.bf16 is False and torch.cuda.is_available() else None,  # torch_compile would turn it on
+        **{CHECKPOINTING: train.activation_checkpointing, f"{CHECKPOINTING}_kwargs": {"use_reentrant": False}},
         num_train_epochs=train.num_train_epochs or 1,
         max_steps=train.max_steps or (NEVER if train.time_budget else -1),
         per_device_train_batch_size=train.per_device_train_batch_size,
@@ -38,8 +50,9 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
         adam_epsilon=train.adam_epsilon,
         max_grad_norm=train.max_grad_norm,
         seed=train.seed,
-        dataloader_num_workers=train.dataloader_num_workers,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_num_workers=default_workers()
+        if train.dataloader_num_workers is None
+        else train.dataloader_num_workers,
         eval_strategy="steps",
         eval_steps=NEVER,
         save_strategy="steps",
@@ -56,6 +69,9 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
         log_level="error",
         log_level_replica="error",
     )
+    if world_size() == 1 and arguments.device.type == "cuda":  # `device` counts the GPUs
+        # The Trainer would copy the model to each of them (nn.DataParallel), and split the tensors of packed batches.
+        arguments._n_gpu = 1
     if arguments.world_size != world_size():
         raise UserError(
             f"{world_size()} processes were started and {arguments.world_size} found each other",

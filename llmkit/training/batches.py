@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from llmkit.corpus.masking import Vocabulary, mask_block
+from llmkit.corpus.masking import Masks, Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.models.collator import Batch
 from llmkit.tasks.values import IGNORED
@@ -112,7 +112,7 @@ def last_without_weight(batches: Iterator[Any], number: int) -> Iterator[Any]:
         yield {**batch, **targets, WEIGHTLESS: True}
 
 
-class MaskedBlocks(Dataset[dict[str, Array]]):
+class MaskedBlocks(Dataset[Any]):
     """Masked blocks, by the item numbers of EpochBatches."""
 
     def __init__(
@@ -124,8 +124,8 @@ class MaskedBlocks(Dataset[dict[str, Array]]):
         whole_words: bool,
         seed: int,
     ) -> None:
-        self._blocks, self._vocabulary = blocks, vocabulary
-        self._probability, self._whole_words, self._seed = probability, whole_words, seed
+        self._blocks = blocks
+        self._masks = Masks(vocabulary, probability=probability, whole_words=whole_words, seed=seed)
         self.block_size = blocks.size
 
     def __len__(self) -> int:
@@ -135,39 +135,45 @@ class MaskedBlocks(Dataset[dict[str, Array]]):
         """What to call an item in messages: the number of its block."""
         return f"block {item % len(self._blocks):,}"
 
-    def __getitem__(self, item: int) -> dict[str, Array]:
-        epoch, number = divmod(item, len(self._blocks))
-        block = self._blocks[number]
-        masked, positions = mask_block(
-            block.input_ids,
-            self._vocabulary,
-            probability=self._probability,
-            whole_words=self._whole_words,
-            seed=self._seed,
-            epoch=epoch,
-            block=number,
-        )
+    def __getitems__(self, items: Sequence[int] | Array) -> dict[str, Array]:
+        """The blocks of a batch, for `collate_blocks`. A DataLoader calls this if it is there."""
+        epochs, numbers = np.divmod(np.asarray(items, np.int64), len(self._blocks))
+        blocks = self._blocks.read(numbers)
+        masked, positions = self._masks.mask(blocks.input_ids, epochs, numbers)
         return {
             "input_ids": masked,
-            "position_ids": block.positions,
-            "starts": block.starts,
+            "position_ids": blocks.positions,
+            "cu_seq_lens": np.append(blocks.starts, masked.size).astype(np.int32),
             "masked_positions": positions,
-            "labels": block.input_ids[positions],
+            "labels": blocks.input_ids.reshape(-1)[positions],
         }
 
 
-def collate_blocks(blocks: Sequence[Mapping[str, Array]]) -> Batch:
-    """Collate blocks into the inputs of BertForMaskedLM.forward, which documents their shapes."""
-    size = len(blocks[0]["input_ids"])
-    batch = {
-        name: torch.from_numpy(np.stack([block[name] for block in blocks])) for name in ("input_ids", "position_ids")
-    }
-    starts = [number * size + block["starts"] for number, block in enumerate(blocks)]
-    batch["cu_seq_lens"] = torch.from_numpy(np.concatenate([*starts, [len(blocks) * size]]).astype(np.int32))
-    flat = [number * size + block["masked_positions"] for number, block in enumerate(blocks)]
-    batch["masked_positions"] = torch.from_numpy(np.concatenate(flat))
-    batch["labels"] = torch.from_numpy(np.concatenate([block["labels"] for block in blocks]))
-    return batch
+def collate_blocks(blocks: Mapping[str, Array], *, few_shapes: bool = False) -> Batch:
+    """Blocks of MaskedBlocks as the inputs of BertForMaskedLM.forward, which documents their shapes.
+
+    With `few_shapes`, documents of no length and targets that do not count make up the next number of `_bucket`: a
+    compiled model and a GPU's allocator know most batches by then.
+    """
+    batch = dict(blocks)
+    if few_shapes:
+        ends, positions, labels = (batch[name] for name in ("cu_seq_lens", "masked_positions", "labels"))
+        batch["cu_seq_lens"] = _filled(ends, _bucket(len(ends) - 1) + 1, ends[-1])
+        batch["masked_positions"] = _filled(positions, _bucket(len(positions)), 0)
+        batch["labels"] = _filled(labels, _bucket(len(labels)), IGNORED)
+    return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+
+def _bucket(count: int) -> int:
+    """`count`, rounded up: to a multiple of 64, or of an eighth of the power of two below it."""
+    step = max(64, 2 ** (count.bit_length() - 1) // 8)
+    return -(-count // step) * step
+
+
+def _filled(values: Array, size: int, filler: int) -> Array:
+    filled = np.full(size, filler, values.dtype)
+    filled[: len(values)] = values
+    return filled
 
 
 class Features(Dataset[dict[str, Any]]):
@@ -186,3 +192,8 @@ class Features(Dataset[dict[str, Any]]):
     def __getitem__(self, item: int) -> dict[str, Any]:
         row: dict[str, Any] = self._features[item % len(self._features)]
         return row
+
+    def __getitems__(self, items: Sequence[int]) -> list[dict[str, Any]]:
+        """The features of a batch, for a collator."""
+        columns = self._features[[item % len(self._features) for item in items]]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -44,7 +44,7 @@ class HeldOut:
         model.eval()
 
         def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[torch.Tensor, int]:
-            batch = collate_blocks([self.blocks[int(number)] for number in numbers])
+            batch = collate_blocks(self.blocks.__getitems__(numbers))
             with (
                 evaluating(*batch["input_ids"].shape),
                 torch.no_grad(),  # not inference_mode: training uses what a sharded model gathers here

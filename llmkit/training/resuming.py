@@ -37,7 +37,10 @@ def check_same_recipe(run: RunDir, recipe: Recipe, processes: int) -> Recipe:
             recipe = recipe.model_copy(update={"train": same_batch(recipe.train, processes, number)})
         recipe = recipe.model_copy(update={"train": _smaller(recipe.train, started.train)})
         before = yaml.safe_load(dump(started.model_copy(update={"train": _smaller(started.train, recipe.train)})))
-    if different := differences(before, yaml.safe_load(dump(recipe))):
+    now = yaml.safe_load(dump(recipe))
+    for found in (before, now):
+        found["train"].pop("dataloader_num_workers", None)  # they change nothing about a run
+    if different := differences(before, now):
         raise UserError(
             f"{run.path} was started with another recipe: {'; '.join(different)}",
             remedy=f"resume it with its own recipe: -r {run.path / 'recipe.yaml'}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import WEIGHTLESS, EpochBatches, Features, MaskedBlocks, last_without_weight
 from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
+from llmkit.training.feeding import batch_loader, to_device
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import new_random_numbers
 from llmkit.training.schedule import NEVER, Schedule, SetEpoch
 from llmkit.training.sharding import parameters_of, restore_parameters, retied, shard
-from llmkit.training.signals import StopOnSignal, leave_signals_to_the_main_process
+from llmkit.training.signals import StopOnSignal
 
 MAX_NAMED = 8  # examples, in an error
 
@@ -141,16 +142,10 @@ class Trainer(transformers.Trainer):
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches in our order; accelerate distributes them over processes."""
-        loader: DataLoader[Any] = DataLoader(
-            self.data,
-            batch_sampler=self.batches,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            worker_init_fn=leave_signals_to_the_main_process,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        """Batches in our order; accelerate distributes them over processes, `get_batch_samples` over devices."""
+        workers, ahead = self.args.dataloader_num_workers, self.args.gradient_accumulation_steps
+        loader = batch_loader(self.data, self.batches, self.data_collator, workers=workers, ahead=ahead)
+        return self.accelerator.prepare(loader, device_placement=[False])  # type: ignore[no-any-return]
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer."""
@@ -179,11 +174,12 @@ class Trainer(transformers.Trainer):
         self._shape = (rows, length)
         return super().training_step(model, inputs, num_items_in_batch)
 
-    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """As in Trainer, but marks a micro-batch that only fills up the step."""
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
+        """As in Trainer; also copies the batches to the device, and marks a micro-batch that only fills up the step."""
+        copied: Iterator[Any] = map(partial(to_device, device=device), epoch_iterator)
         if self.batches.fills_up(self.state.global_step, self.args.process_index):
-            epoch_iterator = last_without_weight(epoch_iterator, num_batches)
-        return super().get_batch_samples(epoch_iterator, num_batches, device)
+            copied = last_without_weight(copied, num_batches)
+        return super().get_batch_samples(copied, num_batches, device)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -200,10 +196,11 @@ class Trainer(transformers.Trainer):
 
         The first bad step is tracked on the device and read only when something is due: reading it from a GPU blocks.
         """
-        step = float(self.state.global_step)
+        step = self.state.global_step
         for value in (tr_loss, grad_norm):
             if isinstance(value, torch.Tensor):
-                bad = torch.where(torch.isfinite(value), NEVER, step).squeeze()
+                # torch.where would copy both numbers to the GPU, and wait.
+                bad = (torch.isfinite(value).squeeze().logical_not().long() * (step - NEVER)) + NEVER
                 self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
         due = self.control.should_log or self.control.should_evaluate or self.control.should_save
         if due and self._first_bad is not None and self._first_bad < NEVER:

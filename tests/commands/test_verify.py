@@ -80,6 +80,17 @@ def test_another_checkpoint_after_a_resume(run: Run, tiny: list[str], llmkit: Co
     assert err.count(" differs\n") == 1
 
 
+@pytest.mark.parametrize(("gpu", "deterministic"), [(True, "false"), (True, "true"), (False, "false")])
+def test_a_gpu_needs_deterministic_kernels(
+    gpu: bool, deterministic: str, run: Run, tiny: list[str], llmkit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(change='files["optimizer.pt"] += " resumed" * resumed')
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    code, _, err = llmkit("verify", "resume", *tiny, f"train.deterministic={deterministic}")
+    assert code == 1
+    assert ("verify it with train.deterministic=true" in err) is (gpu and deterministic == "false")
+
+
 def test_a_run_that_ends_too_soon(run: Run, tiny: list[str], llmkit: Command) -> None:
     run(before='sys.exit("error: no such corpus: none.txt")')
     code, _, err = llmkit("verify", "resume", *tiny)
@@ -91,7 +102,7 @@ def test_a_run_that_ends_too_soon(run: Run, tiny: list[str], llmkit: Command) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["determinism", "resume"])
 def test_a_run_is_what_it_says(what: str, tiny: list[str], llmkit: Command, tmp_path: Path) -> None:
-    code, out, err = llmkit("verify", what, *tiny)
+    code, out, err = llmkit("verify", what, *tiny, "train.dataloader_num_workers=2")
     assert (code, out.startswith("yes: ")) == (0, True), err
     assert out.endswith("have the same weights and optimizer state at step 6, bit for bit\n")
     assert err.count(" same\n") == 3

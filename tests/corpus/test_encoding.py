@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import Command
+from support import Command, documents_of
 from tokenizers import ByteLevelBPETokenizer
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
@@ -145,9 +145,7 @@ def test_odd_text_in_any_file(kind: str, bert: Any, llmkit: Command, tmp_path: P
 def documents(folder: Path) -> Iterator[list[int]]:
     """All of them, the ones held out last: of so little text, that is the end, perhaps of a document."""
     for split in ("train", "validation"):
-        shards = TokenShards(folder, split)
-        for number in range(len(shards)):
-            yield shards.tokens(number, 0, int(shards.lengths[number])).tolist()
+        yield from documents_of(TokenShards(folder, split))
 
 
 MEMORY = """

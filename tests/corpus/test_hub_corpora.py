@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from support import documents_of
 from support.hub import StandInHub, hub_environ, silent_endpoint
 from support.hub_process import Ran, command, in_one_process
 from support.hub_repos import (
@@ -111,8 +112,7 @@ def test_documents_are_those_on_the_hub(name: str, answers: Answers) -> None:
     tokenizer = load_tokenizer(str(folder / name / "tokenizer"))
     found: list[int] = []
     for split in ("train", "validation"):  # of a few documents, the end is held out
-        shards = TokenShards(folder / name, split)
-        found += chain(*(shards.tokens(number, 0, int(shards.lengths[number])) for number in range(len(shards))))
+        found += chain(*documents_of(TokenShards(folder / name, split)))
     assert found == list(chain(*(tokenizer(text)["input_ids"] for text in EXPECTED[name])))
 
 

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import documents_of
 from transformers import BertTokenizer
 
 from llmkit.corpus import chunks, encoding, held_out, shards
 from llmkit.corpus.chunks import write_chunks
 from llmkit.corpus.encoding import Encoder
-from llmkit.corpus.masking import Vocabulary, mask_block
+from llmkit.corpus.masking import Masks, Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import OpenSource
@@ -55,8 +56,7 @@ def make(folder: Path, tokenizer: Any, *sources: Texts, report: Callable[[Mappin
 
 
 def in_order(folder: Path, split: str) -> list[list[int]]:
-    found = TokenShards(folder, split)
-    return [found.tokens(number, 0, int(found.lengths[number])).tolist() for number in range(len(found))]
+    return documents_of(TokenShards(folder, split))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -117,10 +117,7 @@ def test_every_source_holds_out_its_own_documents(
     blocks = PackedBlocks(train, 10)
     documents = in_order(folder, "train")
     stream = [*chain(*(document * 2 for document in documents[:-9])), *chain(*documents[-4:])]
-    assert (
-        np.concatenate([blocks[number].input_ids for number in range(len(blocks))]).tolist()
-        == (stream[: len(blocks) * 10])
-    )
+    assert blocks.read(np.arange(len(blocks))).input_ids.reshape(-1).tolist() == stream[: len(blocks) * 10]
     assert 0 <= len(stream) - blocks.tokens < 10, "at most the last, unfilled block is left out"
 
 
@@ -261,10 +258,9 @@ def test_whole_words_end_with_the_word_that_fills_the_share(tokenizer: Any) -> N
     ids = np.array([9, 8, 3, 2, *[5, 6, 8, 10, 9, 6, 11, 10, 8] * 4, 3])
     word = np.array([0, 0, -1, -1, *(number + 9 * k for k in range(4) for number in [1, 2, 2, 3, 3, 4, 5, 6, 6]), -1])
     allowed = word >= 0
+    masks = Masks(Vocabulary.of(tokenizer), probability=0.15, whole_words=True, seed=0)
     for block in range(200):
-        _, chosen = mask_block(
-            ids, Vocabulary.of(tokenizer), probability=0.15, whole_words=True, seed=0, epoch=0, block=block
-        )
+        _, chosen = masks.mask(ids[None], np.array([0]), np.array([block]))
         picked = np.unique(word[chosen])
         assert chosen.tolist() == np.flatnonzero(np.isin(word, picked)).tolist(), "whole words, and no special token"
         target = round(0.15 * allowed.sum())

@@ -13,7 +13,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import Command
+from support import Command, documents_of
 from transformers import AutoTokenizer
 
 from llmkit.corpus import held_out
@@ -62,8 +62,7 @@ def write(folder: Path, tokenizer: Any, *sources: InMemory) -> None:
 def documents_in(folder: Path) -> dict[str, list[list[int]]]:
     found = {}
     for split in ("train", "validation"):
-        shards = TokenShards(folder, split)
-        found[split] = [shards.tokens(d, 0, int(shards.lengths[d])).tolist() for d in range(len(shards))]
+        found[split] = documents_of(TokenShards(folder, split))
     return found
 
 

@@ -14,7 +14,7 @@ from support import Command
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from llmkit.corpus.masking import Vocabulary, mask_block
+from llmkit.corpus.masking import Masks, Vocabulary
 from llmkit.corpus.vocabularies import train_tokenizer
 from llmkit.corpus.word_pieces import WordPieces
 from llmkit.corpus.words import word_places
@@ -146,8 +146,9 @@ def test_whole_words_are_masked(tokenizer: Any) -> None:
     vocabulary = Vocabulary.of(tokenizer)
     assert vocabulary.words is not None
     word = np.cumsum(vocabulary.words.starts(ids, np.arange(len(ids))))
+    masks = Masks(vocabulary, probability=0.15, whole_words=True, seed=1)
     for block in range(20):
-        _, chosen = mask_block(ids, vocabulary, probability=0.15, whole_words=True, seed=1, epoch=0, block=block)
+        _, chosen = masks.mask(ids[None], np.array([0]), np.array([block]))
         assert chosen.tolist() == np.flatnonzero(np.isin(word, word[chosen])).tolist()
         assert len(chosen) < len(ids) / 2
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from support import Command
 from support.runs import run_command
+from support.waits import watch_steps
 from transformers import AutoModelForMaskedLM, BertConfig
 
 from llmkit.models.masked_lm import BertForMaskedLM
@@ -64,26 +64,47 @@ def test_the_kernel_gives_what_the_mask_gives(model: BertForMaskedLM, batch: dic
     assert torch.nn.functional.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.99
 
 
-@pytest.fixture
-def waiting_is_an_error() -> Iterator[None]:
-    torch.cuda.set_sync_debug_mode("error")
-    yield
-    torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.parametrize("varlen", [False, True])
-def test_no_step_waits(
-    varlen: bool, model: BertForMaskedLM, batch: dict[str, torch.Tensor], waiting_is_an_error: None
+def test_documents_of_no_length_and_targets_that_do_not_count(
+    model: BertForMaskedLM, batch: dict[str, torch.Tensor]
 ) -> None:
-    if varlen:
-        choose_attention(model, bf16=True)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    for _ in range(3):
-        with torch.autocast("cuda", torch.bfloat16):
-            model(**batch, num_items_in_batch=torch.tensor(74, device="cuda")).loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+    choose_attention(model, bf16=True)
+    exact, gradient = loss_and_gradient(model, batch)
+    filled = {
+        "cu_seq_lens": torch.cat([batch["cu_seq_lens"], batch["cu_seq_lens"][-1:].expand(57)]),
+        "masked_positions": torch.cat([batch["masked_positions"], torch.zeros(54, dtype=torch.int64).cuda()]),
+        "labels": torch.cat([batch["labels"], torch.full((54,), -100).cuda()]),
+    }
+    loss, other = loss_and_gradient(model, {**batch, **filled})
+    assert loss == pytest.approx(exact, abs=1e-3)
+    assert torch.nn.functional.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.999
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_step_waits(command: str, workers: int, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the batch to the callbacks: CUDA itself complains of whatever waits."""
+    steps = watch_steps(
+        monkeypatch, lambda: torch.cuda.set_sync_debug_mode("error"), lambda: torch.cuda.set_sync_debug_mode("default")
+    )
+    shape = "hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128"
+    model = f"model.config={{{shape}, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}"
+    sizes = ["train.max_steps=12", "train.logging_steps=4", "train.eval_steps=12", "-n", "1"]
+    sizes += ["train.gradient_accumulation_steps=2", f"train.dataloader_num_workers={workers}"]
+    try:
+        code, _, err = llmkit("pretrain", "-r", "tiny/pretrain", "-o", "base", model, *sizes)
+        assert code == 0, err
+        if command == "finetune":
+            steps.clear()
+            code, _, err = llmkit("finetune", "-r", "tiny/squad", "model.pretrained=base", "-o", "run", *sizes)
+            assert code == 0, err
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert sorted(set(steps)) == [5, 6, 7, 9, 10, 11]
+
+
+def test_a_resumed_run_is_the_same_with_deterministic_kernels(llmkit: Command) -> None:
+    code, out, err = llmkit("verify", "resume", "-r", "tiny/pretrain", "train.deterministic=true", "-n", "1")
+    assert (code, out.startswith("yes: ")) == (0, True), err
 
 
 @pytest.mark.parametrize("compiled", ["false", "true"])

@@ -21,6 +21,7 @@ from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
 from llmkit.tasks.values import Codec
+from llmkit.training.arguments import CHECKPOINTING
 
 pytestmark = pytest.mark.oldest
 
@@ -95,6 +96,42 @@ def test_the_loss_is_normalised_by_the_global_number_of_targets() -> None:
         part["labels"] = whole["labels"][chosen]
         parts.append(model(**part, num_items_in_batch=6).loss)
     assert sum(parts).item() == pytest.approx(together.item(), abs=1e-5)
+
+
+def gradients(model: BertForMaskedLM, batch: dict[str, torch.Tensor]) -> tuple[float, list[torch.Tensor]]:
+    model.zero_grad()
+    torch.manual_seed(1)  # of the dropout
+    loss = model(**batch).loss
+    loss.backward()
+    return loss.item(), [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+
+
+def test_what_only_fills_a_batch_changes_nothing() -> None:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config())
+    batch = packed()
+    filled = {
+        **batch,
+        "cu_seq_lens": torch.cat([batch["cu_seq_lens"], batch["cu_seq_lens"][-1:].expand(7)]),
+        "masked_positions": torch.cat([batch["masked_positions"], torch.zeros(10, dtype=torch.int64)]),
+        "labels": torch.cat([batch["labels"], torch.full((10,), -100)]),
+    }
+    loss, expected = gradients(model, batch)
+    other, found = gradients(model, filled)
+    assert other == pytest.approx(loss, abs=1e-6)
+    for one, two in zip(found, expected, strict=True):
+        assert torch.allclose(one, two, atol=1e-7)
+
+
+def test_activations_that_are_computed_again_give_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(config(hidden_dropout_prob=0.3)).train()
+    loss, expected = gradients(model, packed(torch.Generator().manual_seed(2)))
+    getattr(model, f"{CHECKPOINTING}_enable")()
+    assert model.bert.encoder.layer[0].gradient_checkpointing
+    other, found = gradients(model, packed(torch.Generator().manual_seed(2)))
+    assert other == loss
+    assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 
 def test_a_document_does_not_see_its_neighbours() -> None:

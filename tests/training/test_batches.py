@@ -13,10 +13,9 @@ import torch
 from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForQuestionAnswering
 
-from llmkit.corpus.masking import Vocabulary, mask_block
+from llmkit.corpus.masking import Masks, Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.word_pieces import WordPieces
 from llmkit.models.collator import Collator
@@ -25,6 +24,7 @@ from llmkit.tasks.head import training_collator
 from llmkit.tasks.span.head import HEAD
 from llmkit.tasks.values import Codec
 from llmkit.training.batches import WEIGHTLESS, EpochBatches, MaskedBlocks, collate_blocks, last_without_weight
+from llmkit.training.feeding import batch_loader
 
 SPECIAL, MASK, WORDS = 5, 4, 50  # ids 0-4 are special, 4 is [MASK]
 CONTINUES = (np.arange(WORDS) >= SPECIAL) & (np.arange(WORDS) % 3 == 0)
@@ -38,7 +38,7 @@ VOCABULARY = Vocabulary(
 
 
 class Shards:
-    """Documents in memory, with the face of TokenShards."""
+    """Documents in memory, in files of three, with the face of TokenShards."""
 
     folder = Path("corpus")
 
@@ -46,13 +46,12 @@ class Shards:
         self.documents = documents
         self.lengths = np.array([len(document) for document in documents], np.int64)
         self.weights = np.array(weights or [1.0] * len(documents))
+        self.files = [np.concatenate(documents[start : start + 3]) for start in range(0, len(documents), 3)]
+        self.file = np.arange(len(documents)) // 3
+        self.first = np.array([sum(self.lengths[d // 3 * 3 : d]) for d in range(len(documents))])
 
     def __len__(self) -> int:
         return len(self.documents)
-
-    def tokens(self, document: int, start: int, stop: int) -> np.ndarray[Any, Any]:
-        assert 0 <= start < stop <= len(self.documents[document]), "only tokens of the document are asked for"
-        return self.documents[document][start:stop]
 
 
 def shards(lengths: list[int], weights: list[float] | None = None) -> Any:
@@ -61,49 +60,111 @@ def shards(lengths: list[int], weights: list[float] | None = None) -> Any:
     return Shards([np.arange(a, b) for a, b in pairwise(starts)], weights)
 
 
-@given(st.lists(st.integers(3, 40), min_size=1, max_size=30), st.integers(8, 24))
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(8, 24))
 def test_every_token_is_in_one_place(lengths: list[int], size: int) -> None:
     if sum(lengths) < size:
         with pytest.raises(UserError, match="do not fill one block"):
             PackedBlocks(shards(lengths), size)
         return
     blocks = PackedBlocks(shards(lengths), size)
-    every = [blocks[number] for number in range(len(blocks))]
-    assert np.concatenate([block.input_ids for block in every]).tolist() == list(range(len(blocks) * size))
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    for number, block in enumerate(every):
-        owners = owner[number * size : (number + 1) * size]
-        # A part starts where the document changes, and positions count from 0 within it.
-        new = np.append(True, owners[1:] != owners[:-1])
-        assert block.starts.tolist() == np.flatnonzero(new).tolist()
-        assert (block.positions[new] == 0).all()
-        assert (np.diff(block.positions)[~new[1:]] == 1).all()
+    every = blocks.read(np.arange(len(blocks)))
+    assert every.input_ids.reshape(-1).tolist() == list(range(len(blocks) * size))
+    owner = np.repeat(np.arange(len(lengths)), lengths)[: len(blocks) * size]
+    # A part starts where the document changes or a block does, and positions count from 0 within it.
+    new = np.append(True, owner[1:] != owner[:-1]) | (np.arange(len(owner)) % size == 0)
+    assert every.starts.tolist() == np.flatnonzero(new).tolist()
+    positions = every.positions.reshape(-1)
+    assert (positions[new] == 0).all()
+    assert (np.diff(positions)[~new[1:]] == 1).all()
 
 
-def test_blocks_are_found_in_any_order() -> None:
-    blocks = PackedBlocks(shards([7, 30, 4, 19, 50, 3]), 16)
-    backwards = [blocks[number].input_ids.tolist() for number in reversed(range(len(blocks)))]
-    assert backwards[::-1] == [blocks[number].input_ids.tolist() for number in range(len(blocks))]
+@given(st.integers(0, 2**32 - 1), st.integers(8, 24))
+def test_blocks_are_found_in_any_order(seed: int, size: int) -> None:
+    random = np.random.default_rng(seed)
+    lengths, weights = random.integers(1, 60, 12).tolist(), random.choice([0.5, 1.0, 2.0, 1.5], 12).tolist()
+    blocks = PackedBlocks(shards([*lengths, 50], [*weights, 1.0]), size)
+    chosen = random.integers(len(blocks), size=7)
+    together = blocks.read(chosen)
+    alone = [blocks.read(chosen[n : n + 1]) for n in range(7)]
+    assert together.input_ids.tolist() == [block.input_ids[0].tolist() for block in alone]
+    assert together.positions.tolist() == [block.positions[0].tolist() for block in alone]
+    assert together.starts.tolist() == [n * size + start for n, block in enumerate(alone) for start in block.starts]
+
+
+@pytest.mark.parametrize("number", [-1, 7])
+def test_there_is_no_other_block(number: int) -> None:
+    with pytest.raises(IndexError):
+        PackedBlocks(shards([7, 30, 4, 19, 50, 3]), 16).read(np.array([0, number]))
 
 
 def test_weights_repeat_and_thin_out_documents() -> None:
     blocks = PackedBlocks(shards([8] * 8, [2.0, 2.0, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0]), 8)
-    documents = [int(blocks[number].input_ids[0]) // 8 for number in range(len(blocks))]
-    assert documents == [0, 0, 1, 1, 3, 5, 6, 7]
+    documents = blocks.read(np.arange(len(blocks))).input_ids[:, 0] // 8
+    assert documents.tolist() == [0, 0, 1, 1, 3, 5, 6, 7]
+
+
+def mask(tokens: Any, *, probability: float, whole_words: bool, seed: int, epoch: int, block: int) -> tuple[Any, Any]:
+    """Mask one block."""
+    masks = Masks(VOCABULARY, probability=probability, whole_words=whole_words, seed=seed)
+    masked, positions = masks.mask(tokens[None], np.array([epoch]), np.array([block]))
+    return masked[0], positions
+
+
+def mask_simply(
+    tokens: Any, *, probability: float, whole_words: bool, seed: int, epoch: int, block: int
+) -> tuple[Any, Any]:
+    """The same with a generator of its own: these bits are what resumed runs rely on."""
+    rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, block]))
+    allowed = np.flatnonzero(tokens >= SPECIAL)
+    masked = tokens.copy()
+    if not len(allowed):
+        return masked, allowed
+    count = max(1, round(probability * len(allowed)))
+    if whole_words:
+        begins = [not CONTINUES[tokens[n]] or (n > 0 and tokens[n - 1] < SPECIAL) for n in allowed]
+        words = np.cumsum(begins)
+        rank = rng.permutation(int(words[-1]) + 1)[words]
+        chosen = allowed[rank <= np.sort(rank)[count - 1]]
+    else:
+        chosen = np.sort(rng.permutation(allowed)[:count])
+    draw = rng.random(len(chosen))
+    replacement = SPECIAL + rng.integers(WORDS - SPECIAL, size=len(chosen))
+    for place, fate, other in zip(chosen, draw, replacement, strict=True):
+        masked[place] = tokens[place] if fate < 0.1 else other if fate < 0.2 else MASK
+    return masked, chosen
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 80),
+    st.lists(st.tuples(st.integers(0, 100), st.integers(0, 10**9)), min_size=1, max_size=5),
+    st.booleans(),
+    st.floats(0.01, 0.99),
+)
+def test_masks_are_a_function_of_seed_epoch_and_block(
+    seed: int, size: int, which: list[tuple[int, int]], whole_words: bool, probability: float
+) -> None:
+    tokens = np.random.default_rng(seed).integers(0, WORDS, (len(which), size))
+    tokens[0, : size // 2] %= SPECIAL
+    epochs, blocks = np.array(which).T
+    masks = Masks(VOCABULARY, probability=probability, whole_words=whole_words, seed=seed)
+    masked, positions = masks.mask(tokens, epochs, blocks)
+    again, positions_again = masks.mask(tokens[::-1], epochs[::-1], blocks[::-1])
+    assert masked.tolist() == again[::-1].tolist(), "whatever was masked before"
+    assert len(positions) == len(positions_again)
+    for number, (epoch, block) in enumerate(which):
+        key = {"probability": probability, "whole_words": whole_words, "seed": seed, "epoch": epoch, "block": block}
+        expected, chosen = mask_simply(tokens[number], **key)
+        assert masked[number].tolist() == expected.tolist()
+        assert positions[positions // size == number].tolist() == (number * size + chosen).tolist()
 
 
 ids = st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=80).map(np.array)
 
 
-@given(ids, st.integers(0, 2**32 - 1), st.integers(0, 100), st.integers(0, 10**9), st.booleans())
-def test_masks_are_a_function_of_seed_epoch_and_block(
-    tokens: Any, seed: int, epoch: int, block: int, whole_words: bool
-) -> None:
-    key = {"probability": 0.15, "whole_words": whole_words, "seed": seed, "epoch": epoch, "block": block}
-    masked, positions = mask_block(tokens, VOCABULARY, **key)
-    again, positions_again = mask_block(tokens, VOCABULARY, **key)
-    assert masked.tolist() == again.tolist()
-    assert positions.tolist() == positions_again.tolist()
+@given(ids, st.integers(0, 2**32 - 1), st.booleans())
+def test_as_many_are_masked_as_should_be(tokens: Any, seed: int, whole_words: bool) -> None:
+    masked, positions = mask(tokens, probability=0.15, whole_words=whole_words, seed=seed, epoch=0, block=0)
     allowed = np.flatnonzero(tokens >= SPECIAL)
     count = max(1, round(0.15 * len(allowed))) if len(allowed) else 0
     assert len(positions) == count or (whole_words and len(positions) > count)
@@ -118,7 +179,7 @@ def test_masks_differ_between_epochs_and_blocks() -> None:
     tokens = np.arange(5, 50)
     key = {"probability": 0.3, "whole_words": False}
     seen = {
-        tuple(mask_block(tokens, VOCABULARY, seed=seed, epoch=epoch, block=block, **key)[1])
+        tuple(mask(tokens, seed=seed, epoch=epoch, block=block, **key)[1])
         for seed in range(3)
         for epoch in range(3)
         for block in range(3)
@@ -127,23 +188,20 @@ def test_masks_differ_between_epochs_and_blocks() -> None:
 
 
 def test_eighty_ten_ten() -> None:
-    tokens = np.full(1000, 7)
-    fates = np.zeros(3)
-    for block in range(100):
-        masked, chosen = mask_block(
-            tokens, VOCABULARY, probability=0.5, whole_words=False, seed=0, epoch=0, block=block
-        )
-        fates += [(masked[chosen] == MASK).sum(), (masked[chosen] == 7).sum(), 0]
-    total = 100 * 500
-    assert fates[0] / total == pytest.approx(0.8, abs=0.01)
+    tokens = np.full((100, 1000), 7)
+    masks = Masks(VOCABULARY, probability=0.5, whole_words=False, seed=0)
+    masked, chosen = masks.mask(tokens, np.zeros(100, int), np.arange(100))
+    fates = masked.reshape(-1)[chosen]
+    assert len(chosen) == 100 * 500
+    assert (fates == MASK).mean() == pytest.approx(0.8, abs=0.01)
     # 10 % are kept, and 1 in 45 of those that are swapped gets the same token.
-    assert fates[1] / total == pytest.approx(0.1 + 0.1 / 45, abs=0.01)
+    assert (fates == 7).mean() == pytest.approx(0.1 + 0.1 / 45, abs=0.01)
 
 
 def test_whole_words_are_masked_whole() -> None:
     # Words of three pieces: a start and two that continue it.
     tokens = np.array([5, 6, 9] * 60)
-    _, chosen = mask_block(tokens, VOCABULARY, probability=0.2, whole_words=True, seed=1, epoch=0, block=0)
+    _, chosen = mask(tokens, probability=0.2, whole_words=True, seed=1, epoch=0, block=0)
     pieces = np.bincount(chosen // 3, minlength=60)
     assert set(pieces) == {0, 3}
     assert len(chosen) == 36
@@ -155,8 +213,8 @@ def test_workers_change_nothing(workers: int) -> None:
     data = MaskedBlocks(blocks, VOCABULARY, probability=0.15, whole_words=False, seed=3)
     batches = EpochBatches(len(data), 4, seed=3)
     batches.epoch = 2
-    loader = DataLoader(data, batch_sampler=batches, collate_fn=collate_blocks, num_workers=workers)
-    here = [collate_blocks([data[item] for item in batch]) for batch in batches]
+    loader = batch_loader(data, batches, collate_blocks, workers=workers, ahead=3)
+    here = [collate_blocks(data.__getitems__(batch)) for batch in batches]
     for got, expected in zip(loader, here, strict=True):
         assert {name: tensor.tolist() for name, tensor in got.items()} == {
             name: tensor.tolist() for name, tensor in expected.items()
@@ -171,9 +229,26 @@ def shards_of_words() -> Any:
 def test_targets_are_the_tokens_behind_the_masks() -> None:
     blocks = PackedBlocks(shards_of_words(), 16)
     data = MaskedBlocks(blocks, VOCABULARY, probability=0.3, whole_words=False, seed=3)
-    batch = collate_blocks([data[number] for number in range(3)])
-    original = np.concatenate([blocks[number].input_ids for number in range(3)])
+    batch = collate_blocks(data.__getitems__(range(3)))
+    original = blocks.read(np.arange(3)).input_ids.reshape(-1)
     assert batch["labels"].tolist() == original[batch["masked_positions"].numpy()].tolist()
+
+
+def test_few_shapes_hold_the_same_targets_and_documents() -> None:
+    data = MaskedBlocks(PackedBlocks(shards_of_words(), 16), VOCABULARY, probability=0.3, whole_words=False, seed=3)
+    shapes = set()
+    for first in range(8):
+        exact = collate_blocks(data.__getitems__(range(first, first + 8)))
+        batch = collate_blocks(data.__getitems__(range(first, first + 8)), few_shapes=True)
+        shapes.add(tuple(tuple(tensor.shape) for tensor in batch.values()))
+        for name, tensor in exact.items():
+            assert batch[name].dtype == tensor.dtype
+            assert batch[name].reshape(-1)[: tensor.numel()].tolist() == tensor.reshape(-1).tolist()
+        assert batch["labels"][len(exact["labels"]) :].eq(-100).all()
+        assert batch["masked_positions"][len(exact["labels"]) :].eq(0).all()
+        assert batch["cu_seq_lens"].diff().ge(0).all()
+        assert batch["cu_seq_lens"][-1] == exact["input_ids"].numel()
+    assert shapes == {((8, 16), (8, 16), (65,), (64,), (64,))}
 
 
 @settings(max_examples=settings.default.max_examples // 4)
