@@ -15,7 +15,7 @@ from llmkit.models.packed_attention import is_unpadded
 
 Batch = dict[str, Tensor]
 
-BUCKET = 64  # tokens
+BUCKET = 64  # tokens, and other counts
 PER_OCTAVE = 16  # sizes of a whole batch between a power of two and the next: at most a sixteenth is filled up
 Targets = Callable[[Sequence[Mapping[str, Any]], int], Batch]
 
@@ -122,3 +122,13 @@ def padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
     for number, row in enumerate(rows):
         filled[number, : len(row)] = row
     return torch.from_numpy(filled)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """A batch on a device. From pinned memory, neither this process nor a GPU waits for the copy.
+
+    accelerate can do so too, but waits again after a resume: it forgets the setting when it skips batches.
+    """
+    if device.type != "cuda":
+        return {name: tensor.to(device) for name, tensor in batch.items()}
+    return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in batch.items()}

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from llmkit.corpus.tokenizer import tokenizer_fingerprint
-from llmkit.models.collator import Batch, collator_for
+from llmkit.models.collator import Batch, collator_for, to_device
 from llmkit.models.eval_batches import batches_of
 from llmkit.models.packed_attention import is_unpadded
 from llmkit.models.unpadded import unpad
@@ -81,13 +81,6 @@ def outputs_of(
         for number, output in zip(numbers, batch_outputs, strict=True):
             outputs[number] = output
     return outputs
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """A batch on a device. Does not wait until a GPU has computed what it was given before."""
-    if device.type != "cuda":
-        return {name: tensor.to(device) for name, tensor in batch.items()}
-    return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
 class Copied:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from llmkit.training.batches import EpochBatches
@@ -44,11 +43,3 @@ def batch_loader(
         # The corpus is memory-mapped: a forked process shares it, any other would be sent a copy.
         multiprocessing_context="fork" if sys.platform == "linux" else None,
     )
-
-
-def to_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Copy a batch to the device. From pinned memory, neither this process nor the device waits for the copy.
-
-    accelerate can do so too, but waits again after a resume: it forgets the setting when it skips batches.
-    """
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from llmkit.models.collator import to_device
 from llmkit.models.eval_batches import tokens_at_a_time
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded
@@ -50,7 +51,7 @@ class HeldOut:
                 torch.no_grad(),  # not inference_mode: training uses what a sharded model gathers here
                 torch.autocast(device.type, torch.bfloat16, enabled=bf16),
             ):
-                out = model(**{name: tensor.to(device) for name, tensor in batch.items()}, num_items_in_batch=1)
+                out = model(**to_device(batch, device), num_items_in_batch=1)
             return out.loss, len(batch["labels"])
 
         results = sharded(batches, work, lambda result: (float(result[0]), result[1]))

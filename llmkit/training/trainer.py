@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
+from llmkit.models.collator import to_device
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import Stopped, UserError
 from llmkit.system.files import libraries_writing
@@ -23,7 +24,7 @@ from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import WEIGHTLESS, EpochBatches, Features, MaskedBlocks, last_without_weight
 from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
-from llmkit.training.feeding import batch_loader, to_device
+from llmkit.training.feeding import batch_loader
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import new_random_numbers
 from llmkit.training.schedule import NEVER, Schedule, SetEpoch

@@ -17,8 +17,9 @@ from support import Command
 from support.runs import tune, weights
 from torch.utils.data import Dataset
 
+from llmkit.models.collator import to_device
 from llmkit.training.batches import EpochBatches
-from llmkit.training.feeding import batch_loader, default_workers, to_device
+from llmkit.training.feeding import batch_loader, default_workers
 from llmkit.training.trainer import Trainer
 
 
