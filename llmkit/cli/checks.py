@@ -63,7 +63,7 @@ def doctor(as_json: AsJson = False) -> None:
     Example:
       llmkit doctor
     """
-    from llmkit.commands.doctor import examine, show
+    from llmkit.commands.doctor import findings, show
     from llmkit.system.console import print_json
 
-    print_json(dict(examine())) if as_json else show(examine())
+    print_json(dict(findings())) if as_json else show(findings())
