@@ -13,13 +13,13 @@ from llmkit.system.machine import choose, hardware, quiet, versions
 from llmkit.system.processes import default_processes
 from llmkit.system.threads import describe
 
-NAME_WIDTH = 17  # characters, for the longest name and two spaces
+NAME_WIDTH = 15  # of the longest name, waiting_threads
 
 
 def findings() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what doctor reports as (group, plain values): first what takes no import, last the Hub."""
+    """Find out what doctor reports, as plain values, a section at a time: the slow ones come last."""
     yield "versions", versions()
-    yield "cores", describe()
+    yield "threads", describe()
     folder = cache_folder()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     yield "cache", {"folder": str(folder), "writable": existing.is_dir() and os.access(existing, os.W_OK)}
@@ -29,21 +29,22 @@ def findings() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "hub", {"endpoint": endpoint(), "state": _hub_state()}
 
 
-def show(groups: Iterable[tuple[str, dict[str, Any]]]) -> None:
-    """Print a line for each finding on stdout, as soon as it is found."""
-    for group, found in groups:
-        for name, value in _lines(group, found):
-            result(f"{name:<{NAME_WIDTH}}{value}")
+def show(sections: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Print the findings on stdout, a line each, as they come."""
+    _line("", "found")
+    for name, found in sections:
+        if name == "cache":
+            state = "writable" if found["writable"] else "NOT writable: set LLMKIT_CACHE"
+            _line(name, f"{found['folder']} ({state})")
+        elif name == "hub":
+            _line(name, f"{found['endpoint']}: {found['state']}")
+        else:
+            for key, value in found.items():
+                _line(key, ", ".join(value) or "none" if isinstance(value, list) else str(value))
 
 
-def _lines(group: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    if group == "cache":
-        yield group, f"{found['folder']} ({'writable' if found['writable'] else 'NOT writable: set LLMKIT_CACHE'})"
-    elif group == "hub":
-        yield group, f"{found['endpoint']}: {found['state']}"
-    else:
-        for name, value in found.items():
-            yield name, ", ".join(value) or "none" if isinstance(value, list) else str(value)
+def _line(name: str, value: str) -> None:
+    result(f"{name:<{NAME_WIDTH}}  {value}")
 
 
 def _hub_state() -> str:

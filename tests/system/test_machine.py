@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -116,22 +115,13 @@ def test_doctor_shows_a_cache_that_cannot_be_written(
     shown = capsys.readouterr().out
     assert "NOT writable: set LLMKIT_CACHE" in shown
     for name in (*versions(), *describe(), *hardware(), "computing", "processes", "hub"):
-        assert re.search(rf"^{name}  ", shown, re.MULTILINE)
+        assert f"\n{name} " in shown
 
 
 def test_doctor_names_a_cache_whose_place_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "file" / "cache"))
     assert dict(doctor.findings())["cache"]["writable"] is False
-
-
-def test_doctor_begins_without_torch() -> None:
-    begin = "from llmkit.commands.doctor import findings, show; show(group for _, group in zip(range(3), findings()))"
-    code = f"import sys; {begin}; print('torch' in sys.modules, 'transformers' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("python ")
-    assert "\nwaiting_threads " in done.stdout
-    assert done.stdout.endswith("False False\n")
 
 
 QUIET = """
