@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from llmkit.cli.main import COMMANDS
 
 TRAINING = {"transformers.trainer", "llmkit.training"}
@@ -73,20 +75,24 @@ def test_commands_that_use_a_model_do_not_wait_for_the_trainer(material: Path, t
     assert needless(WITH_A_MODEL, material, tmp_path / "output") == {}
 
 
-def without_torch(code: str, **environment: str) -> str:
-    """What a program prints if it cannot import torch or numpy; the code it exits with is its own affair."""
-    hidden = "import sys; sys.argv = ['llmkit']; sys.modules.update(torch=None, numpy=None)\n"
+def without(modules: set[str], code: str, **environment: str) -> str:
+    """What a program prints if it cannot import the modules; the code it exits with is its own affair."""
+    hidden = f"import sys; sys.argv = ['llmkit']; sys.modules.update(dict.fromkeys({sorted(modules)}))\n"
     command = [sys.executable, "-c", hidden + code]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment).stdout
 
 
-def test_completion_needs_no_numpy() -> None:
-    completing = {"_LLMKIT_COMPLETE": "complete_bash", "COMP_WORDS": "llmkit pretrain -r bert-", "COMP_CWORD": "3"}
-    assert "bert-mini" in without_torch("from llmkit.cli.main import main; main()", **completing)
+@pytest.mark.parametrize(
+    ("words", "completed", "missing"),
+    [("pretrain -r bert-", "bert-mini", NUMPY), ("finetune --task squad", "squad_v2", TORCH)],
+)
+def test_completion_needs_none_of_them(words: str, completed: str, missing: set[str]) -> None:
+    completing = {"_LLMKIT_COMPLETE": "complete_bash", "COMP_WORDS": f"llmkit {words}", "COMP_CWORD": "3"}
+    assert completed in without(missing, "from llmkit.cli.main import main; main()", **completing)
 
 
 def test_doctor_shows_its_first_findings_before_it_imports_torch() -> None:
-    shown = without_torch("from llmkit.cli.main import main; sys.argv = ['llmkit', 'doctor']; main()")
+    shown = without({"torch"}, "from llmkit.cli.main import main; sys.argv = ['llmkit', 'doctor']; main()")
     assert "\ntransformers " in shown
     assert "\ncache " in shown
     assert "processor" not in shown
