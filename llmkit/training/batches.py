@@ -116,7 +116,7 @@ def collate_blocks(blocks: Mapping[str, Array], *, few_shapes: bool = False) -> 
 
 def _bucket(count: int) -> int:
     """`count`, rounded up: to a multiple of 64, or of an eighth of the power of two below it."""
-    step = max(64, 2 ** (count.bit_length() - 1) // 8)
+    step = max(64, (1 << count.bit_length()) // 16)
     return -(-count // step) * step
 
 
