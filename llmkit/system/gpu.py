@@ -29,6 +29,6 @@ def set_up(bf16: bool | Literal["auto"], *, deterministic: bool | None = None) -
         # Only a warning for the few operations that have no such kernel: they may be none of this model's.
         torch.use_deterministic_algorithms(deterministic, warn_only=True)
     if deterministic:
-        # No result depends on such memory, and filling it is slow.
+        # No result depends on such memory, and filling it is slow. The name is a property of the module's class.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS may sum in another order

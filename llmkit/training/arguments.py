@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
@@ -32,13 +33,17 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
     keep_memory()
     quiet()
     choice = choose(train.bf16)
+    checkpointing: dict[str, Any] = {
+        CHECKPOINTING: train.activation_checkpointing,
+        f"{CHECKPOINTING}_kwargs": {"use_reentrant": False},  # the other kind is deprecated by torch
+    }
     arguments = TrainingArguments(
         output_dir=str(run.checkpoints),
         use_cpu=not torch.cuda.is_available(),
         bf16=choice.bf16,
         torch_compile=train.torch_compile,
         tf32=False if train.bf16 is False and torch.cuda.is_available() else None,  # torch_compile would turn it on
-        **{CHECKPOINTING: train.activation_checkpointing, f"{CHECKPOINTING}_kwargs": {"use_reentrant": False}},
+        **checkpointing,
         num_train_epochs=train.num_train_epochs or 1,
         max_steps=train.max_steps or (NEVER if train.time_budget else -1),
         per_device_train_batch_size=train.per_device_train_batch_size,

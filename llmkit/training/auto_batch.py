@@ -121,8 +121,8 @@ def _micro_batch(trainer: Trainer, longest: Sequence[int], size: int) -> dict[st
     """
     if trainer.args.world_size == 1:
         size = min(size, len(longest))
-    items = [int(longest[number % len(longest)]) for number in range(size)]
-    batch: dict[str, torch.Tensor] = trainer.data_collator(trainer.data.__getitems__(items))
+    items: Any = trainer.data.__getitems__([int(longest[number % len(longest)]) for number in range(size)])
+    batch: dict[str, torch.Tensor] = trainer.data_collator(items)
     return batch
 
 

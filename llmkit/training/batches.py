@@ -166,7 +166,7 @@ def collate_blocks(blocks: Mapping[str, Array], *, few_shapes: bool = False) -> 
 
 def _bucket(count: int) -> int:
     """`count`, rounded up: to a multiple of 64, or of an eighth of the power of two below it."""
-    return rounded_up(count, max(BUCKET, 2 ** (count.bit_length() - 1) // 8))
+    return rounded_up(count, max(BUCKET, (1 << count.bit_length()) // 16))
 
 
 def _filled(values: Array, size: int, filler: int) -> Array:
