@@ -69,6 +69,9 @@ class Candidate(NamedTuple):  # not a dataclass: there are twenty to a question,
     probability: float
 
 
+CANDIDATE = ("text", "start", "end", "score", "probability")  # the fields of one, in order
+
+
 @dataclass(frozen=True)
 class Mention:
     """An entity in a text: `text` is the text's characters `start` to `end`, and its words `start_word` to `end_word`.
@@ -108,7 +111,7 @@ class Prediction:
     def as_row(self) -> dict[str, Any]:
         """A dict of plain values, for JSON. Only predictions of tags have `entities`."""
         row = {field.name: getattr(self, field.name) for field in fields(self)}
-        row["candidates"] = [candidate._asdict() for candidate in self.candidates]
+        row["candidates"] = [dict(zip(CANDIDATE, candidate, strict=True)) for candidate in self.candidates]
         if self.entities is None:
             del row["entities"]
         else:
