@@ -9,7 +9,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 
-def settle_buckets(model: Any, batch: Mapping[str, torch.Tensor], loss: Callable[..., torch.Tensor]) -> None:
+def settle_buckets(
+    model: Any, batch: Callable[[], Mapping[str, torch.Tensor]], loss: Callable[..., torch.Tensor]
+) -> None:
     """Make the wrapped model's first backward pass, on a batch, and throw its gradients away.
 
     After its first pass DistributedDataParallel lays the gradients out anew, in the order in which they came. The sum
@@ -21,5 +23,5 @@ def settle_buckets(model: Any, batch: Mapping[str, torch.Tensor], loss: Callable
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         model.train()
-        loss(model, {name: tensor.to(model.device) for name, tensor in batch.items()}).backward()
+        loss(model, {name: tensor.to(model.device) for name, tensor in batch().items()}).backward()
     model.zero_grad()

@@ -139,8 +139,8 @@ class Trainer(transformers.Trainer):
             self.control.should_training_stop = True
         else:
             if kwargs["epoch"] == kwargs["epochs_trained"]:  # the first of this process
-                batch = self.data_collator([self.data[0]])
-                settle_buckets(kwargs["model"], batch, partial(self.compute_loss, num_items_in_batch=1))
+                loss = partial(self.compute_loss, num_items_in_batch=1)
+                settle_buckets(kwargs["model"], lambda: self.data_collator([self.data[0]]), loss)
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
