@@ -22,6 +22,7 @@ from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_m
 from llmkit.system.processes import Interrupted, from_first
 from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import WEIGHTLESS, EpochBatches, Features, MaskedBlocks, last_without_weight
+from llmkit.training.buckets import settle_buckets
 from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.feeding import batch_loader
@@ -140,6 +141,9 @@ class Trainer(transformers.Trainer):
         if self._schedule.share >= 1:
             self.control.should_training_stop = True
         else:
+            if kwargs["epoch"] == kwargs["epochs_trained"]:  # the first of this process
+                loss = partial(self.compute_loss, num_items_in_batch=1)
+                settle_buckets(kwargs["model"], lambda: self.data_collator(self.data.__getitems__([0])), loss)
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -252,12 +256,8 @@ class Trainer(transformers.Trainer):
             super()._save_checkpoint(model, trial)
             from_first(True if is_main() else None)  # wait until all processes have written
             if is_main():
-                seal(
-                    checkpoint,
-                    self._schedule.seconds(),
-                    evaluation_due=self._stop.evaluation_due,
-                    processes=self.args.world_size,
-                )
+                due, processes = self._stop.evaluation_due, self.args.world_size
+                seal(checkpoint, self._schedule.seconds(), evaluation_due=due, processes=processes)
                 best = self.state.best_model_checkpoint
                 prune(folder, self._keep, Path(best) if best else None)
             from_first(True if is_main() else None)
