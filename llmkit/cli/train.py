@@ -26,7 +26,7 @@ from llmkit.system.processes import processes_to_run
 if TYPE_CHECKING:
     from llmkit.commands.job import Job
     from llmkit.system.run_folder import RunDir
-    from llmkit.training.resuming import Recipe as ARecipe
+    from llmkit.training.resuming import Recipe as AnyRecipe
 
 
 def demo(
@@ -133,7 +133,7 @@ def pretrain(
     settings = read_recipe(PretrainRecipe, recipe or "bert-base", overrides or ())
     from llmkit.commands import pretrain as command
 
-    if resume and _is_finished(settings, output, processes, command.finish_line):
+    if resume and not dry_run and _print_if_finished(settings, output, processes, command.finish_line):
         return
     job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch, processes=processes_to_run(processes))
     _run(job, command.finish_line, processes, dry_run=dry_run)
@@ -163,16 +163,16 @@ def finetune(
     from llmkit.commands import finetune as command
 
     settings = command.recipe_of(task, recipe, overrides or ())
-    if resume and _is_finished(settings, output, processes, command.finish_line):
+    if resume and not dry_run and _print_if_finished(settings, output, processes, command.finish_line):
         return
     job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch, processes=processes_to_run(processes))
     _run(job, command.finish_line, processes, dry_run=dry_run)
 
 
-def _is_finished(
-    recipe: ARecipe, output: Path | None, processes: int | None, finish_line: Callable[[RunDir], None]
+def _print_if_finished(
+    recipe: AnyRecipe, output: Path | None, processes: int | None, finish_line: Callable[[RunDir], None]
 ) -> bool:
-    """Whether there is nothing left to resume; then the run's result is printed again."""
+    """Print the result of a run that is finished. Returns whether it is."""
     from llmkit.training.resuming import finished_run
 
     run = finished_run(recipe, output, processes_to_run(processes))

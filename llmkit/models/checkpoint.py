@@ -82,8 +82,9 @@ class Checkpoint:
         Raises UserError if there is no fast tokenizer with a vocabulary.
         """
         tokenizer = load_tokenizer(self.path, name=self.name, subfolder=subfolder)
-        # Not the folder of a tokenizer alone, nor a run, whose tokenizer was saved with these names.
-        if self.run is None and self.file("config.json") is not None:
+        # Fine-tuning saved these names already. A folder of a tokenizer alone has no model to ask.
+        fine_tuned = self.run is not None and self.file("llmkit.json") is not None
+        if not fine_tuned and self.file("config.json") is not None:
             from llmkit.models.capabilities import inputs_of
 
             # transformers saves a setting only if it was given at the start.

@@ -34,7 +34,7 @@ def gives_the_same(model: PreTrainedModel) -> bool:
     """Whether an encoder gives the same hidden states with and without padding: it is tried, in float32.
 
     It does if nothing but attention through transformers' interface looks at other tokens. Relative positions, pooling
-    and convolutions would too. So a trial knows families that no list has yet. One that fails in it is named.
+    and convolutions would too. So a trial knows families that no list has yet. One that raises an error in it is named.
     """
     encoder: Any = model.base_model
     if model.config.is_encoder_decoder or not encoder._supports_attention_backend:

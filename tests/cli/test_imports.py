@@ -67,7 +67,7 @@ def needless(commands: tuple[tuple[str, set[str]], ...], folder: Path, output: P
 
 
 def test_commands_without_a_model_start_at_once(material: Path, tmp_path: Path) -> None:
-    noticed = ("tasks --help", NUMPY)  # which would be the first to be told, after the tasks were imported
+    noticed = ("tasks --help", NUMPY)  # a control: numpy is imported by then, and must be reported
     assert needless((*WITHOUT_A_MODEL, noticed), material, tmp_path / "output") == {"tasks --help": {"numpy"}}
 
 
@@ -76,7 +76,7 @@ def test_commands_that_use_a_model_do_not_wait_for_the_trainer(material: Path, t
 
 
 def without(modules: set[str], code: str, **environment: str) -> str:
-    """What a program prints if it cannot import the modules; the code it exits with is its own affair."""
+    """What a program prints if it cannot import the modules. Its exit code is not checked."""
     hidden = f"import sys; sys.argv = ['llmkit']; sys.modules.update(dict.fromkeys({sorted(modules)}))\n"
     command = [sys.executable, "-c", hidden + code]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment).stdout

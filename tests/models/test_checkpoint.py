@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.tasks import letters
+from transformers import BertConfig, BertModel
 
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.system.errors import UserError
@@ -45,3 +47,15 @@ def test_a_path_that_is_not_there(name: str, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("name", ["google-bert/bert-base-uncased", "bert-base-uncased"])
 def test_anything_else_is_a_hub_id(name: str) -> None:
     assert Checkpoint.named(name).path == name
+
+
+def test_a_pretrained_run_is_not_given_what_its_model_does_not_read(tmp_path: Path) -> None:
+    """Pretraining saves the tokenizer of its corpus, whose names know nothing of the model."""
+    tokenizer = letters()
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(tokenizer), type_vocab_size=1, **shape)).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "recipe.yaml").touch()
+    assert "token_type_ids" in tokenizer.model_input_names
+    for name in (tmp_path, tmp_path / "model"):
+        assert Checkpoint.named(str(name)).tokenizer().model_input_names == ["input_ids", "attention_mask"]
