@@ -24,7 +24,7 @@ def findings() -> Iterator[tuple[str, dict[str, Any]]]:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     yield "cache", {"folder": str(folder), "writable": existing.is_dir() and os.access(existing, os.W_OK)}
     quiet()
-    yield "hardware", hardware()
+    yield "hardware", {name: value for name, value in hardware().items() if name != "cores"}  # shown with the threads
     yield "chosen", {"computing": choose("auto").why, "processes": default_processes()}
     yield "hub", {"endpoint": endpoint(), "state": _hub_state()}
 

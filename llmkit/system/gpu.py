@@ -26,8 +26,8 @@ def set_up(bf16: bool | Literal["auto"], *, deterministic: bool | None = None) -
     # This call keeps torch's two APIs for it in step; after the newer one alone, reading the older one is an error.
     torch.set_float32_matmul_precision("highest" if bf16 is False else "high")
     if deterministic is not None:
-        # Only a warning for the few operations that have no such kernel: they may be none of this model's.
-        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        # Not with warn_only: FlashAttention's backward pass, which adds in any order otherwise, would only warn too.
+        torch.use_deterministic_algorithms(deterministic)
     if deterministic:
         # No result depends on such memory, and filling it is slow. The name is a property of the module's class.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

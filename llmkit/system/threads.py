@@ -27,7 +27,7 @@ def fit_threads() -> None:
         return
     if sys.platform == "linux" and not any(name in os.environ for name in WAITING):
         _set("GOMP_SPINCOUNT", SPINS)
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE") or "1")
     found = cores()
     if found.limited or processes > 1:
         for name, count in zip(COUNTS, (found.threads, found.usable), strict=True):

@@ -13,7 +13,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.processes import world_size
 from llmkit.system.run_folder import RunDir
-from llmkit.training.feeding import default_workers
+from llmkit.training.feeding import workers
 from llmkit.training.schedule import NEVER
 from llmkit.training.sharding import shard_on_cpus
 
@@ -55,9 +55,7 @@ def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_
         adam_epsilon=train.adam_epsilon,
         max_grad_norm=train.max_grad_norm,
         seed=train.seed,
-        dataloader_num_workers=default_workers()
-        if train.dataloader_num_workers is None
-        else train.dataloader_num_workers,
+        dataloader_num_workers=workers(train.dataloader_num_workers),
         eval_strategy="steps",
         eval_steps=NEVER,
         save_strategy="steps",

@@ -126,7 +126,7 @@ class TrainingLog(TrainerCallback):
     def _throughput(self, processes: int) -> dict[str, float]:
         """The throughput of all processes since the last log line, assuming that each equals this one."""
         seconds = max(time.monotonic() - self._began, 1e-9)
-        self._real_share = float(self._real) / self._tokens
+        self._real_share = float(self._real) / max(self._tokens, 1)  # none in a step that others shared
         throughput = {
             "tokens_per_second": round(self._tokens * self._real_share * processes / seconds, 1),
             "real_token_share": round(self._real_share, 4),

@@ -68,17 +68,8 @@ class StopOnSignal(TrainerCallback):
             self.stop(control, evaluation_due=control.should_evaluate)
 
     def restore(self) -> None:
-        """Restore the previous signal handlers; after a signal, once it cannot be repeated any more."""
+        """Restore the handlers of before. After a signal ours stay: it may be repeated while the program exits."""
         stop_requested.clear()
         self._over = True
         if self._received is None:
             self._restore_handlers()
-
-
-def leave_signals_to_the_main_process(worker: int) -> None:
-    """Let a worker of a data loader ignore the signals: it must serve until the step is done, and ends with its owner.
-
-    A job manager signals every process, and a terminal all of its foreground.
-    """
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

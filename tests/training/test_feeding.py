@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -19,7 +20,7 @@ from torch.utils.data import Dataset
 
 from llmkit.models.collator import to_device
 from llmkit.training.batches import EpochBatches
-from llmkit.training.feeding import batch_loader, default_workers
+from llmkit.training.feeding import batch_loader, workers
 from llmkit.training.trainer import Trainer
 
 
@@ -57,10 +58,32 @@ def test_an_abandoned_epoch_leaves_no_worker() -> None:
     assert not left
 
 
+EXITS = """
+import sys
+from llmkit.training.batches import EpochBatches
+from llmkit.training.feeding import batch_loader
+
+class Numbers:
+    def __getitems__(self, items):
+        return items
+
+feed = iter(batch_loader(Numbers(), EpochBatches(400, 2, seed=1), list, workers=2, ahead=1))
+next(feed)
+raise RuntimeError("a bug")
+"""
+
+
+def test_an_error_with_workers_ends_the_program() -> None:
+    done = subprocess.run([sys.executable, "-c", EXITS], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.endswith("RuntimeError: a bug\n")
+
+
 def test_two_workers_for_a_gpu_and_none_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_workers() == (2 if torch.cuda.is_available() else 0)
+    assert workers(None) == (2 if torch.cuda.is_available() else 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert default_workers() == 2
+    assert workers(None) == 2
+    assert workers(0) == 0
 
 
 def test_a_step_is_prefetched() -> None:
@@ -71,6 +94,9 @@ def test_a_step_is_prefetched() -> None:
 
 class Copied(torch.Tensor):
     """Remembers how it was copied."""
+
+    def pin_memory(self, *_: Any) -> Any:
+        return self
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         return args, kwargs
