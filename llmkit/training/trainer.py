@@ -173,8 +173,7 @@ class Trainer(transformers.Trainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """As in Trainer; also counts tokens."""
-        if WEIGHTLESS not in inputs:
-            self._log.add(inputs)
+        self._log.add(inputs)
         rows, length = inputs["input_ids"].shape
         self._shape = (rows, length)
         return super().training_step(model, inputs, num_items_in_batch)
