@@ -164,7 +164,7 @@ def sweep(name: str, command: list[str], llmkit: Command, disk: Disk, tmp_path: 
     ("name", "step"),
     [
         ("tokenize", 3),
-        ("finetune", 9),
+        pytest.param("finetune", 9, marks=pytest.mark.slow),
         ("eval", 1),
         pytest.param("tokenize", 1, marks=pytest.mark.slow),
         pytest.param("pretrain", 1, marks=pytest.mark.slow),

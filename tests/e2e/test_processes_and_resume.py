@@ -65,7 +65,7 @@ def kill_after_checkpoint(arguments: list[str], run: Path, cwd: Path) -> None:
         process.communicate()
 
 
-@pytest.mark.parametrize(("number", "processes"), [("SIGINT", 1), slow("SIGTERM", 1), slow("SIGTERM", 2)])
+@pytest.mark.parametrize(("number", "processes"), [slow("SIGINT", 1), slow("SIGTERM", 1), slow("SIGTERM", 2)])
 def test_a_signal_saves_and_stops(number: str, processes: int, folder: Path, pretrain: list[str]) -> None:
     arguments = [*pretrain, "train.max_steps=60", "train.logging_steps=1", "-n", str(processes)]
     whole, stopped = f"never-stopped-{processes}", f"{number}-{processes}"
@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(folder: Path, pretrain: list[str
     assert weights(full) == weights(whole)
 
 
-@pytest.mark.parametrize("name", [slow("pretrain"), "finetune"])
+@pytest.mark.parametrize("name", [slow("pretrain"), slow("finetune")])
 def test_a_killed_run_ends_with_the_same_weights(
     name: str, folder: Path, pretrain: list[str], finetune: list[str], llmkit: Command
 ) -> None:
@@ -136,6 +136,7 @@ def test_a_killed_run_ends_with_the_same_weights(
     assert json.loads((killed / "metrics.json").read_text()) == json.loads((whole / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_global_batch_that_the_recipe_says(folder: Path, pretrain: list[str]) -> None:
     shape = f"model.config={SHAPE[:-1]}, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}"
     shared = [*pretrain, shape, "train.max_steps=4", "train.logging_steps=1"]

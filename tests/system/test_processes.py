@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields, make_dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -233,6 +234,10 @@ def test_objects_and_votes_go_over_the_cpus_group(monkeypatch: pytest.MonkeyPatc
     def leave(code: int) -> None:
         raise Left
 
+    def note(name: str, *_: Any, group: Any = None, **__: Any) -> Any:
+        groups.append((name, group))
+        return SimpleNamespace(wait=lambda: None)
+
     cpus, groups = object(), []
     monkeypatch.setattr("llmkit.system.processes._gloo", lambda: cpus)
     monkeypatch.setattr("llmkit.system.processes.os._exit", leave)
@@ -242,7 +247,7 @@ def test_objects_and_votes_go_over_the_cpus_group(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(dist, name, lambda answer=answer: answer)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
     for name in ("gather_object", "broadcast_object_list", "all_reduce", "barrier"):
-        monkeypatch.setattr(dist, name, lambda *_, name=name, group=None, **__: groups.append((name, group)))
+        monkeypatch.setattr(dist, name, partial(note, name))
     assert sharded([], lambda item: item) == []
     assert from_first({"f1": 0.0}) == {"f1": 0.0}
     assert any_process(True)
