@@ -21,6 +21,11 @@ def tokens_at_a_time(device: torch.device) -> int:
     return CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
 
 
+def rows_at_a_time(length: int, device: torch.device, max_rows: int = MAX_ROWS) -> int:
+    """How many rows of this many tokens are a batch: at least one."""
+    return min(max_rows, max(1, tokens_at_a_time(device) // length))
+
+
 def batches_of(
     lengths: Array, batch_size: int | None, device: torch.device, *, unpadded: bool = False, max_rows: int = MAX_ROWS
 ) -> list[Array]:
