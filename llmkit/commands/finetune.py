@@ -167,6 +167,7 @@ class Validation:
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self.metric, self.headline = prepared.task.metric, prepared.task.headline
+        self.max_rows = prepared.task.head.max_rows
 
     def __call__(self, model: PreTrainedModel, batch_size: int | None, *, bf16: bool) -> Scored:
         """Score a model."""

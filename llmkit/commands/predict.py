@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 FORMAT = 1  # of the partial file
-# A chunk ends at the first of these limits. It holds many batches, because inputs are sorted by length within a chunk.
-CHUNK_EXAMPLES = 1024
+# A chunk ends at the first of these limits. It holds many batches, even of short rows: inputs are sorted by length
+# within a chunk, and several GPUs share its batches.
+CHUNK_EXAMPLES = 16_384
 CHUNK_CHARACTERS = 2_000_000
 
 

@@ -57,15 +57,19 @@ def smaller_micro_batch(batch_size: int, accumulation: int) -> dict[str, int]:
 
 
 @contextmanager
-def evaluating(rows: int, length: int) -> Iterator[None]:
-    """Convert out-of-memory errors of an evaluation batch into OutOfMemory."""
+def evaluating(rows: int, length: int, *, most: int) -> Iterator[None]:
+    """Convert out-of-memory errors of an evaluation batch into OutOfMemory.
+
+    `most` is the number of the longest rows that are a batch. A batch of shorter rows may have more of them, and half
+    of that would be too many for the longest.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         where = f"in an evaluation, on a batch of {rows} × {length} tokens"
-        smaller = {"per_device_eval_batch_size": rows // 2} if rows > 1 else {}
+        smaller = {"per_device_eval_batch_size": max(1, min(rows, most) // 2)} if rows > 1 else {}
         raise OutOfMemory(where, error, smaller) from error
 
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from llmkit.corpus.tokenizer import tokenizer_fingerprint
 from llmkit.models.collator import Batch, collator_for, to_device
-from llmkit.models.eval_batches import batches_of
+from llmkit.models.eval_batches import batches_of, rows_at_a_time
 from llmkit.models.packed_attention import is_unpadded
 from llmkit.models.unpadded import unpad
 from llmkit.recipes.finetuning import DataSection
@@ -48,6 +48,7 @@ def outputs_of(
     """
     lengths, device = np.asarray(features["length"]), model.device
     batches = batches_of(lengths, batch_size, device, unpadded=is_unpadded(model), max_rows=head.max_rows)
+    most = batch_size or rows_at_a_time(int(lengths.max(initial=1)), device, head.max_rows)
     collate = collator_for(model, codec.tokenizer, buckets=device.type == "cuda")
     inputs = features.select_columns(
         [n for n in ("input_ids", "token_type_ids", "length") if n in features.column_names]
@@ -60,7 +61,7 @@ def outputs_of(
         columns = list(rows)
         batch = collate([dict(zip(columns, row, strict=True)) for row in zip(*rows.values(), strict=True)])
         with (
-            evaluating(*batch["input_ids"].shape),
+            evaluating(*batch["input_ids"].shape, most=most),
             torch.no_grad(),  # not inference_mode: training uses what a sharded model gathers here
             torch.autocast(device.type, torch.bfloat16, enabled=bf16),
         ):

@@ -16,7 +16,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 from torch.nn.parallel import DistributedDataParallel
 
-from llmkit.models.eval_batches import MAX_ROWS, tokens_at_a_time
+from llmkit.models.eval_batches import rows_at_a_time
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe, TrainSection
 from llmkit.recipes.reading import dump
@@ -97,7 +97,7 @@ def _find_sizes(train: TrainSection, trainer: Trainer, longest: Sequence[int]) -
 def _rows_of_an_evaluation(trainer: Trainer, longest: Sequence[int]) -> int:
     """How many of the longest items an evaluation computes at a time, if the recipe does not say."""
     length = _micro_batch(trainer, longest, 1)["input_ids"].shape[1]
-    return min(MAX_ROWS, max(1, tokens_at_a_time(trainer.args.device) // length))
+    return rows_at_a_time(length, trainer.args.device, trainer.max_eval_rows)
 
 
 def _fits(attempt: Callable[..., None], trainer: Trainer, longest: Sequence[int], size: int, *model: Any) -> bool:

@@ -38,6 +38,11 @@ class Evaluation(Protocol):
         """The scores to log and to print."""
         ...
 
+    @property
+    def max_rows(self) -> int:
+        """The most rows of a batch, if no `batch_size` is given."""
+        ...
+
     def __call__(self, model: PreTrainedModel, batch_size: int | None, *, bf16: bool) -> Scored:
         """Score a model."""
         ...

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from llmkit.models.collator import to_device
-from llmkit.models.eval_batches import tokens_at_a_time
+from llmkit.models.eval_batches import MAX_ROWS, rows_at_a_time
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded
 from llmkit.training.batches import MaskedBlocks, collate_blocks
@@ -34,20 +34,21 @@ class HeldOut:
 
     metric: ClassVar[str] = "loss"
     higher_is_better: ClassVar[bool] = False
+    max_rows: ClassVar[int] = MAX_ROWS
     headline: ClassVar[tuple[str, ...]] = ("loss", "perplexity")
 
     def __call__(self, model: Any, batch_size: int | None, *, bf16: bool) -> Scored:
         """Score a model."""
         numbers = self._numbers()
         device = model.device
-        size = batch_size or max(1, tokens_at_a_time(device) // self.blocks.block_size)
+        size = batch_size or rows_at_a_time(self.blocks.block_size, device)
         batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         model.eval()
 
         def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[torch.Tensor, int]:
             batch = collate_blocks(self.blocks.__getitems__(numbers))
             with (
-                evaluating(*batch["input_ids"].shape),
+                evaluating(*batch["input_ids"].shape, most=size),
                 torch.no_grad(),  # not inference_mode: training uses what a sharded model gathers here
                 torch.autocast(device.type, torch.bfloat16, enabled=bf16),
             ):

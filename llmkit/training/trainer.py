@@ -74,6 +74,7 @@ class Trainer(transformers.Trainer):
         # TrainingLog prints instead.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
+        self.max_eval_rows = evaluation.max_rows
         self._best = BestStep(evaluation, eval_batch_size, bf16=arguments.bf16)
         self._schedule, self._log = schedule, log
         # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.

@@ -24,6 +24,13 @@ def test_as_many_rows_as_hold_the_tokens(device: torch.device, budget: int, unpa
     assert all(size + LENGTHS.max() > budget for size in computed[:-1]), "one more row would be too much"
 
 
+def test_a_few_long_rows_do_not_pad_many_short_ones() -> None:
+    lengths = np.array([512] * 10 + [20] * 1014)
+    first, *others = batches_of(lengths, None, GPU, unpadded=True)
+    assert len(first) == 2 * GPU_TOKENS // 512
+    assert [len(batch) for batch in others] == [1024 - len(first)]
+
+
 def test_a_number_wins_and_rows_are_limited() -> None:
     assert [len(batch) for batch in batches_of(LENGTHS[:10], 4, GPU)] == [4, 4, 2]
     assert [len(batch) for batch in batches_of(np.full(7, 10), None, GPU, max_rows=3)] == [3, 3, 1]

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from support.runs import tune, weights
 from transformers import BertForQuestionAnswering
 
 from llmkit.corpus.demo.data import documents
-from llmkit.system.out_of_memory import is_out_of_memory, smaller_micro_batch
+from llmkit.system.out_of_memory import OutOfMemory, evaluating, is_out_of_memory, smaller_micro_batch
+from llmkit.tasks.span import head as span
 from llmkit.training.checkpoints import evaluation_due, newest
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB.")
@@ -187,6 +189,27 @@ def test_evaluations_by_tokens_get_a_number_where_they_do_not_fit(folder: Path, 
         tried += 1
         code, _, err = llmkit("eval", "run", "--batch-size", size[1])
     assert code == 0, err
+
+
+def test_an_evaluation_is_tried_with_the_rows_that_it_takes(
+    folder: Path, llmkit: Command, limit: Limit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(span, "HEAD", replace(span.HEAD, max_rows=7))
+    limit(evaluating=7)
+    sizes = ["train.per_device_train_batch_size=4", "train.max_steps=2", "data.max_length=64"]
+    code, _, err = llmkit(*tune(folder, *sizes), "--auto-batch")
+    assert code == 0, err
+    assert "--auto-batch: 4 × 1 examples fit in memory" in err
+    assert "per_device_eval_batch_size" not in train_section(folder / "run")
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "smaller"), [(1024, 128, 64), (8, 8, 4), (3, 128, 1), (1024, 1, 1), (1, 128, None)]
+)
+def test_the_smaller_batch_is_smaller_for_the_longest_rows_too(rows: int, most: int, smaller: int | None) -> None:
+    with pytest.raises(OutOfMemory) as raised, evaluating(rows, 64, most=most):
+        raise CUDA
+    assert raised.value.smaller.get("per_device_eval_batch_size") == smaller
 
 
 def test_what_fits_is_left_as_it_is(folder: Path, llmkit: Command) -> None:
