@@ -15,6 +15,7 @@ from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.errors import UserError
 from llmkit.system.processes import launched
 from llmkit.system.run_folder import RunDir
+from llmkit.training.checkpoints import SEAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +73,8 @@ def check_sharding(train: TrainSection, *, auto_batch: bool) -> None:
 
 def check_same_sharding(run: RunDir) -> None:
     """Raises UserError if the run to resume was sharded and is not any more, or the other way round."""
-    checkpoints = [path for path in run.checkpoints.glob("checkpoint-*") if path.is_dir()]
+    # A run that is killed while it saves may have the weights without what accelerate writes after them.
+    checkpoints = [seal.parent for seal in run.checkpoints.glob(f"checkpoint-*/{SEAL}")]
     before = any((path / SHARDED_WEIGHTS).is_file() for path in checkpoints)
     if checkpoints and before is not sharding():
         with_or_without = "with" if before else "without"

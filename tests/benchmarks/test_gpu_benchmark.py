@@ -35,7 +35,7 @@ def test_every_part(tmp_path: Path) -> None:
         assert found[name]["tokens_per_second"] > 0
     assert found["padded-short"]["real_token_share"] < 1 == found["pretrain-short"]["real_token_share"]
     assert found["agreement"]["gradient_cosine"] > 0.99
-    assert found["resume"]["same_bits"]
+    assert found["deterministic"]["same_bits"]
     assert found["finetune"]["squad_two_epochs_seconds"] > 0
     table = (tmp_path / "gpu.md").read_text()
     assert table in done.stdout

@@ -1,14 +1,12 @@
-"""Fine-tuning on a GPU: its kernel gives what padding gives on a CPU, and no step of the Trainer waits."""
+"""Fine-tuning on a GPU: its kernel gives what padding gives on a CPU."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from support.runs import SHAPE, tune
 from transformers import BertConfig, ModernBertConfig, RobertaConfig
 
 from llmkit.models.packed_attention import is_unpadded
@@ -18,7 +16,6 @@ from llmkit.tasks.label.head import HEAD as LABEL
 from llmkit.tasks.span.head import HEAD as SPAN
 from llmkit.tasks.tags.head import HEAD as TAGS
 from llmkit.tasks.values import Codec
-from llmkit.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -81,25 +78,3 @@ def test_an_attention_without_a_kernel_keeps_its_padding() -> None:
     model = SPAN.auto.from_config(heads_of_12)
     unpad(model, bf16=True)
     assert not is_unpadded(model)
-
-
-def test_no_step_of_a_trainer_waits(folder: Path, llmkit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the batch's first kernel to the optimizer's last, between two log lines."""
-    step, waited = Trainer.training_step, []
-
-    def watched(self: Trainer, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        assert is_unpadded(self.network)
-        if self.state.global_step < 2:  # kernels are loaded and tuned in the first steps
-            return step(self, model, inputs, num_items_in_batch)
-        waited.append(self.state.global_step)
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            return step(self, model, inputs, num_items_in_batch)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
-    monkeypatch.setattr(Trainer, "training_step", watched)
-    shape = f"model.config={SHAPE[:-1]}, attention_probs_dropout_prob: 0.0}}"
-    code, _, err = llmkit(*tune(folder, shape, "train.logging_steps=12", "train.eval_steps=12", "-n", "1"))
-    assert code == 0, err
-    assert waited == list(range(2, 12))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from support.runs import run_command
 from support.waits import watch_steps
 from transformers import AutoModelForMaskedLM, BertConfig
 
+from llmkit.corpus.demo import data as demo
 from llmkit.models.masked_lm import BertForMaskedLM
-from llmkit.models.packed_attention import VARLEN, choose_attention
+from llmkit.models.packed_attention import VARLEN, choose_attention, is_unpadded
 from llmkit.training.sharding import SHARDED_WEIGHTS
+from llmkit.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -83,6 +86,13 @@ def test_documents_of_no_length_and_targets_that_do_not_count(
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_step_waits(command: str, workers: int, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the batch to the callbacks: CUDA itself complains of whatever waits."""
+    training_step = Trainer.training_step
+
+    def by_the_kernel(self: Trainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        assert is_unpadded(self.network)
+        return training_step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", by_the_kernel)
     steps = watch_steps(
         monkeypatch, lambda: torch.cuda.set_sync_debug_mode("error"), lambda: torch.cuda.set_sync_debug_mode("default")
     )
@@ -102,8 +112,16 @@ def test_no_step_waits(command: str, workers: int, llmkit: Command, monkeypatch:
     assert sorted(set(steps)) == [5, 6, 7, 9, 10, 11]
 
 
-def test_a_resumed_run_is_the_same_with_deterministic_kernels(llmkit: Command) -> None:
-    code, out, err = llmkit("verify", "resume", "-r", "tiny/pretrain", "train.deterministic=true", "-n", "1")
+def test_a_resumed_run_is_the_same_with_deterministic_kernels(llmkit: Command, tmp_path: Path) -> None:
+    """Above 128 tokens, where the kernel's backward pass would otherwise add in any order."""
+    texts = iter(demo.documents())
+    documents = [" ".join(islice(texts, 16)) for _ in range(100)]
+    assert min(len(document.split()) for document in documents) > 256
+    (tmp_path / "long.txt").write_text("\n".join(documents))
+    shape = "hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128"
+    recipe = ["-r", "tiny/pretrain", "corpus.sources=[{path: long.txt, documents: line}]", "corpus.block_size=512"]
+    recipe += [f"model.config={{{shape}, max_position_embeddings: 512, attention_probs_dropout_prob: 0.0}}"]
+    code, out, err = llmkit("verify", "resume", *recipe, "train.deterministic=true", "-n", "1")
     assert (code, out.startswith("yes: ")) == (0, True), err
 
 

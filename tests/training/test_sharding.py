@@ -15,6 +15,7 @@ from transformers import BertConfig, BertForMaskedLM
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
+from llmkit.training.checkpoints import SEAL
 from llmkit.training.sharding import (
     SHARDED_WEIGHTS,
     check_same_sharding,
@@ -90,6 +91,9 @@ def test_a_run_goes_on_as_it_was_started(environment: pytest.MonkeyPatch, tmp_pa
     check_same_sharding(run)  # no checkpoint yet
     checkpoint = run.checkpoints / "checkpoint-3"
     checkpoint.mkdir(parents=True)
+    (checkpoint / "model.safetensors").touch()
+    check_same_sharding(run)  # killed while it saved the first one
+    (checkpoint / SEAL).touch()
     with pytest.raises(UserError, match="without FSDP"):
         check_same_sharding(run)
     (checkpoint / SHARDED_WEIGHTS).touch()
