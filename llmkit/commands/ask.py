@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from llmkit.system.console import count, result, say, table
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
 from llmkit.system.machine import choose, keep_memory, quiet
+from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.processes import start_group
 from llmkit.system.progress import Course
 from llmkit.tasks import task_named
@@ -80,9 +82,9 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
     A squad_v2 model abstains if its null score exceeds the threshold that was tuned in evaluation.
     """
     _check(question)
-    reader = _reader(model)
+    predictions_for = Questioner(_reader(model), question)
     with Course("reading", len(context), "characters") as course:
-        (prediction,) = _predictions(reader, question, [context], course)
+        (prediction,) = predictions_for([context], course)
     line = None if prediction.start is None else context.count("\n", 0, prediction.start) + 1
     return Answer(prediction, line, source)
 
@@ -95,13 +97,13 @@ def ask_all(model: str, question: str, places: Sequence[Path], wanted: int) -> l
     _check(question)
     files = text_files(places)
     total = characters_of(files)
-    reader = _reader(model)
+    predictions_for = Questioner(_reader(model), question)
     say(f"reading {len(files):,} files, {count(total)} characters")
     best: list[Found] = []
     log_total = -np.inf  # the logsumexp of all candidates' scores
     with Course("reading", total, "characters") as course:
         for passages in _groups(passages_of(files)):
-            predictions = _predictions(reader, question, [passage.text for passage in passages], course)
+            predictions = predictions_for([passage.text for passage in passages], course)
             for passage, prediction in zip(passages, predictions, strict=True):
                 if prediction.text:
                     scores = [candidate.score for candidate in prediction.candidates]
@@ -137,12 +139,31 @@ def _reader(model: str) -> Reader:
     return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, bf16)
 
 
-def _predictions(reader: Reader, question: str, contexts: Sequence[str], course: Course) -> list[Prediction]:
-    size = len(contexts)
-    examples = Columns({"id": ["question"] * size, "question": [question] * size, "context": contexts})
-    predictions = reader(examples, course.part(sum(map(len, contexts))))
-    assert predictions is not None
-    return predictions
+class Questioner:
+    """Asks one question of any number of passages, in smaller batches once memory has run out."""
+
+    def __init__(self, reader: Reader, question: str) -> None:
+        self._reader, self._question = reader, question
+
+    def __call__(self, contexts: Sequence[str], course: Course) -> list[Prediction]:
+        """One prediction per passage. Raises OutOfMemory if a single input does not fit in memory."""
+        size = len(contexts)
+        examples = Columns({"id": ["question"] * size, "question": [self._question] * size, "context": contexts})
+        advance = course.part(sum(map(len, contexts)))
+        while True:
+            try:
+                predictions = self._reader(examples, advance)
+            except OutOfMemory as error:
+                if not error.smaller:
+                    error.remedy = "take a smaller model or more memory"
+                    raise
+                batch_size = error.smaller["per_device_eval_batch_size"]
+                say(f"{error.problems[0]}; going on with {batch_size} at a time")
+            else:
+                assert predictions is not None
+                return predictions
+            self._reader = replace(self._reader, batch_size=batch_size)
+            gc.collect()  # the frames of the error, which may hold tensors
 
 
 def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

@@ -213,7 +213,10 @@ def predict(prepared: Prepared) -> None:
 def predict_in_memory(
     settings: Settings, source: str, rows: Sequence[Mapping[str, Any]] | None, batch_size: int | None = None
 ) -> list[Prediction]:
-    """Return predictions for `rows`, or for the rows of the file `source`. Raises UserError for bad rows."""
+    """Return predictions for `rows`, or for the rows of the file `source`.
+
+    Raises UserError for bad rows, and OutOfMemory.
+    """
     quiet()
     keep_memory()
     gpu.set_up("auto")
@@ -228,7 +231,12 @@ def predict_in_memory(
     bf16 = choose("auto").bf16
     reader = Reader(ready(model, start_group(), bf16=bf16), task, codec, data, settings.threshold, bf16, batch_size)
     with Course("predicting", len(examples), f"{task.item}s") as course:
-        predictions = reader(examples, course.part(len(examples)))
+        try:
+            predictions = reader(examples, course.part(len(examples)))
+        except OutOfMemory as error:
+            if error.smaller:
+                error.remedy = f"pass batch_size={error.smaller['per_device_eval_batch_size']}"
+            raise
     assert predictions is not None
     return predictions
 

@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 
 FIRST, LAST = 3, 6  # steps: a run is killed at the first and resumed; checkpoints are compared at the last
 TOLERANCE = 1e-6  # allowed change of a logit
-COMPARED = ("model.safetensors", "optimizer.", "scheduler.")  # weights, optimizer and scheduler, by how their files begin
+COMPARED = (
+    "model.safetensors",
+    "optimizer.",
+    "scheduler.",
+)  # weights, optimizer and scheduler, by how their files begin
 
 Recipe = PretrainRecipe | FinetuneRecipe
 
@@ -91,7 +95,7 @@ def _largest_changes(job: Job) -> tuple[float, float, int]:
     import torch
 
     from llmkit.corpus.masking import Vocabulary
-    from llmkit.models.packed_attention import is_unpadded, isolation
+    from llmkit.models.packed_attention import isolation, uses_kernel
     from llmkit.training.batches import MaskedBlocks, collate_blocks
 
     assert isinstance(job.data, MaskedBlocks)
@@ -104,7 +108,7 @@ def _largest_changes(job: Job) -> tuple[float, float, int]:
     changed, end = ids.clone(), int(starts[1])
     ordinary = torch.from_numpy(Vocabulary.of(job.tokenizer).ordinary)
     changed[:, :end] = ordinary[(ids[:, :end] + len(ordinary) // 2) % len(ordinary)]
-    kernel = is_unpadded(job.model)
+    kernel = uses_kernel(job.model)
     device = "cuda" if kernel else "cpu"
     model: Any = job.model.to(device).eval()  # type: ignore[arg-type]
 

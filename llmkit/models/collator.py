@@ -11,12 +11,15 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.models.capabilities import positions_of
-from llmkit.models.packed_attention import is_unpadded
+from llmkit.models.packed_attention import uses_kernel
 
 Batch = dict[str, Tensor]
 
-BUCKET = 64  # tokens, and other counts
-PER_OCTAVE = 16  # sizes of a whole batch between a power of two and the next: at most a sixteenth is filled up
+# Sizes are rounded up, so that few occur: to a multiple of STEP, and the tokens of a whole batch to one of
+# STEPS_PER_DOUBLING sizes between a power of two and the next, if these are farther apart. So at most 64 or a sixteenth
+# is filled up.
+STEP = 64
+STEPS_PER_DOUBLING = 16
 Targets = Callable[[Sequence[Mapping[str, Any]], int], Batch]
 
 
@@ -26,8 +29,8 @@ class Collator:
     Inputs that are not in the tokenizer's `model_input_names` are dropped. `targets(rows, length)` returns the tensors
     that training needs; without it, a batch has inputs only.
 
-    With `buckets`, few sizes occur: a GPU's memory is reused and a compiled model stays compiled. No row is padded
-    beyond `positions`. With `unpadded`, the batch also says where its tokens are, for a model without padding.
+    With `buckets`, inputs have few sizes: a GPU's memory is reused and a compiled model stays compiled. No row is
+    padded beyond `positions`. With `unpadded`, the batch also says where its tokens are, for a model without padding.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Collator:
         lengths = [row["length"] for row in rows]
         length, tokens = max(lengths), sum(lengths)
         if self._buckets:
-            rounded = rounded_up(length, BUCKET)
+            rounded = rounded_up(length, STEP)
             length = rounded if self._positions is None else max(length, min(rounded, self._positions))
             tokens = rounded_up(tokens, bucket_of(tokens, length))
         batch = {
@@ -78,7 +81,7 @@ def collator_for(
     if buckets:
         encoder: Any = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
         positions = positions_of(encoder)
-    return Collator(tokenizer, targets, buckets=buckets, positions=positions, unpadded=is_unpadded(model))
+    return Collator(tokenizer, targets, buckets=buckets, positions=positions, unpadded=uses_kernel(model))
 
 
 def layout(lengths: Sequence[int], length: int, tokens: int) -> Batch:
@@ -107,8 +110,8 @@ def bucket_of(tokens: int, longest: int) -> int:
 
     It is no more than the longest row: the kernel is told that no row is longer.
     """
-    power = 1 << (tokens // PER_OCTAVE).bit_length() - 1 if tokens >= PER_OCTAVE else 1
-    return min(max(BUCKET, power), longest)
+    step = 1 << (tokens // STEPS_PER_DOUBLING).bit_length() >> 1
+    return min(max(STEP, step), longest)
 
 
 def rounded_up(number: int, step: int) -> int:

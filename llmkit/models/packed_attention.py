@@ -41,7 +41,7 @@ def kernel_holds(config: PretrainedConfig, *, bf16: bool, training: bool) -> boo
     return not training or not any(getattr(config, name, 0.0) for name in DROPOUTS)
 
 
-def is_unpadded(model: Any) -> bool:
+def uses_kernel(model: Any) -> bool:
     """Whether a model of transformers, or what runs like one, uses the kernel and is told where its rows are."""
     return isinstance(model, PreTrainedModel) and model.config._attn_implementation == VARLEN
 

@@ -199,7 +199,9 @@ class TrainSection(Section):
     )
     per_device_train_batch_size: PositiveInt = 32
     per_device_eval_batch_size: PositiveInt | None = Field(
-        None, description="Inputs per batch in evaluations. By default, as many tokens as suit the device."
+        None,
+        description="Inputs per batch in evaluations. By default, as many tokens as suit the device: "
+        "at most 1,024 inputs, or 32 for tasks that write texts.",
     )
     gradient_accumulation_steps: PositiveInt = 1
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5

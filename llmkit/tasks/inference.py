@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from llmkit.corpus.tokenizer import tokenizer_fingerprint
 from llmkit.models.collator import Batch, collator_for, to_device
 from llmkit.models.eval_batches import batches_of, rows_at_a_time
-from llmkit.models.packed_attention import is_unpadded
+from llmkit.models.packed_attention import uses_kernel
 from llmkit.models.unpadded import unpad
 from llmkit.recipes.finetuning import DataSection
 from llmkit.system.out_of_memory import evaluating
@@ -47,7 +47,7 @@ def outputs_of(
     A batch has `batch_size` features of like length, or if that is None, as many as suit the device.
     """
     lengths, device = np.asarray(features["length"]), model.device
-    batches = batches_of(lengths, batch_size, device, unpadded=is_unpadded(model), max_rows=head.max_rows)
+    batches = batches_of(lengths, batch_size, device, unpadded=uses_kernel(model), max_rows=head.max_rows)
     most = batch_size or rows_at_a_time(int(lengths.max(initial=1)), device, head.max_rows)
     collate = collator_for(model, codec.tokenizer, buckets=device.type == "cuda")
     inputs = features.select_columns(

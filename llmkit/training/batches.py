@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from llmkit.corpus.masking import Masks, Vocabulary
 from llmkit.corpus.packing import PackedBlocks
-from llmkit.models.collator import BUCKET, Batch, rounded_up
+from llmkit.models.collator import STEP, Batch, rounded_up
 from llmkit.tasks.values import IGNORED
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def collate_blocks(blocks: Mapping[str, Array], *, few_shapes: bool = False) -> 
 
 def _bucket(count: int) -> int:
     """`count`, rounded up: to a multiple of 64, or of an eighth of the power of two below it."""
-    return rounded_up(count, max(BUCKET, (1 << count.bit_length()) // 16))
+    return rounded_up(count, max(STEP, (1 << count.bit_length()) // 16))
 
 
 def _filled(values: Array, size: int, filler: int) -> Array:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from llmkit.models.packed_attention import is_unpadded
+from llmkit.models.packed_attention import uses_kernel
 from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.progress import Progress
 from llmkit.system.run_folder import RunDir
@@ -38,7 +38,7 @@ class TrainingLog(TrainerCallback):
         self._run, self._schedule = run, schedule
         self._progress = Progress(name)
         self._counter = FlopCounter(model)
-        self._has_kernel = is_unpadded(model)
+        self._has_kernel = uses_kernel(model)
         self._peak = peak_flops(arguments.device, bf16=arguments.bf16)
         self._reset()
         # For the live line: values of the last log line.

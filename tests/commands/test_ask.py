@@ -236,6 +236,37 @@ def test_a_long_file_goes_through_in_parts(
     assert len(sizes) > 1
 
 
+def test_where_memory_runs_out_it_reads_fewer_at_a_time(
+    material: Path, llmkit: Command, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = ("-q", "a?", "-f", "notes", "--answers", "4")
+    whole = answers(llmkit, material / "run", *question)
+    monkeypatch.setattr(passages, "PART", 100)
+    monkeypatch.setattr(story, "GROUP_CHARACTERS", 150)
+    forward = BertForQuestionAnswering.forward
+    limit, refused = 1, 0
+
+    def limited(self: Any, input_ids: torch.Tensor, **inputs: Any) -> Any:
+        nonlocal refused
+        if len(input_ids) > limit:
+            refused += 1
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, input_ids, **inputs)
+
+    monkeypatch.setattr(BertForQuestionAnswering, "forward", limited)
+    code, out, err = llmkit("ask", str(material / "run"), *question, "--json")
+    assert code == 0, err
+    assert [without_shares(answer) for answer in json.loads(out)] == [without_shares(answer) for answer in whole]
+    assert "out of memory in an evaluation" in err
+    assert "going on with 1 at a time" in err
+    assert refused == err.count("going on with") < 4, "the groups that follow begin with what fits"
+
+    limit = 0
+    code, _, err = llmkit("ask", str(material / "run"), *question)
+    assert code == 1
+    assert "Take a smaller model or more memory" in err
+
+
 def without_shares(answer: dict[str, Any]) -> dict[str, Any]:
     """What parts do not change: each has candidates and surroundings of its own."""
     return {key: answer[key] for key in ("text", "file", "line", "start", "end")}

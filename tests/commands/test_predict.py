@@ -18,8 +18,10 @@ from filelock import FileLock
 from support import Command
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
+from llmkit import api
 from llmkit.commands import predict as story
 from llmkit.models.checkpoint import Checkpoint
+from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.partial_file import PartialFile
 from llmkit.tasks.inference import Reader
 
@@ -336,6 +338,18 @@ def test_a_file_that_another_command_writes(material: Path, llmkit: Command, tmp
     code, _, err = llmkit(*arguments)
     assert code == 1
     assert "p.jsonl already exists" in err
+
+
+def test_where_memory_runs_out_a_batch_size_is_named(material: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Python as an argument of Python."""
+
+    def full(self: Any, **inputs: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(BertForQuestionAnswering, "forward", full)
+    with pytest.raises(OutOfMemory) as raised:
+        api.predict(material / "run", rows(), batch_size=8)
+    assert raised.value.remedy == "pass batch_size=4"
 
 
 @pytest.mark.slow

@@ -111,7 +111,7 @@ def test_it_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pretrain", "classify"])
+@pytest.mark.parametrize("name", ["pretrain", "classify", "finetune"])
 def test_on_other_processes_it_ends_with_the_same_weights_but_for_rounding(
     name: str, material: Material, queue: Queue, undisturbed: Callable[[list[str], int], Path]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig, ModernBertConfig, RobertaConfig
 
-from llmkit.models.packed_attention import is_unpadded
+from llmkit.models.packed_attention import uses_kernel
 from llmkit.models.unpadded import unpad
 from llmkit.tasks.head import training_collator
 from llmkit.tasks.label.head import HEAD as LABEL
@@ -66,7 +66,7 @@ def test_the_kernel_gives_what_padding_gives_on_a_cpu(family: str, head: Any) ->
 
     expected, gradient = step("cpu", buckets=False)
     unpad(model, bf16=True, training=True)
-    assert is_unpadded(model)
+    assert uses_kernel(model)
     model.cuda()
     found, other = step("cuda", buckets=True)
     assert found == pytest.approx(expected, abs=2e-2)
@@ -77,4 +77,4 @@ def test_an_attention_without_a_kernel_keeps_its_padding() -> None:
     heads_of_12 = BertConfig(**{**WIDE, "hidden_size": 24}, num_hidden_layers=1)
     model = SPAN.auto.from_config(heads_of_12)
     unpad(model, bf16=True)
-    assert not is_unpadded(model)
+    assert not uses_kernel(model)

@@ -16,7 +16,7 @@ from transformers import AutoModelForMaskedLM, BertConfig
 
 from llmkit.corpus.demo import data as demo
 from llmkit.models.masked_lm import BertForMaskedLM
-from llmkit.models.packed_attention import VARLEN, choose_attention, is_unpadded
+from llmkit.models.packed_attention import VARLEN, choose_attention, uses_kernel
 from llmkit.training.sharding import SHARDED_WEIGHTS
 from llmkit.training.trainer import Trainer
 
@@ -89,7 +89,7 @@ def test_no_step_waits(command: str, workers: int, llmkit: Command, monkeypatch:
     training_step = Trainer.training_step
 
     def by_the_kernel(self: Trainer, *args: Any, **kwargs: Any) -> torch.Tensor:
-        assert is_unpadded(self.network)
+        assert uses_kernel(self.network)
         return training_step(self, *args, **kwargs)
 
     monkeypatch.setattr(Trainer, "training_step", by_the_kernel)

@@ -16,7 +16,7 @@ from transformers import BertConfig, PreTrainedModel, T5Config, T5ForConditional
 
 from llmkit.models import packed_attention
 from llmkit.models.collator import Collator, bucket_of, layout
-from llmkit.models.packed_attention import VARLEN, is_unpadded, kernel_holds
+from llmkit.models.packed_attention import VARLEN, kernel_holds, uses_kernel
 from llmkit.models.unpadded import gives_the_same, unpad
 from llmkit.tasks.head import Head, training_collator
 from llmkit.tasks.inference import Copied
@@ -89,11 +89,11 @@ def loss_and_gradient(model: PreTrainedModel, head: Head, batch: dict[str, torch
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_who_is_unpadded(family: str) -> None:
+def test_who_uses_the_kernel(family: str) -> None:
     model = model_with(TAGS, layered(family))
     before = model.config._attn_implementation
     unpad(model, bf16=True)
-    assert is_unpadded(model) == (family in UNPADDED)
+    assert uses_kernel(model) == (family in UNPADDED)
     assert model.training
     assert model.config._attn_implementation == (VARLEN if family in UNPADDED else before)
 
@@ -107,7 +107,7 @@ def test_a_family_that_fails_without_padding_keeps_it(capsys: pytest.CaptureFixt
 
     model.base_model.encoder.layer[0].register_forward_pre_hook(strict, with_kwargs=True)
     unpad(model, bf16=True)
-    assert not is_unpadded(model)
+    assert not uses_kernel(model)
     assert model.config._attn_implementation == "sdpa"
     assert not model.base_model.encoder._forward_hooks
     assert "BertForTokenClassification cannot do without padding" in capsys.readouterr().err
