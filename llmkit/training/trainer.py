@@ -144,8 +144,8 @@ class Trainer(transformers.Trainer):
         else:
             if kwargs["epoch"] == kwargs["epochs_trained"]:  # the first of this process
                 loss = partial(self.compute_loss, num_items_in_batch=1)
-                first: Any = self.data.__getitems__([0])
-                settle_buckets(kwargs["model"], lambda: self.data_collator(first), loss)
+                data: Any = self.data
+                settle_buckets(kwargs["model"], lambda: self.data_collator(data.__getitems__([0])), loss)
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
