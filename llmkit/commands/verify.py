@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 FIRST, LAST = 3, 6  # steps: a run is killed at the first and resumed; checkpoints are compared at the last
 TOLERANCE = 1e-6  # allowed change of a logit
-COMPARED = ("model.safetensors", "optimizer.", "scheduler.")  # how the files begin that a run resumes from
+# Weights, optimizer and scheduler, by how their files begin.
+COMPARED = ("model.safetensors", "optimizer.", "scheduler.")
 
 Recipe = PretrainRecipe | FinetuneRecipe
 

@@ -25,8 +25,9 @@ def batch_loader(
     """Batches in the order of `batches`. `workers` processes keep at least `ahead` of them ready, in pinned memory if
     there is a GPU.
 
-    Workers change nothing about a batch. They live as long as an epoch: workers that stay would not draw the random
-    number that starting them takes, and a run resumed in a later epoch would differ.
+    Workers change nothing about a batch. They live as long as an epoch: a DataLoader draws its base seed from torch's
+    generator at the start of each epoch. Persistent workers would draw it once, and a run resumed in a later epoch
+    would differ.
     """
     if not workers:
         return DataLoader(data, batch_sampler=batches, collate_fn=collate, pin_memory=torch.cuda.is_available())
