@@ -53,7 +53,7 @@ def contenders(shards: Path, work: Path, size: int, count: int) -> dict[str, Any
         MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=whole_words, seed=42)
         for whole_words in (False, True)
     )
-    batches = _First(EpochBatches(len(blocks), max(1, TOKENS // size), seed=42), count)
+    batches = _First(len(blocks), max(1, TOKENS // size), count)
     rows = datasets.Dataset.from_dict(
         {
             "input_ids": blocks.read(np.arange(len(blocks))).input_ids.tolist(),
@@ -76,12 +76,15 @@ def _measure(loader: DataLoader[Any], batches: Sequence[list[int]], size: int, _
 
 
 class _First(EpochBatches):
-    """The first batches of an epoch, over again if there are too few."""
+    """The first `number` batches of an epoch, over again if there are too few."""
 
-    def __init__(self, batches: EpochBatches, count: int) -> None:
-        super().__init__(count * batches.batch_size, batches.batch_size, seed=0)
-        whole = [batch for batch in batches if len(batch) == batches.batch_size]
-        self._chosen = [whole[number % len(whole)] for number in range(count)]
+    def __init__(self, count: int, batch_size: int, number: int) -> None:
+        super().__init__(count, batch_size, seed=42)
+        whole = [batch for batch in super().__iter__() if len(batch) == batch_size]
+        self._chosen = [whole[n % len(whole)] for n in range(number)]
+
+    def __len__(self) -> int:
+        return len(self._chosen)
 
     def __iter__(self) -> Any:
         return iter(self._chosen)
