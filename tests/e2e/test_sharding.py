@@ -40,6 +40,7 @@ STEPS += ["train.per_device_train_batch_size=4", "train.gradient_accumulation_st
 EPSILON = "train.adam_epsilon=1e-4"
 KINDS = {
     "pretrain": AutoModelForMaskedLM,
+    "bf16": AutoModelForMaskedLM,
     "span": AutoModelForQuestionAnswering,
     "label": AutoModelForSequenceClassification,
     "number": AutoModelForSequenceClassification,
@@ -96,9 +97,10 @@ for number, line in enumerate(sys.stdin):
 def command(kind: str, material: Material, folder: Path, *, dropout: bool = False) -> list[str]:
     """A training command without its output."""
     shape = f"model.config={json.dumps({**SHAPE, **({} if dropout else NO_DROPOUT)})}"
-    if kind == "pretrain":
+    if kind in ("pretrain", "bf16"):
         corpus = [f"corpus.path={material.shards}", "corpus.block_size=32"]
-        return ["pretrain", "-r", "tiny/pretrain", shape, *corpus, *STEPS]
+        bf16 = f"train.bf16={json.dumps(kind == 'bf16')}"  # by itself it depends on the hardware
+        return ["pretrain", "-r", "tiny/pretrain", shape, bf16, *corpus, *STEPS]
     model = [shape, f"model.tokenizer={material.shards / 'tokenizer'}", EPSILON]
     if kind == "span":
         return ["finetune", "-r", "tiny/squad", *model, *material.questions, *STEPS]
@@ -178,6 +180,10 @@ def test_the_weights_are_those_of_replicas(kind: str, runs: Path) -> None:
     numbers = [{name: value for name, value in found.items() if isinstance(value, float)} for found in scores]
     assert numbers[0]
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-4)
+
+
+def test_bf16_was_used(runs: Path) -> None:
+    assert weights(runs / "bf16-sharded") != weights(runs / "pretrain-sharded")
 
 
 def test_it_was_sharded(runs: Path) -> None:
