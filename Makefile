@@ -34,8 +34,8 @@ smoke: install  ## The four commands on the tiny recipes, under a minute
 	$(BIN)/llmkit finetune -r tiny/squad
 	$(BIN)/llmkit eval runs/tiny-squad
 
-test: install  ## The tests, minutes on two cores
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow' --cov --cov-report=term
+test: install  ## The tests, minutes on two cores. COVERAGE=1 counts the lines they run, and takes longer
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow' $(if $(COVERAGE),--cov --cov-report=term)
 
 test-all: install  ## The slow tests too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term

@@ -73,6 +73,7 @@ raise RuntimeError("a bug")
 """
 
 
+@pytest.mark.slow
 def test_an_error_with_workers_ends_the_program() -> None:
     done = subprocess.run([sys.executable, "-c", EXITS], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1

@@ -157,6 +157,7 @@ def commands(tmp_path: Path) -> list[str]:
     return [f"data.train={file}", f"data.validation={file}", *lengths, *steps, *rate, "model.vocab_size=340"]
 
 
+@pytest.mark.slow
 def test_two_berts_learn_to_write(commands: list[str], llmkit: Command, tmp_path: Path) -> None:
     code, out, err = llmkit("finetune", "-r", "scan", *commands, "-o", "run")
     assert code == 0, err
