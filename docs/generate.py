@@ -21,9 +21,11 @@ import typer
 from rooms import design_page
 
 from llmkit.cli.main import app
+from llmkit.recipes.corpus import TokenizeRecipe
 from llmkit.recipes.finetuning import FinetuneRecipe
-from llmkit.recipes.pretraining import PretrainRecipe, Section, TokenizeRecipe
+from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import kind_of
+from llmkit.recipes.section import Section
 from llmkit.recipes.shipped import shipped_recipes, summary
 from llmkit.tasks.label.sections import LabelRecipe
 from llmkit.tasks.span.sections import SpanRecipe

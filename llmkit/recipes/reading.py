@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from llmkit.recipes.finetuning import FinetuneRecipe, TaskFacts
-from llmkit.recipes.pretraining import PretrainRecipe, Section
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.section import Section
 from llmkit.recipes.shipped import locate
 from llmkit.system.errors import UserError, did_you_mean
 

@@ -5,7 +5,8 @@ from typing import Annotated, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from llmkit.recipes.finetuning import DataSection, FinetuneModelSection, FinetuneRecipe
-from llmkit.recipes.pretraining import Section, TrainSection
+from llmkit.recipes.pretraining import TrainSection
+from llmkit.recipes.section import Section
 from llmkit.tasks.languages import Language, language_of
 
 VocabularySize = Annotated[int, Field(ge=300, le=2**31 - 1)]
