@@ -94,6 +94,22 @@ class CorpusSection(Section):
     block_size: Annotated[int, Field(ge=8)] = Field(128, description="Tokens per training block.")
     mlm_probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Fraction of tokens to predict.")
     whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (llmkit only.)")
+    also_evaluate: dict[str, Annotated[Source, BeforeValidator(_source)]] = Field(
+        {},
+        description="Further corpora to measure the loss on at every evaluation, by a name of your choice: token shards, "
+        "whose held-out part is evaluated, or a source as for `llmkit tokenize -c`, all of whose text is. Of a source "
+        "that the run also trains on, only the held-out part is. The scores are `NAME_loss` and `NAME_perplexity`; "
+        "they decide nothing. (llmkit only.)",
+    )
+
+    @model_validator(mode="after")
+    def _also_evaluate(self) -> Self:
+        for name, source in self.also_evaluate.items():
+            if not re.fullmatch(r"[\w-]+", name):
+                raise ValueError(f"also_evaluate: a name is made of letters, digits, - and _: {name!r} is not")
+            if source.weight != 1:
+                raise ValueError(f"also_evaluate.{name}: weight has no effect, since each document is evaluated once")
+        return self
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:

@@ -267,7 +267,8 @@ def _fields(kind: type[BaseModel], key: Key) -> list[str]:
         if isinstance(part, int) or section is None:
             continue
         info = section.model_fields.get(part)
-        section = _section_in(info.annotation) if info else None
+        # A part that is no field is a name in a mapping, which the user chose.
+        section = _section_in(info.annotation) if info else section
     return list(section.model_fields) if section else []
 
 
