@@ -17,8 +17,10 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packed_attention import choose_attention
+from llmkit.models.vocabulary import check_same_tokens
 from llmkit.recipes.corpus import CorpusSection
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.system.console import count, is_main, result, say, warn
@@ -61,6 +63,10 @@ def prepare(
         fingerprints["also_evaluate"] = {name: other.key for name, other in others.items()}
     if resume:
         check_same_data(run, fingerprints)
+    if recipe.model.pretrained is not None:
+        checkpoint = Checkpoint.named(recipe.model.pretrained)
+        if checkpoint.file("tokenizer.json") is not None:
+            check_same_tokens(tokenizer, checkpoint.tokenizer(), checkpoint.name)
     set_seed(recipe.train.seed)
     model = model_for_pretraining(recipe.model, tokenizer, size)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)

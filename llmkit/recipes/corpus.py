@@ -96,10 +96,10 @@ class CorpusSection(Section):
     whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (llmkit only.)")
     also_evaluate: dict[str, Annotated[Source, BeforeValidator(_source)]] = Field(
         {},
-        description="Further corpora to measure the loss on at every evaluation, by a name of your choice: token shards, "
-        "whose held-out part is evaluated, or a source as for `llmkit tokenize -c`, all of whose text is. Of a source "
-        "that the run also trains on, only the held-out part is. The scores are `NAME_loss` and `NAME_perplexity`; "
-        "they decide nothing. (llmkit only.)",
+        description="Further corpora to measure the loss on at every evaluation, by a name of your choice: token "
+        "shards, whose held-out part is evaluated, or a source as for `llmkit tokenize -c`, all of whose text is. Of a "
+        "source that the run also trains on, only the held-out part is. The scores are `NAME_loss` and "
+        "`NAME_perplexity`; they decide nothing. (llmkit only.)",
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,8 @@ from llmkit.tasks.user_tasks import KEY, check_tasks_file
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run recorded. `log` has the lines of log.jsonl, oldest first.
+    """What a run recorded. `log` has the lines of log.jsonl, oldest first. `scores_of_start` are empty if a run from
+    random weights, or another kind of run, did not evaluate its start.
 
     `base` holds the facts of the run that it started from. It is None if the start was not a run, or the run is gone.
     """
@@ -33,6 +34,7 @@ class Facts:
     config: dict[str, Any]
     model: Path
     null_threshold: float | None
+    scores_of_start: dict[str, float]
     base: Facts | None
 
     @property
@@ -63,6 +65,11 @@ class Facts:
         """The sources of a pretraining run."""
         sources: list[dict[str, Any]] = self.environment["data"].get("corpus", {}).get("sources", [])
         return sources
+
+    @property
+    def also_evaluated(self) -> dict[str, list[dict[str, Any]]]:
+        """The sources of each further corpus that a pretraining run was evaluated on, by its name."""
+        return {name: key["sources"] for name, key in self.environment["data"].get("also_evaluate", {}).items()}
 
     @property
     def start(self) -> str | None:
@@ -118,7 +125,7 @@ class Facts:
     def selection(self) -> tuple[str, int]:
         """The metric that selected the best checkpoint, and the number of evaluations to choose from."""
         metric = self.task.metric if self.task else "loss"
-        return metric, sum(f"eval_{metric}" in line for line in self.log)
+        return metric, sum(f"eval_{metric}" in line and line["step"] > 0 for line in self.log)
 
 
 def _language(source: dict[str, Any]) -> str | None:
@@ -155,6 +162,7 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
             json.loads(read("model/config.json")),
             run.model,
             null_threshold_of(metrics),
+            run.scores_of_start(),
             _base(recipe["model"].get("pretrained")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

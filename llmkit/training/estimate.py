@@ -44,8 +44,8 @@ class Estimate:
 def estimate(trainer: Trainer, train: TrainSection, lengths: Array, *, evaluate_first: bool = False) -> Estimate:
     """Run a few steps of the trainer, which changes its model: throw both away afterwards.
 
-    `lengths[i]` is the number of tokens of item i. `evaluate_first` counts an evaluation before the first step. The first step uses the longest micro-batch, to measure memory; the
-    timed ones are spread from short to long.
+    `lengths[i]` is the number of tokens of item i. `evaluate_first` counts an evaluation before the first step. The
+    first step uses the longest micro-batch, to measure memory; the timed ones are spread from short to long.
     """
     epoch = trainer.batches.steps
     batches = [np.asarray(batch) for batch in trainer.batches]
