@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.models.checkpoint import Checkpoint, bert_config, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules
 from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import settle_packing
 from llmkit.models.unpadded import holder_of_layers
@@ -135,7 +135,7 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
     vocabulary for the corpus, or has too few positions for `block_size`.
     """
     if section.config is not None:
-        return packed(AutoModelForMaskedLM.from_config(bert_config(section.config, tokenizer)), block_size)
+        return packed(AutoModelForMaskedLM.from_config(fresh_config(section.config, tokenizer)), block_size)
     assert section.pretrained is not None
     checkpoint = Checkpoint.named(section.pretrained)
     check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
