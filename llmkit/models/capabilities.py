@@ -26,13 +26,21 @@ def positions_of(model: PreTrainedModel) -> int | None:
     either, but their models are of little use beyond the length that they name.
     """
     limit: int | None = getattr(model.config, "max_position_embeddings", None)
-    tables = [
-        module for name, module in model.named_modules() if isinstance(module, nn.Embedding) and "position" in name
-    ]
-    if limit is None or not (tables or any(name.endswith("inv_freq") for name, _ in model.named_buffers())):
+    rotary = any(name.endswith("inv_freq") for name, _ in model.named_buffers())
+    if limit is None or not (rotary or _tables(model)):
         return None
-    skipped = [t.padding_idx + 1 for t in tables if t.padding_idx is not None and t.num_embeddings == limit]
-    return limit - max(skipped, default=0)
+    return limit - skipped_positions(model)
+
+
+def skipped_positions(model: PreTrainedModel) -> int:
+    """The rows of the table of positions that no token uses: the position of a text's first token."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    return max((t.padding_idx + 1 for t in _tables(model) if t.padding_idx is not None and t.num_embeddings == limit), default=0)
+
+
+def _tables(model: PreTrainedModel) -> list[nn.Embedding]:
+    """Embeddings of positions."""
+    return [module for name, module in model.named_modules() if isinstance(module, nn.Embedding) and "position" in name]
 
 
 def inputs_of(model: PreTrainedModel, names: Sequence[str]) -> list[str]:

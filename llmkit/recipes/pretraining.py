@@ -1,7 +1,7 @@
 """The pretraining recipe, and the sections that fine-tuning recipes share with it.
 
-Keys of `train` have the names of transformers' `TrainingArguments`, keys of `model.config` those of `BertConfig`. Keys
-that only llmkit has end their description with "(llmkit only.)". The descriptions become docs/recipes.md.
+Keys of `train` have the names of transformers' `TrainingArguments`. Keys that only llmkit has end their description
+with "(llmkit only.)". The descriptions become docs/recipes.md.
 """
 
 from __future__ import annotations
@@ -20,37 +20,16 @@ from pydantic import (
 
 from llmkit.recipes.corpus import CorpusSection
 from llmkit.recipes.section import Fraction, Section
-
-
-class BertShape(Section):
-    """Fields of `BertConfig`. The vocabulary size and the padding token come from the tokenizer."""
-
-    hidden_size: PositiveInt = 768
-    num_hidden_layers: PositiveInt = 12
-    num_attention_heads: PositiveInt = 12
-    intermediate_size: PositiveInt = 3072
-    hidden_act: Literal["gelu", "relu", "silu", "gelu_new"] = "gelu"
-    hidden_dropout_prob: Fraction = 0.1
-    attention_probs_dropout_prob: Fraction = 0.1
-    max_position_embeddings: PositiveInt = 512
-    type_vocab_size: PositiveInt = 2
-    initializer_range: PositiveFloat = 0.02
-    layer_norm_eps: PositiveFloat = 1e-12
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not divisible by num_attention_heads {self.num_attention_heads}"
-            )
-        return self
+from llmkit.recipes.shapes import Shape
 
 
 class ModelSection(Section):
     """The model: a checkpoint to start from, or the shape of a model with random weights."""
 
     pretrained: str | None = Field(None, description="Checkpoint to start from: Hub id, checkpoint folder or run.")
-    config: BertShape | None = Field(None, description="Shape of a BERT with random weights.")
+    config: Shape | None = Field(
+        None, description="Shape of a BERT with random weights; with `model_type: modernbert`, of a ModernBERT."
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:

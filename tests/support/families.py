@@ -31,6 +31,8 @@ RELATIVE: dict[str, Any] = {
     "position_biased_input": False,
 }
 BUCKETS: dict[str, Any] = {"position_buckets": 32, "norm_rel_ebd": "layer_norm", "share_att_key": True}
+# The first layer attends to everything, the second to 8 tokens on each side.
+LOCAL: dict[str, Any] = {"num_hidden_layers": 2, "max_position_embeddings": 64, "local_attention": 16}
 
 # model_type, tokenizer, and what the configuration has besides SHAPE.
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -65,8 +67,8 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
             "d_inner": 64,
         },
     ),
-    "ModernBERT": ("modernbert", "modernbert", {"max_position_embeddings": 64, "local_attention": 16}),
-    "mmBERT": ("modernbert", "mmbert", {"max_position_embeddings": 64, "local_attention": 16}),
+    "ModernBERT": ("modernbert", "modernbert", LOCAL),
+    "mmBERT": ("modernbert", "mmbert", LOCAL),
     "EuroBERT": ("eurobert", "eurobert", {"max_position_embeddings": 64, "num_key_value_heads": 2, "head_dim": 16}),
 }
 
