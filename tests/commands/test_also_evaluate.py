@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from support import Command
 from support.runs import command, pretrained, weights
 
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.models.masked_lm import BertForMaskedLM
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.errors import UserError
@@ -122,7 +122,7 @@ def test_a_dry_run_counts_the_start_and_the_other_corpora(continued: Command) ->
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """Set `at` to the forward pass without gradients, counted from 1, in which Ctrl-C is pressed."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    forward, state = BertForMaskedLM.forward, {"at": 0, "seen": 0}
+    forward, state = transformers.BertModel.forward, {"at": 0, "seen": 0}
 
     def counted(self: Any, *args: Any, **inputs: Any) -> Any:
         state["seen"] += not torch.is_grad_enabled()
@@ -130,7 +130,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
             os.kill(os.getpid(), signal.SIGINT)
         return forward(self, *args, **inputs)
 
-    monkeypatch.setattr(BertForMaskedLM, "forward", counted)
+    monkeypatch.setattr(transformers.BertModel, "forward", counted)
     yield state
     signal.signal(signal.SIGINT, before)
 
