@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import deepcopy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules, set_attention_dropout
 from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import settle_packing
 from llmkit.models.unpadded import holder_of_layers
@@ -118,7 +119,9 @@ def packed(model: Any, block_size: int, name: str = "") -> Any:
     """
     name = name or type(model).__name__
     if model.config.is_encoder_decoder:
-        raise UserError(f"{name} is an encoder-decoder", remedy="continue from an encoder: BERT, RoBERTa, ModernBERT, …")
+        raise UserError(
+            f"{name} is an encoder-decoder", remedy="continue from an encoder: BERT, RoBERTa, ModernBERT, …"
+        )
     model.__class__ = packed_class(type(model))
     model.base_model.register_forward_hook(model._keep_chosen)
     layers = holder_of_layers(model.base_model)
@@ -145,7 +148,9 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
             f"corpus.block_size {block_size} exceeds the {positions} positions of {checkpoint.name}",
             remedy=f"set corpus.block_size={positions}",
         )
-    model, info = checkpoint.load(AutoModelForMaskedLM)
+    config = deepcopy(checkpoint.config)
+    set_attention_dropout(config, section)
+    model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):
         say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} starts from random weights")
     grow_embeddings(model, tokenizer, checkpoint.name)

@@ -31,10 +31,18 @@ class ModelSection(Section):
         None, description="Shape of a BERT with random weights; with `model_type: modernbert`, of a ModernBERT."
     )
 
+    attention_probs_dropout_prob: Fraction | None = Field(
+        None,
+        description="Attention dropout for training a checkpoint, whatever the checkpoint says. Default: 0, which "
+        "allows faster attention kernels. Hidden dropout stays as in the checkpoint.",
+    )
+
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.pretrained is None) == (self.config is None):
             raise ValueError("give either pretrained (a checkpoint) or config (a shape)")
+        if self.config is not None and self.attention_probs_dropout_prob is not None:
+            raise ValueError("attention_probs_dropout_prob has no effect with config: set it inside config")
         return self
 
 
