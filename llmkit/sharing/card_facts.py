@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from llmkit.tasks.user_tasks import KEY, check_tasks_file
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run recorded. `log` has the lines of log.jsonl, oldest first. `scores_of_start` are empty if a run from
-    random weights, or another kind of run, did not evaluate its start.
+    """What a run recorded. `log` has the lines of log.jsonl, oldest first.
 
     `base` holds the facts of the run that it started from. It is None if the start was not a run, or the run is gone.
+    `scores_of_start` are those before the first step. They are empty for a run that did not evaluate its start.
     """
 
     recipe: dict[str, Any]
@@ -34,8 +34,8 @@ class Facts:
     config: dict[str, Any]
     model: Path
     null_threshold: float | None
-    scores_of_start: dict[str, float]
     base: Facts | None
+    scores_of_start: dict[str, float] = field(default_factory=dict)
 
     @property
     def task(self) -> Task[Any] | None:
@@ -162,8 +162,8 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
             json.loads(read("model/config.json")),
             run.model,
             null_threshold_of(metrics),
-            run.scores_of_start(),
             _base(recipe["model"].get("pretrained")),
+            run.scores_of_start(),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
