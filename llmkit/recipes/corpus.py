@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, field_validator, model_validator
 
 from llmkit.recipes.section import Section
 
@@ -48,6 +48,13 @@ class Source(Section):
         1.0,
         description="How often each document is read per epoch: 2 reads it twice, 0.5 reads every other document.",
     )
+
+
+def _once(source: Source) -> Source:
+    """Refuse a weight for a source to evaluate on."""
+    if source.weight != 1:
+        raise ValueError("weight has no effect: each document is evaluated once")
+    return source
 
 
 SMALLEST_BPE = 261  # 256 bytes and five special tokens
@@ -94,7 +101,7 @@ class CorpusSection(Section):
     block_size: Annotated[int, Field(ge=8)] = Field(128, description="Tokens per training block.")
     mlm_probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Fraction of tokens to predict.")
     whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (llmkit only.)")
-    also_evaluate: dict[str, Annotated[Source, BeforeValidator(_source)]] = Field(
+    also_evaluate: dict[str, Annotated[Source, BeforeValidator(_source), AfterValidator(_once)]] = Field(
         {},
         description="Further corpora to measure the loss on at every evaluation, by a name of your choice: token "
         "shards, whose held-out part is evaluated, or a source as for `llmkit tokenize -c`, all of whose text is. Of a "
@@ -102,14 +109,13 @@ class CorpusSection(Section):
         "`NAME_perplexity`; they decide nothing. (llmkit only.)",
     )
 
-    @model_validator(mode="after")
-    def _also_evaluate(self) -> Self:
-        for name, source in self.also_evaluate.items():
+    @field_validator("also_evaluate")
+    @classmethod
+    def _names(cls, corpora: dict[str, Source]) -> dict[str, Source]:
+        for name in corpora:
             if not re.fullmatch(r"[\w-]+", name):
-                raise ValueError(f"also_evaluate: a name is made of letters, digits, - and _: {name!r} is not")
-            if source.weight != 1:
-                raise ValueError(f"also_evaluate.{name}: weight has no effect, since each document is evaluated once")
-        return self
+                raise ValueError(f"a name is made of letters, digits, - and _: {name!r} is not")
+        return corpora
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:

@@ -192,10 +192,10 @@ def test_what_cannot_be_evaluated_is_said_before_the_run(
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("corpus.also_evaluate.x='a.txt,weight=2'", "also_evaluate.x: weight has no effect"),
+        ("corpus.also_evaluate.x='a.txt,weight=2'", "also_evaluate.x: weight has no effect: each"),
         (
             "corpus.also_evaluate={a b: a.txt}",
-            "also_evaluate: a name is made of letters, digits, - and _: 'a b' is not",
+            "also_evaluate: a name is made of letters, digits, - and _: 'a b'",
         ),
         ("corpus.also_evaluate.x={path: a.txt, documnts: line}", "x.documnts: unknown key (did you mean documents?)"),
         ("corpus.also_evaluate=a.txt", "corpus.also_evaluate: should be a valid dictionary"),
