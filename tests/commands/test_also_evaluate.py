@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-import transformers
 from support import Command
 from support.runs import command, pretrained, weights
 
@@ -19,6 +17,7 @@ from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.errors import UserError
+from llmkit.training.batches import collate_blocks
 
 pytestmark = pytest.mark.oldest
 
@@ -42,7 +41,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def continued(folder: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Continue runs/bert on its text in eight steps, with further arguments."""
     monkeypatch.chdir(folder)
-    start = ["pretrain", "-r", "tiny/pretrain", BOOKS, "corpus.tokenizer.path=runs/bert", "model.pretrained=runs/bert"]
+    start = [
+        "pretrain",
+        "-r",
+        "tiny/pretrain",
+        BOOKS,
+        "corpus.tokenizer={path: runs/bert}",
+        "model.pretrained=runs/bert",
+    ]
     start += ["train.max_steps=8", "train.eval_steps=4", "train.logging_steps=2"]
     return lambda *arguments: llmkit(*start, *arguments)
 
@@ -120,17 +126,17 @@ def test_a_dry_run_counts_the_start_and_the_other_corpora(continued: Command) ->
 
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
-    """Set `at` to the forward pass without gradients, counted from 1, in which Ctrl-C is pressed."""
+    """Set `at` to the batch of evaluations, counted from 1, in which Ctrl-C is pressed."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    forward, state = transformers.BertModel.forward, {"at": 0, "seen": 0}
+    state = {"at": 0, "seen": 0}
 
-    def counted(self: Any, *args: Any, **inputs: Any) -> Any:
-        state["seen"] += not torch.is_grad_enabled()
-        if state["seen"] == state["at"] and not torch.is_grad_enabled():
+    def counted(blocks: Any) -> Any:
+        state["seen"] += 1
+        if state["seen"] == state["at"]:
             os.kill(os.getpid(), signal.SIGINT)
-        return forward(self, *args, **inputs)
+        return collate_blocks(blocks)
 
-    monkeypatch.setattr(transformers.BertModel, "forward", counted)
+    monkeypatch.setattr("llmkit.training.held_out.collate_blocks", counted)
     yield state
     signal.signal(signal.SIGINT, before)
 
@@ -141,8 +147,11 @@ def test_a_run_stopped_in_the_first_or_the_second_evaluation_ends_as_one_that_wa
     arguments = [*ALSO, "train.per_device_eval_batch_size=2", "train.learning_rate=3e-3"]
     code, _, err = continued("-o", "whole", *arguments)
     assert code == 0, err
-    passes = interrupted["seen"] // 3  # of an evaluation
-    for name, at, told in (("first", 3, "before the first step"), ("second", passes + 3, "after step 4, which is sav")):
+    batches = interrupted["seen"] // 3  # of an evaluation
+    for name, at, told in (
+        ("first", 3, "before the first step"),
+        ("second", batches + 3, "after step 4, which is sav"),
+    ):
         interrupted.update(at=at, seen=0)
         code, _, err = continued("-o", name, *arguments)
         assert code == 130
@@ -173,7 +182,7 @@ def test_a_resumed_run_is_evaluated_on_the_same_text(continued: Command, folder:
         ("no/such/file.txt", "no such corpus: no/such/file.txt"),
         ("other", "other was tokenized with another tokenizer than the run's corpus"),
         ("{path: news, documents: line}", "news: documents has no effect on token shards"),
-        ("word.txt", "3 tokens in 1 documents do not fill one block of 64"),
+        ("word.txt", "do not fill one block of 64"),
         ("'*.txt'", "the run trains on a part of this text"),
         ("{path: books.txt, documents: line}", "the run trains on a part of this text"),
     ],
@@ -183,8 +192,7 @@ def test_what_cannot_be_evaluated_is_said_before_the_run(
 ) -> None:
     code, _, err = continued("-o", "refused", f"corpus.also_evaluate.x={also}")
     assert code == 1
-    assert f"error: corpus.also_evaluate.x: {told}" in err or f"corpus.also_evaluate.x: {folder}" in err, err
-    assert told in err
+    assert told in err.partition("error: corpus.also_evaluate.x: ")[2]
     assert "Traceback" not in err
     assert not (folder / "refused").exists()
 
