@@ -171,6 +171,7 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
     """The trainer of a job. With several processes this starts their group."""
     train, evaluation = job.recipe.train, job.evaluation
     arguments = training_arguments(train, run, metric=evaluation.metric, higher_is_better=evaluation.higher_is_better)
+    schedule = Schedule(train)
     batches = EpochBatches(
         len(job.data),
         arguments.per_device_train_batch_size,
@@ -178,8 +179,8 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         lengths=job.lengths if job.group_by_length else None,
         accumulation=arguments.gradient_accumulation_steps,
         processes=arguments.world_size,
+        share=schedule.share_at,
     )
-    schedule = Schedule(train)
     return Trainer(
         job.model,
         arguments,

@@ -71,12 +71,14 @@ def prepare(
     model = model_for_pretraining(recipe.model, tokenizer, size)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
 
-    def masked(blocks: PackedBlocks) -> MaskedBlocks:
+    def masked(blocks: PackedBlocks, *, evaluating: bool) -> MaskedBlocks:
+        section, fraction = recipe.corpus, recipe.corpus.eval_mlm_probability
+        own = evaluating and fraction is not None
         return MaskedBlocks(
             blocks,
             vocabulary,
-            probability=recipe.corpus.mlm_probability,
-            whole_words=recipe.corpus.whole_word_mask,
+            probability=fraction if own else section.probabilities,
+            whole_words=section.whole_word_mask and not own,
             seed=recipe.train.seed,
         )
 
@@ -94,10 +96,13 @@ def prepare(
         auto_batch=auto_batch,
         model=model,
         tokenizer=tokenizer,
-        data=masked(train),
+        data=masked(train, evaluating=False),
         lengths=np.full(len(train), size),
         collate=partial(collate_blocks, few_shapes=recipe.train.torch_compile or torch.cuda.is_available()),
-        evaluation=HeldOut(masked(held_out), others={name: masked(other.blocks) for name, other in others.items()}),
+        evaluation=HeldOut(
+            masked(held_out, evaluating=True),
+            others={name: masked(other.blocks, evaluating=True) for name, other in others.items()},
+        ),
         fingerprints=fingerprints,
         sizes=manifest["totals"],
         introduce=introduce,

@@ -1,4 +1,4 @@
-"""Choose the tokens of blocks that the model must predict: a pure function of (seed, epoch, block).
+"""Choose the tokens of blocks that the model must predict: a pure function of (seed, epoch, block) and their number.
 
 The random generator is counter-based (Philox). So masks do not depend on the number of workers or processes, on the
 order of blocks or on a resume, and no state needs to be saved.
@@ -57,19 +57,18 @@ class Vocabulary:
 class Masks:
     """Masks of blocks.
 
-    As in BERT's own data code, exactly `probability` of a block's ordinary tokens are chosen (rounded, at least one).
-    With `whole_words`, whole words are chosen until there are at least that many tokens.
+    As in BERT's own data code, exactly the fraction that is asked for of a block's ordinary tokens is chosen (rounded,
+    at least one). With `whole_words`, whole words are chosen until there are at least that many tokens.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, probability: float, whole_words: bool, seed: int) -> None:
-        self._vocabulary = vocabulary
-        self._probability, self._whole_words = probability, whole_words
+    def __init__(self, vocabulary: Vocabulary, *, whole_words: bool, seed: int) -> None:
+        self._vocabulary, self._whole_words = vocabulary, whole_words
         self._bits = np.random.Philox(key=seed, counter=0)
         self._random = np.random.Generator(self._bits)
         self._start: Any = self._bits.state
 
-    def mask(self, input_ids: Array, epochs: Array, numbers: Array) -> tuple[Array, Array]:
-        """Mask blocks [B, size] with these epochs and numbers [B].
+    def mask(self, input_ids: Array, epochs: Array, numbers: Array, probability: float) -> tuple[Array, Array]:
+        """Mask this fraction of blocks [B, size] with these epochs and numbers [B].
 
         Returns the masked input ids, int64 [B, size], and the positions to predict in the flattened blocks, int64 [T],
         in ascending order.
@@ -84,7 +83,7 @@ class Masks:
             if start == stop:
                 continue
             self._restart(epoch, block)
-            some = choose(start, stop, max(1, round(self._probability * (stop - start))))
+            some = choose(start, stop, max(1, round(probability * (stop - start))))
             chosen.append(some)
             draws.append(self._random.random(len(some)))
             replacements.append(self._random.integers(ordinary, size=len(some)))

@@ -8,7 +8,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from llmkit.recipes.section import Section
 
@@ -57,6 +65,21 @@ def _once(source: Source) -> Source:
     return source
 
 
+def _one_or_two(value: Any) -> Any:
+    """Check a fraction, or a pair of them."""
+    given = value if isinstance(value, list) and len(value) == 2 else [value]
+    if not all(isinstance(fraction, float) and 0 < fraction < 1 for fraction in given):
+        raise ValueError(f"should be a number between 0 and 1, or two of them such as [0.3, 0.15], got {value!r}")
+    return value
+
+
+_FRACTION = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+OneOrTwo = Annotated[
+    float | list[float],
+    BeforeValidator(_one_or_two),
+    WithJsonSchema({"anyOf": [_FRACTION, {"type": "array", "items": {"type": "number"}}]}),
+]
+
 SMALLEST_BPE = 261  # 256 bytes and five special tokens
 
 
@@ -99,7 +122,16 @@ class CorpusSection(Section):
     )
     tokenizer: TokenizerSection = Field(TokenizerSection(), description="Tokenizer for `sources`.")
     block_size: Annotated[int, Field(ge=8)] = Field(128, description="Tokens per training block.")
-    mlm_probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Fraction of tokens to predict.")
+    mlm_probability: OneOrTwo = Field(
+        0.15,
+        description="Fraction of tokens to predict. Of a pair such as `[0.3, 0.15]`, the first is for the beginning of "
+        "the run and the second for its end; in between it changes linearly. (Pairs are llmkit only.)",
+    )
+    eval_mlm_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.15,
+        description="Fraction of tokens to predict in evaluations, whatever training masks: so the losses of runs "
+        "compare. (llmkit only.)",
+    )
     whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (llmkit only.)")
     also_evaluate: dict[str, Annotated[Source, BeforeValidator(_source), AfterValidator(_once)]] = Field(
         {},
@@ -125,7 +157,15 @@ class CorpusSection(Section):
             raise ValueError("tokenizer has no effect with path: token shards include their tokenizer")
         if self.sources is not None and not self.sources:
             raise ValueError("sources is empty")
+        if self.eval_mlm_probability is None and self.mlm_probability != self.probabilities[0]:
+            raise ValueError("eval_mlm_probability is needed where mlm_probability is a pair")
         return self
+
+    @property
+    def probabilities(self) -> tuple[float, float]:
+        """The fraction of tokens to predict, at the beginning and at the end of a run."""
+        given = self.mlm_probability
+        return (given[0], given[-1]) if isinstance(given, list) else (given, given)
 
 
 class TokenizeRecipe(Section):

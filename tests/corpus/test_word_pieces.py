@@ -146,9 +146,9 @@ def test_whole_words_are_masked(tokenizer: Any) -> None:
     vocabulary = Vocabulary.of(tokenizer)
     assert vocabulary.words is not None
     word = np.cumsum(vocabulary.words.starts(ids, np.arange(len(ids))))
-    masks = Masks(vocabulary, probability=0.15, whole_words=True, seed=1)
+    masks = Masks(vocabulary, whole_words=True, seed=1)
     for block in range(20):
-        _, chosen = masks.mask(ids[None], np.array([0]), np.array([block]))
+        _, chosen = masks.mask(ids[None], np.array([0]), np.array([block]), 0.15)
         assert chosen.tolist() == np.flatnonzero(np.isin(word, word[chosen])).tolist()
         assert len(chosen) < len(ids) / 2
 

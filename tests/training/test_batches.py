@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate.data_loader import BatchSamplerShard
+from accelerate.data_loader import BatchSamplerShard, skip_first_batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertForQuestionAnswering
@@ -105,8 +105,8 @@ def test_weights_repeat_and_thin_out_documents() -> None:
 
 def mask(tokens: Any, *, probability: float, whole_words: bool, seed: int, epoch: int, block: int) -> tuple[Any, Any]:
     """Mask one block."""
-    masks = Masks(VOCABULARY, probability=probability, whole_words=whole_words, seed=seed)
-    masked, positions = masks.mask(tokens[None], np.array([epoch]), np.array([block]))
+    masks = Masks(VOCABULARY, whole_words=whole_words, seed=seed)
+    masked, positions = masks.mask(tokens[None], np.array([epoch]), np.array([block]), probability)
     return masked[0], positions
 
 
@@ -147,9 +147,9 @@ def test_masks_are_a_function_of_seed_epoch_and_block(
     tokens = np.random.default_rng(seed).integers(0, WORDS, (len(which), size))
     tokens[0, : size // 2] %= SPECIAL
     epochs, blocks = np.array(which).T
-    masks = Masks(VOCABULARY, probability=probability, whole_words=whole_words, seed=seed)
-    masked, positions = masks.mask(tokens, epochs, blocks)
-    again, positions_again = masks.mask(tokens[::-1], epochs[::-1], blocks[::-1])
+    masks = Masks(VOCABULARY, whole_words=whole_words, seed=seed)
+    masked, positions = masks.mask(tokens, epochs, blocks, probability)
+    again, positions_again = masks.mask(tokens[::-1], epochs[::-1], blocks[::-1], probability)
     assert masked.tolist() == again[::-1].tolist(), "whatever was masked before"
     assert len(positions) == len(positions_again)
     for number, (epoch, block) in enumerate(which):
@@ -189,8 +189,8 @@ def test_masks_differ_between_epochs_and_blocks() -> None:
 
 def test_eighty_ten_ten() -> None:
     tokens = np.full((100, 1000), 7)
-    masks = Masks(VOCABULARY, probability=0.5, whole_words=False, seed=0)
-    masked, chosen = masks.mask(tokens, np.zeros(100, int), np.arange(100))
+    masks = Masks(VOCABULARY, whole_words=False, seed=0)
+    masked, chosen = masks.mask(tokens, np.zeros(100, int), np.arange(100), 0.5)
     fates = masked.reshape(-1)[chosen]
     assert len(chosen) == 100 * 500
     assert (fates == MASK).mean() == pytest.approx(0.8, abs=0.01)
@@ -219,6 +219,32 @@ def test_workers_change_nothing(workers: int) -> None:
         assert {name: tensor.tolist() for name, tensor in got.items()} == {
             name: tensor.tolist() for name, tensor in expected.items()
         }
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_masked_fraction_changes_with_the_steps_of_the_run(workers: int) -> None:
+    """Whenever a batch is drawn, in whatever process, and where a resumed run skips those before it."""
+    blocks, steps = PackedBlocks(shards_of_words(), 16), 8
+    data = MaskedBlocks(blocks, VOCABULARY, probability=(0.8, 0.2), whole_words=False, seed=3)
+    batches = EpochBatches(len(data), 4, seed=3, share=lambda step: step / steps)
+    for epoch in range(steps // batches.steps):
+        batches.epoch = epoch
+        loader = batch_loader(data, batches, collate_blocks, workers=workers, ahead=3)
+        drawn = [batch["masked_positions"].tolist() for batch in loader]
+        for number, (positions, items) in enumerate(zip(drawn, batches, strict=True)):
+            fraction = 0.8 - 0.6 * (epoch * batches.steps + number) / steps
+            constant = MaskedBlocks(blocks, VOCABULARY, probability=fraction, whole_words=False, seed=3)
+            assert positions == constant.__getitems__(list(items))["masked_positions"].tolist()
+            assert len(positions) == pytest.approx(fraction * 16 * len(items), abs=0.5 * len(items))
+        later = skip_first_batches(loader, 2)
+        assert [batch["masked_positions"].tolist() for batch in later] == drawn[2:]
+
+
+def test_items_without_a_share_have_the_most_targets() -> None:
+    blocks = PackedBlocks(shards_of_words(), 16)
+    for pair in ((0.5, 0.1), (0.1, 0.5)):
+        data = MaskedBlocks(blocks, VOCABULARY, probability=pair, whole_words=False, seed=3)
+        assert len(data.__getitems__([0, 1])["labels"]) == 16
 
 
 def shards_of_words() -> Any:
