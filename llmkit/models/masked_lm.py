@@ -151,6 +151,7 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
         )
     model, info = checkpoint.load(AutoModelForMaskedLM)
     if fresh := fresh_modules(info):
-        say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} starts from random weights")
+        start = "starts" if len(fresh) == 1 else "start"
+        say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")
     grow_embeddings(model, tokenizer, checkpoint.name)
     return packed(model, block_size, checkpoint.name)
