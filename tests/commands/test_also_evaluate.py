@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import Command
-from support.runs import command, pretrained, weights
+from support.runs import command, pretrained, run_command, weights
 
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.recipes.pretraining import PretrainRecipe
@@ -37,20 +40,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+START = ["pretrain", "-r", "tiny/pretrain", BOOKS, "corpus.tokenizer={path: runs/bert}", "model.pretrained=runs/bert"]
+START += ["train.max_steps=8", "train.eval_steps=4", "train.logging_steps=2", "train.per_device_eval_batch_size=2"]
+ALSO = [
+    "corpus.also_evaluate.news=news.txt",
+    "corpus.also_evaluate.shards=news",
+    "corpus.also_evaluate.own={path: books.txt, documents: blank_line}",
+]
+
+
 @pytest.fixture
 def continued(folder: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Continue runs/bert on its text in eight steps, with further arguments."""
     monkeypatch.chdir(folder)
-    start = [
-        "pretrain",
-        "-r",
-        "tiny/pretrain",
-        BOOKS,
-        "corpus.tokenizer={path: runs/bert}",
-        "model.pretrained=runs/bert",
-    ]
-    start += ["train.max_steps=8", "train.eval_steps=4", "train.logging_steps=2"]
-    return lambda *arguments: llmkit(*start, *arguments)
+    return lambda *arguments: llmkit(*START, *arguments)
+
+
+@pytest.fixture(scope="module")
+def several(folder: Path) -> tuple[Path, str, str]:
+    """A run that was evaluated on several corpora, and what it printed."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        command(folder, *START, *ALSO, "-o", "several")
+    return folder / "several", out.getvalue(), err.getvalue()
 
 
 def evaluations(run: Path) -> dict[int, dict[str, float]]:
@@ -63,17 +74,8 @@ def evaluations(run: Path) -> dict[int, dict[str, float]]:
     return found
 
 
-ALSO = [
-    "corpus.also_evaluate.news=news.txt",
-    "corpus.also_evaluate.shards=news",
-    "corpus.also_evaluate.own={path: books.txt, documents: blank_line}",
-]
-
-
-def test_every_corpus_has_its_scores_from_the_start(continued: Command, folder: Path) -> None:
-    code, out, err = continued("-o", "several", *ALSO)
-    assert code == 0, err
-    run = folder / "several"
+def test_every_corpus_has_its_scores_from_the_start(several: tuple[Path, str, str], folder: Path) -> None:
+    run, out, err = several
     told = evaluations(run)
     assert list(told) == [0, 4, 8]
     names = [f"{name}{score}" for name in ("", "news_", "shards_", "own_") for score in ("loss", "perplexity")]
@@ -89,17 +91,16 @@ def test_every_corpus_has_its_scores_from_the_start(continued: Command, folder: 
     # The run trains on books.txt, so the part that it holds out is evaluated. All of news.txt is, and of the shards
     # the held-out part.
     assert metrics["own_loss"] == metrics["loss"]
-    tokenizer = load_tokenizer("runs/bert/model")
+    tokenizer = load_tokenizer(str(folder / "runs/bert/model"))
     tokens = sum(len(tokenizer(line)["input_ids"]) for line in NEWS) // 64 * 64
     assert f"also evaluated: news, {tokens / 1000:.1f}k tokens in {tokens // 64} blocks" in err
     manifest = json.loads((folder / "news" / "manifest.json").read_text())
     assert f"in {manifest['totals']['validation']['tokens'] // 64} blocks" in err.split("also evaluated: shards")[1]
 
 
-def test_the_card_names_them(continued: Command, folder: Path) -> None:
-    code, _, err = continued("-o", "named", *ALSO)
-    assert code == 0, err
-    text, told = (folder / "named/model/README.md").read_text(), evaluations(folder / "named")
+def test_the_card_names_them(several: tuple[Path, str, str]) -> None:
+    run, *_ = several
+    text, told = (run / "model/README.md").read_text(), evaluations(run)
     assert "| score | value | before the first step |" in text
     assert f"| news_loss | {told[8]['eval_news_loss']:.2f} | {told[0]['eval_news_loss']:.2f} |" in text
     assert "Also evaluated, as `news`: local files: `news.txt` (fingerprint `" in text
@@ -141,29 +142,35 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_run_stopped_in_the_first_or_the_second_evaluation_ends_as_one_that_was_not(
-    continued: Command, folder: Path, interrupted: dict[str, int]
+@pytest.mark.parametrize(
+    ("which", "told"),
+    [(0, "before the first step"), pytest.param(1, "after step 4, which is saved", marks=pytest.mark.slow)],
+)
+def test_a_run_stopped_in_an_evaluation_ends_as_one_that_was_not(
+    which: int,
+    told: str,
+    continued: Command,
+    several: tuple[Path, str, str],
+    folder: Path,
+    interrupted: dict[str, int],
 ) -> None:
-    arguments = [*ALSO, "train.per_device_eval_batch_size=2", "train.learning_rate=3e-3"]
-    code, _, err = continued("-o", "whole", *arguments)
+    whole, *_, err = several
+    blocks = [int(number) for number in re.findall(r"(?:and|in) (\d+) blocks", err)]  # of all but the first corpus
+    own = int(re.findall(r", (\d+) blocks held out", err)[0])
+    interrupted["at"] = which * sum(-(-number // 2) for number in [own, *blocks]) + 3
+    run = folder / f"stopped-{which}"
+    code, _, err = continued("-o", str(run), *ALSO)
+    assert code == 130
+    assert f"stopped {told}" in err
+    interrupted["at"] = 0
+    code, _, err = continued("-o", str(run), *ALSO, "--resume")
     assert code == 0, err
-    batches = interrupted["seen"] // 3  # of an evaluation
-    for name, at, told in (
-        ("first", 3, "before the first step"),
-        ("second", batches + 3, "after step 4, which is sav"),
-    ):
-        interrupted.update(at=at, seen=0)
-        code, _, err = continued("-o", name, *arguments)
-        assert code == 130
-        assert f"stopped {told}" in err
-        interrupted.update(at=0)
-        code, _, err = continued("-o", name, *arguments, "--resume")
-        assert code == 0, err
-        assert weights(folder / name) == weights(folder / "whole")
-        assert list(evaluations(folder / name)) == [0, 4, 8]
-        assert (folder / name / "metrics.json").read_text() == (folder / "whole/metrics.json").read_text()
+    assert weights(run) == weights(whole)
+    assert list(evaluations(run)) == [0, 4, 8]
+    assert (run / "metrics.json").read_text() == (whole / "metrics.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_evaluated_on_the_same_text(continued: Command, folder: Path) -> None:
     (folder / "changing.txt").write_text("\n".join(NEWS), encoding="utf-8")
     also = "corpus.also_evaluate.news=changing.txt"
@@ -218,14 +225,10 @@ def test_what_is_wrong_in_the_recipe_has_its_place(override: str, told: str) -> 
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_evaluation(continued: Command, folder: Path) -> None:
-    from support.runs import run_command
-
-    code, _, err = continued("-o", "one", *ALSO)
-    assert code == 0, err
-    arguments = ["pretrain", "-r", "one/recipe.yaml", "-o", "two", "-n", "2", "train.per_device_train_batch_size=8"]
+def test_two_processes_share_the_evaluation(several: tuple[Path, str, str], folder: Path) -> None:
+    arguments = ["pretrain", "-r", "several/recipe.yaml", "-o", "two", "-n", "2", "train.per_device_train_batch_size=8"]
     run_command(*arguments, cwd=folder)
-    one, two = evaluations(folder / "one"), evaluations(folder / "two")
+    one, two = evaluations(folder / "several"), evaluations(folder / "two")
     for step in (0, 4, 8):
         for name in set(one[step]) - {"eval_runtime"}:
             assert two[step][name] == pytest.approx(one[step][name], rel=1e-4)
