@@ -1,7 +1,7 @@
 """The corpora of `corpus.also_evaluate`: found and checked first, then tokenized for the run.
 
-Token shards are evaluated on their held-out part. Of a source all text is evaluated, unless the run trains on the same
-source: then the part that tokenizing holds out, which is the same in both.
+Token shards are evaluated on their held-out part, and so is a source that the run trains on. Of another source all text
+is evaluated.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from llmkit.commands.tokenize import prepare, tokenize
 from llmkit.corpus.packing import PackedBlocks
@@ -24,6 +26,7 @@ from llmkit.system.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+HELD_OUT = "validation"
 Found = Mapping[str, OpenSource | Path]  # by name; a path is that of token shards
 
 
@@ -65,46 +68,53 @@ def tokenized(found: Found, corpus: Path, size: int) -> dict[str, Evaluated]:
 
     Raises UserError if a corpus does not fill a block, or if the run trains on a part of it.
     """
-    trained = read_manifest(corpus)["key"]
     evaluated = {}
     for name, source in found.items():
         with _problems_of(name):
-            if isinstance(source, Path):
-                folder, key = source, read_manifest(source)["key"]
-                _also_trained_on(key, trained)
-                splits = SPLITS[1:]
-            else:
-                prepared = prepare([source], TokenizerSection(path=str(corpus / "tokenizer")), None)
-                key = prepared.key
-                splits = SPLITS[1:] if _also_trained_on(key, trained) else SPLITS
-                folder = tokenize(prepared)
-            evaluated[name] = Evaluated(PackedBlocks(TokenShards(folder, *splits), size), key)
+            evaluated[name] = (
+                _of_shards(source, corpus, size) if isinstance(source, Path) else _of(source, corpus, size)
+            )
     return evaluated
 
 
-def _also_trained_on(key: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
-    """Whether the run trains on sources of a corpus, of which it then holds out the same part.
+def _of_shards(shards: Path, corpus: Path, size: int) -> Evaluated:
+    key, trained = read_manifest(shards)["key"], read_manifest(corpus)["key"]
+    own = _contents(trained) if key["rules"] == trained["rules"] else []  # what is held out of these is the same
+    _check_apart([content for content in _contents(key) if content not in own], trained)
+    return Evaluated(_blocks(TokenShards(shards, HELD_OUT), size), key)
 
-    Raises UserError if it trains on some of their files only: these may be what was held out here.
-    """
-    rules = key["rules"] == trained["rules"]
-    same = [source for source in map(_unweighted, key["sources"]) if rules and source in _all(trained)]
-    others = [source for source in map(_unweighted, key["sources"]) if source not in same]
-    if any(_pieces(one) & _pieces(other) for one in others for other in _all(trained)):
+
+def _of(source: OpenSource, corpus: Path, size: int) -> Evaluated:
+    trained = read_manifest(corpus)["key"]
+    prepared = prepare([source], TokenizerSection(path=str(corpus / "tokenizer")), None)
+    contents, own = _contents(prepared.key), _contents(trained)
+    if contents[0] in own:
+        number = own.index(contents[0])
+        held_out = TokenShards(corpus, HELD_OUT, source=number)
+        return Evaluated(_blocks(held_out, size), {**trained, "sources": [trained["sources"][number]]})
+    _check_apart(contents, trained)
+    return Evaluated(_blocks(TokenShards(tokenize(prepared), *SPLITS), size), prepared.key)
+
+
+def _blocks(shards: TokenShards, size: int) -> PackedBlocks:
+    """Blocks with each document once: a weight says what to train on."""
+    shards.weights = np.ones(len(shards))
+    return PackedBlocks(shards, size)
+
+
+def _check_apart(contents: list[dict[str, Any]], trained: Mapping[str, Any]) -> None:
+    """Raises UserError if the run trains on some files of these sources: they may be what was held out here."""
+    if any(_pieces(one) & _pieces(other) for one in contents for other in _contents(trained)):
         raise UserError(
             "the run trains on a part of this text",
             remedy="give text that it does not train on; or the same source as in its corpus, of which only the "
             "held-out part is evaluated",
         )
-    return bool(same)
 
 
-def _all(key: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [_unweighted(source) for source in key["sources"]]
-
-
-def _unweighted(source: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in source.items() if name != "weight"}
+def _contents(key: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sources in the key of token shards, without their weights."""
+    return [{name: value for name, value in source.items() if name != "weight"} for source in key["sources"]]
 
 
 def _pieces(source: Mapping[str, Any]) -> set[Any]:

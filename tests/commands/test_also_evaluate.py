@@ -16,7 +16,11 @@ import pytest
 from support import Command
 from support.runs import command, pretrained, run_command, weights
 
+from llmkit.commands.also_evaluate import find, tokenized
+from llmkit.commands.tokenize import prepare, tokenize
+from llmkit.corpus.shards import read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
+from llmkit.recipes.corpus import CorpusSection, Source, TokenizerSection
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.errors import UserError
@@ -105,6 +109,21 @@ def test_the_card_names_them(several: tuple[Path, str, str]) -> None:
     assert f"| news_loss | {told[8]['eval_news_loss']:.2f} | {told[0]['eval_news_loss']:.2f} |" in text
     assert "Also evaluated, as `news`: local files: `news.txt` (fingerprint `" in text
     assert "of 2 evaluations" in text, "the start was no candidate"
+
+
+def test_each_source_of_a_mixture_has_its_held_out_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    books, news = Source(path="books.txt", documents="blank_line"), Source(path="news.txt", documents="line")
+    mixture = [books.model_copy(update={"weight": 3.0}), news.model_copy(update={"weight": 0.5})]
+    corpus = tokenize(prepare(mixture, TokenizerSection(path="runs/bert"), folder / "mixture"))
+    section = CorpusSection(path="mixture", also_evaluate={"books": books, "news": news})
+    evaluated = tokenized(find(section), corpus, 16)
+    for number, name in enumerate(("books", "news")):
+        shards = [shard for shard in read_manifest(corpus)["splits"]["validation"] if shard["source"] == number]
+        assert evaluated[name].blocks.tokens == sum(shard["tokens"] for shard in shards) // 16 * 16, (
+            "each document once"
+        )
+        assert [source["files"][0][0] for source in evaluated[name].key["sources"]] == [f"{name}.txt"]
 
 
 def test_a_run_from_random_weights_does_not_evaluate_its_start(folder: Path) -> None:
