@@ -53,8 +53,7 @@ def prepare(
     tokenizer = load_tokenizer(str(corpus / "tokenizer"))
     check_tokenizers(found, tokenizer)
     vocabulary = Vocabulary.of(tokenizer)
-    if recipe.corpus.whole_word_mask:
-        vocabulary.check_whole_words(str(corpus))
+    vocabulary.check(recipe.corpus.masking, str(corpus))
     size = recipe.corpus.block_size
     train, held_out = (PackedBlocks(TokenShards(corpus, split), size) for split in ("train", "validation"))
     others = tokenized(found, corpus, size)
@@ -71,16 +70,13 @@ def prepare(
     model = model_for_pretraining(recipe.model, tokenizer, size)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
 
-    def masked(blocks: PackedBlocks, *, evaluating: bool) -> MaskedBlocks:
-        section, fraction = recipe.corpus, recipe.corpus.eval_mlm_probability
-        own = evaluating and fraction is not None
-        return MaskedBlocks(
-            blocks,
-            vocabulary,
-            probability=fraction if own else section.probabilities,
-            whole_words=section.whole_word_mask and not own,
-            seed=recipe.train.seed,
-        )
+    section, fraction = recipe.corpus, recipe.corpus.eval_mlm_probability
+    masked = partial(MaskedBlocks, vocabulary=vocabulary, seed=recipe.train.seed)
+    data = masked(train, probability=section.probabilities, masking=section.masking)
+    if fraction is not None:
+        evaluated = partial(masked, probability=fraction, masking="tokens")
+    else:  # a run of an older llmkit, see training/resuming.py
+        evaluated = partial(masked, probability=section.probabilities, masking=section.masking)
 
     def introduce() -> None:
         blocks = f"{len(train):,} blocks of {size}, {len(held_out):,} blocks held out"
@@ -96,12 +92,11 @@ def prepare(
         auto_batch=auto_batch,
         model=model,
         tokenizer=tokenizer,
-        data=masked(train, evaluating=False),
+        data=data,
         lengths=np.full(len(train), size),
         collate=partial(collate_blocks, few_shapes=recipe.train.torch_compile or torch.cuda.is_available()),
         evaluation=HeldOut(
-            masked(held_out, evaluating=True),
-            others={name: masked(other.blocks, evaluating=True) for name, other in others.items()},
+            evaluated(held_out), others={name: evaluated(other.blocks) for name, other in others.items()}
         ),
         fingerprints=fingerprints,
         sizes=manifest["totals"],
@@ -117,8 +112,7 @@ def corpus_folder(section: CorpusSection, others: Found) -> Path:
         prepared = prepare_corpus(section.sources, section.tokenizer, None)
         if prepared.tokenizer is not None:
             check_tokenizers(others, prepared.tokenizer)
-        if section.whole_word_mask and prepared.tokenizer is not None:
-            Vocabulary.of(prepared.tokenizer).check_whole_words(str(section.tokenizer.path))
+            Vocabulary.of(prepared.tokenizer).check(section.masking, str(section.tokenizer.path))
         return tokenize(prepared)
     assert section.path is not None
     return Path(section.path)

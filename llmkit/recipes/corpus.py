@@ -6,6 +6,7 @@ Keys that only llmkit has end their description with "(llmkit only.)".
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -80,6 +81,8 @@ OneOrTwo = Annotated[
     WithJsonSchema({"anyOf": [_FRACTION, {"type": "array", "items": {"type": "number"}}]}),
 ]
 
+Masking = Literal["tokens", "whole_words", "spans"]
+
 SMALLEST_BPE = 261  # 256 bytes and five special tokens
 
 
@@ -129,10 +132,14 @@ class CorpusSection(Section):
     )
     eval_mlm_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.15,
-        description="Fraction of tokens to predict in evaluations, whatever training masks: so the losses of runs "
-        "compare. (llmkit only.)",
+        description="Fraction of tokens to predict in evaluations. These always mask single tokens, so that the losses "
+        "of runs can be compared. (llmkit only.)",
     )
-    whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (llmkit only.)")
+    masking: Masking = Field(
+        "tokens",
+        description="What is masked together: nothing (`tokens`), the pieces of a word (`whole_words`), or `spans` of "
+        "one to ten words, as in SpanBERT. (llmkit only.)",
+    )
     also_evaluate: dict[str, Annotated[Source, BeforeValidator(_source), AfterValidator(_once)]] = Field(
         {},
         description="Further corpora to measure the loss on at every evaluation, by a name of your choice: token "
@@ -148,6 +155,20 @@ class CorpusSection(Section):
             if not re.fullmatch(r"[\w-]+", name):
                 raise ValueError(f"a name is made of letters, digits, - and _: {name!r} is not")
         return corpora
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_key(cls, values: Any) -> Any:
+        """Read `whole_word_mask`, as `masking` was called when it was true or false."""
+        if not isinstance(values, Mapping) or "whole_word_mask" not in values:
+            return values
+        values = dict(values)
+        whole_words = values.pop("whole_word_mask")
+        if "masking" in values:
+            raise ValueError("whole_word_mask is the older name of masking: leave it out")
+        if not isinstance(whole_words, bool):
+            raise ValueError("whole_word_mask is the older name of masking: write masking: whole_words")
+        return {**values, "masking": "whole_words" if whole_words else "tokens"}
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:

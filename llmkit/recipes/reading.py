@@ -35,6 +35,8 @@ REPLACES: dict[Key, tuple[Key, ...]] = {
     ("data", "path"): _FILES,
     ("corpus", "path"): (("corpus", "sources"), ("corpus", "tokenizer")),
     ("corpus", "sources"): (("corpus", "path"),),
+    ("corpus", "masking"): (("corpus", "whole_word_mask"),),
+    ("corpus", "whole_word_mask"): (("corpus", "masking"),),
     ("model", "pretrained"): (("model", "config"), ("model", "tokenizer"), ("model", "vocab_size")),
     ("model", "config"): (("model", "pretrained"),),
     ("model", "tokenizer"): (("model", "vocab_size"),),

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from llmkit.corpus.masking import Masks, Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.models.collator import STEP, Batch, rounded_up
+from llmkit.recipes.corpus import Masking
 from llmkit.tasks.values import IGNORED
 
 if TYPE_CHECKING:
@@ -139,12 +140,12 @@ class MaskedBlocks(Dataset[Any]):
         vocabulary: Vocabulary,
         *,
         probability: float | tuple[float, float],
-        whole_words: bool,
+        masking: Masking,
         seed: int,
     ) -> None:
         self._blocks = blocks
         self._first, self._last = probability if isinstance(probability, tuple) else (probability, probability)
-        self._masks = Masks(vocabulary, whole_words=whole_words, seed=seed)
+        self._masks = Masks(vocabulary, masking=masking, seed=seed)
         self.block_size = blocks.size
 
     def __len__(self) -> int:
