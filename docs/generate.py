@@ -89,10 +89,16 @@ KINDS: dict[type[Section], tuple[str, str]] = {
     ),
 }
 MODELS_INTRODUCTION = """\
-Most encoders that transformers loads can be fine-tuned: `model.pretrained=NAME`. These families are tried with tiny
-models of random weights: fine-tuned, used with `predict`, saved, loaded by transformers alone with the same logits, and
-exported to ONNX. A tokenizer that pads on the left (XLNet) is refused. `pretrain` makes and continues BERT."""
+Most encoders that transformers loads can be fine-tuned and pretrained further: `model.pretrained=NAME`. These families
+are tried with tiny models of random weights: pretrained, fine-tuned, used with `predict`, saved, loaded by transformers
+alone with the same logits, and exported to ONNX. A tokenizer that pads on the left (XLNet) is refused."""
 MODELS_NOTES = """\
+**Pretraining** packs documents into blocks, where they must not see each other. Before a run, a trial changes one
+document and compares the predictions for the others. So families that are not in the table are pretrained too if they
+pass it, and refused if they do not: the convolution of some DeBERTa v2 (v3 has none), Funnel's pooling and the sparse
+attention of Longformer and BigBird look at neighbours by themselves. BigBird passes with blocks that it attends to as a
+whole, up to 704 tokens as it is published. An ELECTRA discriminator becomes a masked LM with a new head.
+
 What a checkpoint says is used, or llmkit says what it does instead:
 
 - **Lengths.** `data.max_length` may be as long as the model's table of positions. RoBERTa and its relatives count from

@@ -16,7 +16,7 @@ from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.masked_lm import model_for_pretraining
-from llmkit.models.packed_attention import choose_attention
+from llmkit.models.packing_trial import choose_attention
 from llmkit.recipes.corpus import CorpusSection
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.system.console import count, is_main, result, say

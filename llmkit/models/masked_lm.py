@@ -38,9 +38,10 @@ class Packed(Plain):
 
     accepts_loss_kwargs = True  # makes the Trainer pass num_items_in_batch
     packing = Packing()
-    # What the hooks read during a pass.
+    # What the hooks read during a pass, and which argument of the layers is their mask.
     _chosen = None
     _mask = None
+    _mask_place = 0
 
     def forward(
         self,
@@ -70,7 +71,7 @@ class Packed(Plain):
     ) -> Tensor:
         """The logits [T, V] of the masked tokens. The arguments are those of `forward`."""
         inputs = self.packing.inputs(self.config, input_ids, position_ids, cu_seq_lens)
-        self._mask = self.packing.mask_at_layers(input_ids, cu_seq_lens)
+        self._mask = self.packing.mask_at_layers(self.config, input_ids, cu_seq_lens)
         if self.packing.head_on_chosen:
             logits = self.logits_at(masked_positions, **inputs)
         else:
@@ -100,9 +101,8 @@ class Packed(Plain):
         """Replace the mask that enters the layers."""
         if self._mask is None:
             return None
-        place = list(inspect.signature(type(layers).forward).parameters).index("attention_mask") - 1  # without self
-        if place < len(args):
-            return (*args[:place], self._mask, *args[place + 1 :]), kwargs
+        if self._mask_place < len(args):
+            return (*args[: self._mask_place], self._mask, *args[self._mask_place + 1 :]), kwargs
         return args, {**kwargs, "attention_mask": self._mask}
 
 
@@ -119,11 +119,15 @@ def packed(model: Any, block_size: int, name: str = "") -> Any:
     """
     name = name or type(model).__name__
     if model.config.is_encoder_decoder:
-        raise UserError(f"{name} is an encoder-decoder", remedy="continue from an encoder: BERT, RoBERTa, ModernBERT, …")
+        raise UserError(
+            f"{name} is an encoder-decoder", remedy="continue from an encoder: BERT, RoBERTa, ModernBERT, …"
+        )
     model.__class__ = packed_class(type(model))
     model.base_model.register_forward_hook(model._keep_chosen)
     layers = holder_of_layers(model.base_model)
-    if "attention_mask" in inspect.signature(type(layers).forward).parameters:
+    arguments = list(inspect.signature(layers.forward).parameters)
+    if "attention_mask" in arguments:
+        model._mask_place = arguments.index("attention_mask")
         layers.register_forward_pre_hook(model._set_mask, with_kwargs=True)
     settle_packing(model, name, block_size)
     return model
@@ -149,6 +153,7 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
         )
     model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):
-        say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} starts from random weights")
+        start = "starts" if len(fresh) == 1 else "start"
+        say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")
     grow_embeddings(model, tokenizer, checkpoint.name)
     return packed(model, block_size, checkpoint.name)

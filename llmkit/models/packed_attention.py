@@ -1,6 +1,6 @@
 """Attention over packed rows: tokens attend only to tokens of their own row, which is a document or an input.
 
-By default this is a block-diagonal mask. On a GPU in bf16, torch's variable-length attention does the same without a
+`block_diagonal` is a mask for that. On a GPU in bf16, torch's variable-length attention does the same without a
 mask: a FlashAttention kernel that computes the diagonal blocks only.
 """
 

@@ -56,9 +56,11 @@ class Packing:
             return {**given, "attention_mask": torch.ones_like(input_ids)}
         return {**given, "attention_mask": self._mask_of(config, input_ids, cu_seq_lens)}
 
-    def mask_at_layers(self, input_ids: Tensor, cu_seq_lens: Tensor) -> Tensor | None:
+    def mask_at_layers(self, config: PretrainedConfig, input_ids: Tensor, cu_seq_lens: Tensor) -> Tensor | None:
         """The mask that takes the place of the one that the model gives its layers; None if that one is right."""
-        return block_diagonal(*input_ids.shape, cu_seq_lens) if self.mask is Mask.AT_LAYERS else None
+        if self.mask is not Mask.AT_LAYERS or config._attn_implementation == VARLEN:
+            return None
+        return block_diagonal(*input_ids.shape, cu_seq_lens)
 
     def _mask_of(self, config: PretrainedConfig, input_ids: Tensor, cu_seq_lens: Tensor) -> Tensor | dict[str, Tensor]:
         batch, length = input_ids.shape

@@ -49,7 +49,7 @@ def settle_packing(model: Any, name: str, length: int) -> None:
             raise UserError(
                 f"{name} cannot be pretrained: packed into a block of {length}, documents of a {family} model see each "
                 "other, since it looks at other tokens by more than attention or by an attention of its own",
-                remedy="continue from a model of another family: BERT, RoBERTa, DeBERTa v3, ModernBERT, …",
+                remedy="continue from another family, such as BERT, RoBERTa, DeBERTa v3 or ModernBERT",
             )
     if not restarted:
         say(f"{name}: positions run on through a block, since a {family} model counts them itself")

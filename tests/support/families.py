@@ -73,13 +73,15 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-def encoder_config(family: str) -> Any:
+def encoder_config(family: str, **changes: Any) -> Any:
     """The configuration of a family's tiny encoder."""
     model_type, tokenizer, more = FAMILIES[family]
     ids = special_ids(tokenizer_of(tokenizer))
     # Some configurations name the width and depth otherwise: they take no others.
     shape = {} if model_type in ("distilbert", "funnel") else SHAPE
-    return AutoConfig.for_model(model_type, vocab_size=len(tokenizer_of(tokenizer)), **{**shape, **ids, **more})
+    return AutoConfig.for_model(
+        model_type, vocab_size=len(tokenizer_of(tokenizer)), **{**shape, **ids, **more, **changes}
+    )
 
 
 def special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int | None]:
