@@ -15,6 +15,7 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
+from llmkit.models.capabilities import fit_inputs
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packing_trial import choose_attention
 from llmkit.recipes.corpus import CorpusSection
@@ -56,6 +57,7 @@ def prepare(
     train, held_out = (PackedBlocks(TokenShards(corpus, split), size) for split in ("train", "validation"))
     set_seed(recipe.train.seed)
     model = model_for_pretraining(recipe.model, tokenizer, size)
+    fit_inputs(tokenizer, model.base_model)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
 
     def masked(blocks: PackedBlocks) -> MaskedBlocks:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerFast
 
 
 def skeleton(config: Any) -> PreTrainedModel:
@@ -42,6 +42,13 @@ def skipped_positions(model: PreTrainedModel) -> int:
 def _tables(model: PreTrainedModel) -> list[nn.Embedding]:
     """Embeddings of positions."""
     return [module for name, module in model.named_modules() if isinstance(module, nn.Embedding) and "position" in name]
+
+
+def fit_inputs(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
+    """Let a tokenizer give what the model reads and no more, also when it is saved and loaded."""
+    # transformers saves a setting only if it was given at the start.
+    tokenizer.init_kwargs["model_input_names"] = inputs_of(model, tokenizer.model_input_names)
+    tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"]
 
 
 def inputs_of(model: PreTrainedModel, names: Sequence[str]) -> list[str]:

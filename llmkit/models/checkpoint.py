@@ -85,11 +85,9 @@ class Checkpoint:
         # Fine-tuning saved these names already. A folder of a tokenizer alone has no model to ask.
         fine_tuned = self.run is not None and self.file("llmkit.json") is not None
         if not fine_tuned and self.file("config.json") is not None:
-            from llmkit.models.capabilities import inputs_of
+            from llmkit.models.capabilities import fit_inputs
 
-            # transformers saves a setting only if it was given at the start.
-            tokenizer.init_kwargs["model_input_names"] = inputs_of(self._encoder, tokenizer.model_input_names)
-            tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"]
+            fit_inputs(tokenizer, self._encoder)
         return tokenizer
 
     def file(self, name: str) -> Path | None:

@@ -12,6 +12,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
 from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules
+from llmkit.models.context import lengthened
 from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import settle_packing
 from llmkit.models.unpadded import holder_of_layers
@@ -141,13 +142,14 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
     if checkpoint.config.is_encoder_decoder:
         raise UserError(f"{checkpoint.name} is an encoder-decoder", remedy="continue from an encoder, such as RoBERTa")
     check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
-    positions = checkpoint.positions
+    config = lengthened(checkpoint, section.max_position_embeddings)
+    positions = section.max_position_embeddings or checkpoint.positions
     if positions is not None and block_size > positions:
         raise UserError(
             f"corpus.block_size {block_size} exceeds the {positions} positions of {checkpoint.name}",
             remedy=f"set corpus.block_size={positions}",
         )
-    model, info = checkpoint.load(AutoModelForMaskedLM)
+    model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):
         start = "starts" if len(fresh) == 1 else "start"
         say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")

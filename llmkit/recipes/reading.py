@@ -36,7 +36,7 @@ REPLACES: dict[Key, tuple[Key, ...]] = {
     ("corpus", "path"): (("corpus", "sources"), ("corpus", "tokenizer")),
     ("corpus", "sources"): (("corpus", "path"),),
     ("model", "pretrained"): (("model", "config"), ("model", "tokenizer"), ("model", "vocab_size")),
-    ("model", "config"): (("model", "pretrained"),),
+    ("model", "config"): (("model", "pretrained"), ("model", "max_position_embeddings")),
     ("model", "tokenizer"): (("model", "vocab_size"),),
     ("model", "vocab_size"): (("model", "tokenizer"),),
     ("task",): (("data", "path"), ("data", "name"), ("data", "revision"), *_FILES),
