@@ -17,6 +17,7 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
+from llmkit.models.capabilities import fit_inputs
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packing_trial import choose_attention
@@ -68,6 +69,7 @@ def prepare(
             check_same_tokens(tokenizer, checkpoint.tokenizer(), checkpoint.name)
     set_seed(recipe.train.seed)
     model = model_for_pretraining(recipe.model, tokenizer, size)
+    fit_inputs(tokenizer, model.base_model)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
 
     section, fraction = recipe.corpus, recipe.corpus.eval_mlm_probability

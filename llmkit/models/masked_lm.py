@@ -13,6 +13,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
 from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules, set_attention_dropout
+from llmkit.models.context import lengthened
 from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import settle_packing
 from llmkit.models.unpadded import holder_of_layers
@@ -107,7 +108,7 @@ class Packed(Plain):
 
 
 @cache
-def packed_class(plain: type[Any]) -> type[Any]:
+def packed_class(plain: Any) -> Any:
     """The class of packed models of a family. It has the family's name, which is saved with a model."""
     return type(plain.__name__, (Packed, plain), {"__module__": plain.__module__})
 
@@ -118,10 +119,6 @@ def packed(model: Any, block_size: int, name: str = "") -> Any:
     `name` is for messages. Raises UserError if it does not keep the documents of a block of this size apart.
     """
     name = name or type(model).__name__
-    if model.config.is_encoder_decoder:
-        raise UserError(
-            f"{name} is an encoder-decoder", remedy="continue from an encoder: BERT, RoBERTa, ModernBERT, …"
-        )
     model.__class__ = packed_class(type(model))
     model.base_model.register_forward_hook(model._keep_chosen)
     layers = holder_of_layers(model.base_model)
@@ -143,14 +140,16 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
         return packed(AutoModelForMaskedLM.from_config(fresh_config(section.config, tokenizer)), block_size)
     assert section.pretrained is not None
     checkpoint = Checkpoint.named(section.pretrained)
+    if checkpoint.config.is_encoder_decoder:
+        raise UserError(f"{checkpoint.name} is an encoder-decoder", remedy="continue from an encoder, such as RoBERTa")
     check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
-    positions = checkpoint.positions
+    config = deepcopy(lengthened(checkpoint, section.max_position_embeddings))
+    positions = section.max_position_embeddings or checkpoint.positions
     if positions is not None and block_size > positions:
         raise UserError(
             f"corpus.block_size {block_size} exceeds the {positions} positions of {checkpoint.name}",
             remedy=f"set corpus.block_size={positions}",
         )
-    config = deepcopy(checkpoint.config)
     set_attention_dropout(config, section)
     model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):

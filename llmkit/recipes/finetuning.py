@@ -7,7 +7,7 @@ from typing import Annotated, Any, Protocol, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from llmkit.recipes.pretraining import ModelSection, TrainSection
+from llmkit.recipes.pretraining import ModelOrigin, TrainSection
 from llmkit.recipes.section import Section
 from llmkit.system.errors import did_you_mean
 
@@ -36,7 +36,7 @@ class TaskFacts(Protocol):
         ...
 
 
-class FinetuneModelSection(ModelSection):
+class FinetuneModelSection(ModelOrigin):
     """The model to fine-tune. A shape needs a tokenizer; a checkpoint includes one."""
 
     tokenizer: str | None = Field(None, description="Tokenizer to use with `config`: Hub id, folder or run.")

@@ -38,7 +38,7 @@ REPLACES: dict[Key, tuple[Key, ...]] = {
     ("corpus", "masking"): (("corpus", "whole_word_mask"),),
     ("corpus", "whole_word_mask"): (("corpus", "masking"),),
     ("model", "pretrained"): (("model", "config"), ("model", "tokenizer"), ("model", "vocab_size")),
-    ("model", "config"): (("model", "pretrained"),),
+    ("model", "config"): (("model", "pretrained"), ("model", "max_position_embeddings")),
     ("model", "tokenizer"): (("model", "vocab_size"),),
     ("model", "vocab_size"): (("model", "tokenizer"),),
     ("task",): (("data", "path"), ("data", "name"), ("data", "revision"), *_FILES),

@@ -83,7 +83,8 @@ def _weights_used_again(encoder: nn.Module, config: Any) -> int:
     if groups is None:
         return 0
     stacks = [part for part in encoder.modules() if isinstance(part, nn.ModuleList) and len(part) == groups]
-    return _weights(stacks[0]) * (config.num_hidden_layers // groups - 1)
+    times: int = config.num_hidden_layers // groups
+    return _weights(stacks[0]) * (times - 1)
 
 
 def _attention(config: Any) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 from support import quick_or_slow
 from support.families import FAMILIES, encoder_config, write_encoder
-from transformers import AutoModelForMaskedLM
+from support.tokenizer_families import tokenizer_of
+from transformers import AutoModelForMaskedLM, BartConfig, ElectraForPreTraining
 from transformers import logging as transformers_logging
 
 from llmkit.corpus.masking import Vocabulary
@@ -150,6 +152,36 @@ def test_compiled(family: str) -> None:
     assert found.item() == pytest.approx(loss, abs=1e-5)
     for name, parameter in model.named_parameters():
         assert torch.allclose(parameter.grad, expected[name], atol=1e-5), name
+
+
+def test_a_discriminator_gets_a_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Checkpoints of ELECTRA that people have are discriminators. The encoder is theirs, the head is new."""
+    torch.manual_seed(0)
+    discriminator = ElectraForPreTraining(encoder_config("ELECTRA"))
+    discriminator.save_pretrained(tmp_path)
+    tokenizer = tokenizer_of("bert-uncased")
+    model = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer, 64)
+    said = capsys.readouterr().err
+    assert "has no masked-LM head: generator_lm_head, generator_predictions start from random weights" in said
+    theirs = discriminator.electra.state_dict()
+    assert all(torch.equal(theirs[name], weight) for name, weight in model.electra.state_dict().items())
+
+
+def test_a_model_of_two_halves_is_refused(tmp_path: Path) -> None:
+    BartConfig().save_pretrained(tmp_path)  # before its weights are loaded
+    with pytest.raises(UserError, match="is an encoder-decoder"):
+        model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer_of("bert-uncased"), LENGTH)
+
+
+def test_a_copy_reads_its_own_batch() -> None:
+    """The hooks of a copied model, on which batch sizes are tried, are its own."""
+    model = packed(plain("DeBERTa v3"), LENGTH)
+    batch = batch_of(model.config.vocab_size)
+    expected = logits(model, batch)
+    copy = deepcopy(model)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    assert torch.equal(logits(copy, batch), expected)
 
 
 @pytest.mark.parametrize("family", sorted(REFUSED))
