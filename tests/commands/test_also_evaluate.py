@@ -174,9 +174,9 @@ def test_a_run_stopped_in_an_evaluation_ends_as_one_that_was_not(
     interrupted: dict[str, int],
 ) -> None:
     whole, *_, err = several
-    blocks = [int(number) for number in re.findall(r"(?:and|in) (\d+) blocks", err)]  # of all but the first corpus
-    own = int(re.findall(r", (\d+) blocks held out", err)[0])
-    interrupted["at"] = which * sum(-(-number // 2) for number in [own, *blocks]) + 3
+    blocks = re.findall(r"(\d+) blocks held out|also evaluated: .* in (\d+) blocks", err)
+    batches = sum(-(-int(own or other) // 2) for own, other in blocks)  # of an evaluation
+    interrupted["at"] = which * batches + 3
     run = folder / f"stopped-{which}"
     code, _, err = continued("-o", str(run), *ALSO)
     assert code == 130
@@ -248,6 +248,6 @@ def test_two_processes_share_the_evaluation(several: tuple[Path, str, str], fold
     arguments = ["pretrain", "-r", "several/recipe.yaml", "-o", "two", "-n", "2", "train.per_device_train_batch_size=8"]
     run_command(*arguments, cwd=folder)
     one, two = evaluations(folder / "several"), evaluations(folder / "two")
-    for step in (0, 4, 8):
-        for name in set(one[step]) - {"eval_runtime"}:
-            assert two[step][name] == pytest.approx(one[step][name], rel=1e-4)
+    assert list(two) == [0, 4, 8]
+    for name in set(one[0]) - {"eval_runtime"}:  # of later steps, dropout differs
+        assert two[0][name] == pytest.approx(one[0][name], rel=1e-6)
