@@ -79,7 +79,7 @@ def tokenized(found: Found, corpus: Path, size: int) -> dict[str, Evaluated]:
 
 def _of_shards(shards: Path, corpus: Path, size: int) -> Evaluated:
     key, trained = read_manifest(shards)["key"], read_manifest(corpus)["key"]
-    own = _contents(trained) if key["rules"] == trained["rules"] else []  # what is held out of these is the same
+    own = _contents(trained) if key.get("rules") == trained.get("rules") else []  # of these, the same is held out
     _check_apart([content for content in _contents(key) if content not in own], trained)
     return Evaluated(_blocks(TokenShards(shards, HELD_OUT), size), key)
 
