@@ -54,6 +54,8 @@ EXPECTED = {
     "bert-small": "not run to the end",
     "bert-mini": "not run to the end",
     "bert-tiny": "not run to the end",
+    "domain-adaptation": "[measured on novels](guide/domain.md#what-to-expect), in minutes on one core",
+    "modernbert-mini-long": "not run to the end",
     "squad-bert-base": "EM 80.8, F1 88.5 (published: Devlin et al. 2019)",
     "squad-v2-bert-base": "F1 about 76.8 (published)",
     "squad-minilm": "not run on all of SQuAD",
@@ -89,10 +91,16 @@ KINDS: dict[type[Section], tuple[str, str]] = {
     ),
 }
 MODELS_INTRODUCTION = """\
-Most encoders that transformers loads can be fine-tuned: `model.pretrained=NAME`. These families are tried with tiny
-models of random weights: fine-tuned, used with `predict`, saved, loaded by transformers alone with the same logits, and
-exported to ONNX. A tokenizer that pads on the left (XLNet) is refused. `pretrain` makes and continues BERT."""
+Most encoders that transformers loads can be fine-tuned and pretrained further: `model.pretrained=NAME`. These families
+are tried with tiny models of random weights: pretrained, fine-tuned, used with `predict`, saved, loaded by transformers
+alone with the same logits, and exported to ONNX. A tokenizer that pads on the left (XLNet) is refused."""
 MODELS_NOTES = """\
+**Pretraining** packs documents into blocks, where they must not see each other. Before a run, a trial changes one
+document and compares the predictions for the others. So families that are not in the table are pretrained too if they
+pass it, and refused if they do not: the convolution of some DeBERTa v2 (v3 has none), Funnel's pooling and the sparse
+attention of Longformer and BigBird look at neighbours by themselves. BigBird passes with blocks that it attends to as a
+whole, up to 704 tokens as it is published. An ELECTRA discriminator becomes a masked LM with a new head.
+
 What a checkpoint says is used, or llmkit says what it does instead:
 
 - **Lengths.** `data.max_length` may be as long as the model's table of positions. RoBERTa and its relatives count from
@@ -133,7 +141,7 @@ def recipes_page() -> str:
             if name not in written:
                 written.add(name)
                 section = schema["$defs"][name]
-                parts += [f"### `{where}`", " ".join(section["description"].split()), _keys(section, schema)]
+                parts += [f"### {where}", " ".join(section["description"].split()), _keys(section, schema)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -206,19 +214,21 @@ def _shipped(name: str, path: Path) -> list[str]:
 
 
 def _sections(section: Schema, schema: Schema, prefix: str) -> Iterator[tuple[str, str]]:
-    """(dotted name, name in $defs) of every section inside a section."""
+    """(heading, name in $defs) of every section inside a section."""
     for key, value in section["properties"].items():
-        if name := _section_in(value):
-            yield f"{prefix}{key}", name
-            yield from _sections(schema["$defs"][name], schema, f"{prefix}{key}.")
+        for name in (names := _sections_in(value)):
+            inner = schema["$defs"][name]
+            variant = f" with `model_type: {inner['properties']['model_type']['const']}`" if len(names) > 1 else ""
+            yield f"`{prefix}{key}`{variant}", name
+            yield from _sections(inner, schema, f"{prefix}{key}.")
 
 
-def _section_in(value: Schema) -> str | None:
-    """The name in $defs of the section that a key holds, or holds a list of."""
+def _sections_in(value: Schema) -> list[str]:
+    """The names in $defs of the sections that a key holds, or holds a list of."""
     if "$ref" in value:
-        return str(value["$ref"]).rpartition("/")[2]
-    inner = [*value.get("anyOf", []), *([value["items"]] if "items" in value else [])]
-    return next((name for part in inner if (name := _section_in(part))), None)
+        return [str(value["$ref"]).rpartition("/")[2]]
+    inner = [*value.get("anyOf", []), *value.get("oneOf", []), *([value["items"]] if "items" in value else [])]
+    return [name for part in inner for name in _sections_in(part)]
 
 
 def _keys(section: Schema, schema: Schema) -> str:
@@ -226,15 +236,15 @@ def _keys(section: Schema, schema: Schema) -> str:
     rows = []
     for key, value in section["properties"].items():
         what = value.get("description", "")
-        if not what and (name := _section_in(value)):
-            what = schema["$defs"][name]["description"].partition("\n\n")[0]
+        if not what and (names := _sections_in(value)):
+            what = schema["$defs"][names[0]]["description"].partition("\n\n")[0]
         rows.append([f"`{key}`", _type(value), _key_default(key, value, section), _cell(what)])
     return _table(["key", "type", "default", "what it is"], rows)
 
 
 def _type(value: Schema) -> str:
     """A type as a writer of YAML thinks of it: `whole number ≥ 1`."""
-    if "$ref" in value:
+    if "$ref" in value or "oneOf" in value:
         return "section"
     if "anyOf" in value:
         return " or ".join(_type(part) for part in value["anyOf"] if part != {"type": "null"})
@@ -242,6 +252,8 @@ def _type(value: Schema) -> str:
         return ", ".join(f"`{choice}`" for choice in choices)
     if value["type"] == "array":
         return f"list of {_type(value['items'])}s"
+    if "additionalProperties" in value and value["type"] == "object":
+        return "section for each name"
     limits = [f"{sign} {_number(value[name])}" for name, sign in LIMITS.items() if name in value]
     return " ".join([TYPES[value["type"]], ", ".join(limits)]).strip()
 
@@ -255,7 +267,7 @@ def _key_default(key: str, value: Schema, section: Schema) -> str:
         return "needed"
     default = value.get("default")
     if isinstance(default, dict):
-        return "its defaults"
+        return "its defaults" if default else "none"
     return "" if default is None else f"`{json.dumps(default) if not isinstance(default, str) else default}`"
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.corpus.vocab_txt import lone_vocabulary
-from llmkit.recipes.pretraining import BertShape
+from llmkit.recipes.pretraining import ModelOrigin
+from llmkit.recipes.shapes import BertShape, ModernBertShape
 from llmkit.system.errors import UserError
 from llmkit.system.hub import file_of, reading_from_the_hub
 from llmkit.system.run_folder import RunDir
 
 if TYPE_CHECKING:
-    from transformers import BertConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,9 @@ class Checkpoint:
         # Fine-tuning saved these names already. A folder of a tokenizer alone has no model to ask.
         fine_tuned = self.run is not None and self.file("llmkit.json") is not None
         if not fine_tuned and self.file("config.json") is not None:
-            from llmkit.models.capabilities import inputs_of
+            from llmkit.models.capabilities import fit_inputs
 
-            # transformers saves a setting only if it was given at the start.
-            tokenizer.init_kwargs["model_input_names"] = inputs_of(self._encoder, tokenizer.model_input_names)
-            tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"]
+            fit_inputs(tokenizer, self._encoder)
         return tokenizer
 
     def file(self, name: str) -> Path | None:
@@ -166,6 +165,13 @@ def check_length(length: int, positions: int | None, name: str, key: str = "max_
         )
 
 
+def set_attention_dropout(config: Any, section: ModelOrigin) -> None:
+    """Replace a checkpoint's attention dropout by the recipe's, 0 by default."""
+    for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name and other models' name
+        if hasattr(config, key):
+            setattr(config, key, section.attention_probs_dropout_prob or 0.0)
+
+
 def fresh_modules(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
     """The modules whose weights a checkpoint lacks or has in another size. With `pooler`, the pooler counts as one."""
     names = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
@@ -173,11 +179,19 @@ def fresh_modules(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
     return sorted(modules if pooler else modules - {"pooler"})
 
 
-def bert_config(shape: BertShape, tokenizer: PreTrainedTokenizerFast) -> BertConfig:
-    """The configuration of a BERT with this shape and this tokenizer's vocabulary."""
-    from transformers import BertConfig
+def fresh_config(shape: BertShape | ModernBertShape, tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
+    """The configuration of a model with this shape, and this tokenizer's vocabulary and special tokens."""
+    from transformers import AutoConfig
 
-    return BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **shape.model_dump())
+    ids: dict[str, int | None] = {"pad_token_id": tokenizer.pad_token_id}
+    if shape.model_type == "modernbert":
+        # Its defaults are the ids of ModernBERT's own vocabulary, most of them beyond the end of a smaller one.
+        first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+        ids |= {"cls_token_id": first, "bos_token_id": first, "sep_token_id": last, "eos_token_id": last}
+    config: PretrainedConfig = AutoConfig.for_model(
+        shape.model_type, vocab_size=len(tokenizer), **ids, **shape.config_fields()
+    )
+    return config
 
 
 def describe(model: PreTrainedModel) -> str:

@@ -9,7 +9,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from llmkit.recipes.section import Section
 
@@ -49,6 +57,13 @@ class Source(Section):
         1.0,
         description="How often each document is read per epoch: 2 reads it twice, 0.5 reads every other document.",
     )
+
+
+def _once(source: Source) -> Source:
+    """Refuse a weight for a source to evaluate on."""
+    if source.weight != 1:
+        raise ValueError("weight has no effect: each document is evaluated once")
+    return source
 
 
 def _one_or_two(value: Any) -> Any:
@@ -125,6 +140,21 @@ class CorpusSection(Section):
         description="What is masked together: nothing (`tokens`), the pieces of a word (`whole_words`), or `spans` of "
         "one to ten words, as in SpanBERT. (llmkit only.)",
     )
+    also_evaluate: dict[str, Annotated[Source, BeforeValidator(_source), AfterValidator(_once)]] = Field(
+        {},
+        description="Further corpora to measure the loss on at every evaluation, by a name of your choice: token "
+        "shards, whose held-out part is evaluated, or a source as for `llmkit tokenize -c`, all of whose text is. Of a "
+        "source that the run also trains on, only the held-out part is. The scores are `NAME_loss` and "
+        "`NAME_perplexity`; they decide nothing. (llmkit only.)",
+    )
+
+    @field_validator("also_evaluate")
+    @classmethod
+    def _names(cls, corpora: dict[str, Source]) -> dict[str, Source]:
+        for name in corpora:
+            if not re.fullmatch(r"[\w-]+", name):
+                raise ValueError(f"a name is made of letters, digits, - and _: {name!r} is not")
+        return corpora
 
     @model_validator(mode="before")
     @classmethod

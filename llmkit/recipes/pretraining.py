@@ -1,7 +1,7 @@
 """The pretraining recipe, and the sections that fine-tuning recipes share with it.
 
-Keys of `train` have the names of transformers' `TrainingArguments`, keys of `model.config` those of `BertConfig`. Keys
-that only llmkit has end their description with "(llmkit only.)". The descriptions become docs/recipes.md.
+Keys of `train` have the names of transformers' `TrainingArguments`. Keys that only llmkit has end their description
+with "(llmkit only.)". The descriptions become docs/recipes.md.
 """
 
 from __future__ import annotations
@@ -20,42 +20,44 @@ from pydantic import (
 
 from llmkit.recipes.corpus import CorpusSection
 from llmkit.recipes.section import Fraction, Section
+from llmkit.recipes.shapes import Shape
 
 
-class BertShape(Section):
-    """Fields of `BertConfig`. The vocabulary size and the padding token come from the tokenizer."""
-
-    hidden_size: PositiveInt = 768
-    num_hidden_layers: PositiveInt = 12
-    num_attention_heads: PositiveInt = 12
-    intermediate_size: PositiveInt = 3072
-    hidden_act: Literal["gelu", "relu", "silu", "gelu_new"] = "gelu"
-    hidden_dropout_prob: Fraction = 0.1
-    attention_probs_dropout_prob: Fraction = 0.1
-    max_position_embeddings: PositiveInt = 512
-    type_vocab_size: PositiveInt = 2
-    initializer_range: PositiveFloat = 0.02
-    layer_norm_eps: PositiveFloat = 1e-12
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not divisible by num_attention_heads {self.num_attention_heads}"
-            )
-        return self
-
-
-class ModelSection(Section):
-    """The model: a checkpoint to start from, or the shape of a model with random weights."""
+class ModelOrigin(Section):
+    """A checkpoint to start from, or the shape of a model with random weights."""
 
     pretrained: str | None = Field(None, description="Checkpoint to start from: Hub id, checkpoint folder or run.")
-    config: BertShape | None = Field(None, description="Shape of a BERT with random weights.")
+    config: Shape | None = Field(
+        None, description="Shape of a BERT with random weights; with `model_type: modernbert`, of a ModernBERT."
+    )
+    attention_probs_dropout_prob: Fraction | None = Field(
+        None,
+        description="Attention dropout for training a checkpoint, whatever the checkpoint says. Default: 0, which "
+        "allows faster attention kernels. Hidden dropout stays as in the checkpoint.",
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.pretrained is None) == (self.config is None):
             raise ValueError("give either pretrained (a checkpoint) or config (a shape)")
+        if self.config is not None and self.attention_probs_dropout_prob is not None:
+            raise ValueError("attention_probs_dropout_prob has no effect with config: set it inside config")
+        return self
+
+
+class ModelSection(ModelOrigin):
+    """The model to pretrain: a checkpoint to continue, or the shape of a model with random weights."""
+
+    max_position_embeddings: PositiveInt | None = Field(
+        None,
+        description="With `pretrained`, a ModernBERT: the longest input that it shall read from now on. The base of its "
+        "rotary positions follows, as `model.config.global_rope_theta` says.",
+    )
+
+    @model_validator(mode="after")
+    def _lengthens_a_checkpoint(self) -> Self:
+        if self.max_position_embeddings is not None and self.config is not None:
+            raise ValueError("max_position_embeddings has no effect with config: set it inside config")
         return self
 
 
@@ -170,9 +172,9 @@ class PretrainRecipe(Section):
     @model_validator(mode="after")
     def _positions(self) -> Self:
         shape = self.model.config
-        if shape is not None and self.corpus.block_size > shape.max_position_embeddings:
-            raise ValueError(
-                f"corpus.block_size {self.corpus.block_size} exceeds "
-                f"model.config.max_position_embeddings {shape.max_position_embeddings}"
-            )
+        key, positions = "model.max_position_embeddings", self.model.max_position_embeddings
+        if shape is not None:
+            key, positions = "model.config.max_position_embeddings", shape.max_position_embeddings
+        if positions is not None and self.corpus.block_size > positions:
+            raise ValueError(f"corpus.block_size {self.corpus.block_size} exceeds {key} {positions}")
         return self

@@ -175,7 +175,7 @@ class MaskedBlocks(Dataset[Any]):
 
 
 def collate_blocks(blocks: Mapping[str, Array], *, few_shapes: bool = False) -> Batch:
-    """Blocks of MaskedBlocks as the inputs of BertForMaskedLM.forward, which documents their shapes.
+    """Blocks of MaskedBlocks as the inputs of Packed.forward, which documents their shapes.
 
     With `few_shapes`, documents of no length and targets that do not count make up the next number of `_bucket`: a
     compiled model and a GPU's allocator know most batches by then.
