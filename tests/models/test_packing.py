@@ -191,6 +191,15 @@ def test_a_family_whose_documents_would_see_each_other_is_refused(family: str) -
         packed(plain(family, **({"architectures": None} if family == "Funnel" else {})), 48)
 
 
+def test_a_trial_that_runs_out_of_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("llmkit.models.masked_lm.Packed.masked_logits", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        packed(plain("BERT"), LENGTH)
+
+
 def test_what_packs_in_short_blocks_alone() -> None:
     """BigBird attends to all of a short text, up to 28 tokens here."""
     model = packed(plain("BigBird"), LENGTH)
