@@ -19,12 +19,10 @@ from llmkit.models.packed_attention import VARLEN, block_diagonal
 class Mask(Enum):
     """The form of the mask that keeps attention within documents."""
 
-    BOOLEAN = "booleans"  # [B, 1, L, L], as torch's attention takes it
-    ADDED = "numbers"  # the same as 0 and -inf, which the model adds to its scores
-    BY_LAYER = (
-        "two masks"  # for layers that attend to a whole document, and for those that attend to their surroundings
-    )
-    AT_LAYERS = "booleans for the layers"  # alone: the embeddings take a mask of padding only
+    BOOLEAN = "bool [B, 1, L, L], as torch's attention takes it"
+    ADDED = "the same as 0 and -inf, which the model adds to its scores"
+    BY_LAYER = "one for layers that attend to a whole document, one for those that attend to their surroundings"
+    AT_LAYERS = "bool [B, 1, L, L] for the layers alone: the embeddings take a mask of padding only"
 
 
 @dataclass(frozen=True)
