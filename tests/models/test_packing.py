@@ -143,12 +143,17 @@ def test_the_kernel_of_gpus(family: str, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 @families
 def test_compiled(family: str) -> None:
+    """Hooks and all make one graph, which a second batch of these sizes takes too."""
     model = packed(plain(family), LENGTH).train()
     batch = batch_of(model.config.vocab_size)
     loss, expected = gradients(model, batch)
     model.zero_grad()
-    found = torch.compile(model, backend="aot_eager")(**batch).loss
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    found = compiled(**batch).loss
     found.backward()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        compiled(**batch)
     assert found.item() == pytest.approx(loss, abs=1e-5)
     for name, parameter in model.named_parameters():
         assert torch.allclose(parameter.grad, expected[name], atol=1e-5), name
