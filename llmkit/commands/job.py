@@ -178,10 +178,9 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         batches=batches,
         collate=job.collate,
         evaluation=evaluation,
-        eval_batch_size=train.per_device_eval_batch_size,
+        train=train,
         schedule=schedule,
         log=TrainingLog(run, schedule, job.command, job.model, arguments),
-        keep=train.save_total_limit,
         tokenizer=job.tokenizer,
         loss=job.loss,
     )

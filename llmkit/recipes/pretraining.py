@@ -204,6 +204,11 @@ class TrainSection(Section):
         "at most 1,024 inputs, or 32 for tasks that write texts.",
     )
     gradient_accumulation_steps: PositiveInt = 1
+    optim: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="Optimizer. `muon` is for the matrices of the layers, AdamW for the rest, with one learning rate "
+        "for both. (muon is llmkit only.)",
+    )
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: Duration = Field(0, description="Steps of linear warmup; below 1, a fraction of the run.")
