@@ -21,9 +21,11 @@ import typer
 from rooms import design_page
 
 from llmkit.cli.main import app
+from llmkit.recipes.corpus import TokenizeRecipe
 from llmkit.recipes.finetuning import FinetuneRecipe
-from llmkit.recipes.pretraining import PretrainRecipe, Section, TokenizeRecipe
+from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import kind_of
+from llmkit.recipes.section import Section
 from llmkit.recipes.shipped import shipped_recipes, summary
 from llmkit.tasks.label.sections import LabelRecipe
 from llmkit.tasks.span.sections import SpanRecipe
@@ -131,7 +133,7 @@ def recipes_page() -> str:
             if name not in written:
                 written.add(name)
                 section = schema["$defs"][name]
-                parts += [f"### `{where}`", " ".join(section["description"].split()), _keys(section, schema)]
+                parts += [f"### {where}", " ".join(section["description"].split()), _keys(section, schema)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -204,19 +206,21 @@ def _shipped(name: str, path: Path) -> list[str]:
 
 
 def _sections(section: Schema, schema: Schema, prefix: str) -> Iterator[tuple[str, str]]:
-    """(dotted name, name in $defs) of every section inside a section."""
+    """(heading, name in $defs) of every section inside a section."""
     for key, value in section["properties"].items():
-        if name := _section_in(value):
-            yield f"{prefix}{key}", name
-            yield from _sections(schema["$defs"][name], schema, f"{prefix}{key}.")
+        for name in (names := _sections_in(value)):
+            inner = schema["$defs"][name]
+            variant = f" with `model_type: {inner['properties']['model_type']['const']}`" if len(names) > 1 else ""
+            yield f"`{prefix}{key}`{variant}", name
+            yield from _sections(inner, schema, f"{prefix}{key}.")
 
 
-def _section_in(value: Schema) -> str | None:
-    """The name in $defs of the section that a key holds, or holds a list of."""
+def _sections_in(value: Schema) -> list[str]:
+    """The names in $defs of the sections that a key holds, or holds a list of."""
     if "$ref" in value:
-        return str(value["$ref"]).rpartition("/")[2]
-    inner = [*value.get("anyOf", []), *([value["items"]] if "items" in value else [])]
-    return next((name for part in inner if (name := _section_in(part))), None)
+        return [str(value["$ref"]).rpartition("/")[2]]
+    inner = [*value.get("anyOf", []), *value.get("oneOf", []), *([value["items"]] if "items" in value else [])]
+    return [name for part in inner for name in _sections_in(part)]
 
 
 def _keys(section: Schema, schema: Schema) -> str:
@@ -224,15 +228,15 @@ def _keys(section: Schema, schema: Schema) -> str:
     rows = []
     for key, value in section["properties"].items():
         what = value.get("description", "")
-        if not what and (name := _section_in(value)):
-            what = schema["$defs"][name]["description"].partition("\n\n")[0]
+        if not what and (names := _sections_in(value)):
+            what = schema["$defs"][names[0]]["description"].partition("\n\n")[0]
         rows.append([f"`{key}`", _type(value), _key_default(key, value, section), _cell(what)])
     return _table(["key", "type", "default", "what it is"], rows)
 
 
 def _type(value: Schema) -> str:
     """A type as a writer of YAML thinks of it: `whole number ≥ 1`."""
-    if "$ref" in value:
+    if "$ref" in value or "oneOf" in value:
         return "section"
     if "anyOf" in value:
         return " or ".join(_type(part) for part in value["anyOf"] if part != {"type": "null"})

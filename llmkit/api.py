@@ -90,7 +90,7 @@ def tokenize(*sources: PathLike, output: PathLike | None = None, tokenizer: Sect
     Without `output`, the folder is in the cache.
     """
     from llmkit.commands import tokenize as command
-    from llmkit.recipes.pretraining import TokenizeRecipe
+    from llmkit.recipes.corpus import TokenizeRecipe
     from llmkit.recipes.reading import recipe_from
     from llmkit.system.machine import quiet
 

@@ -90,7 +90,7 @@ def tokenize(
       llmkit tokenize -c demo -o data/demo tokenizer.vocab_size=2000
     """
     from llmkit.commands import tokenize as command
-    from llmkit.recipes.pretraining import TokenizeRecipe
+    from llmkit.recipes.corpus import TokenizeRecipe
     from llmkit.recipes.reading import recipe_from
     from llmkit.system.advice import Advice
     from llmkit.system.console import result

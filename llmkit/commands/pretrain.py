@@ -17,7 +17,8 @@ from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packed_attention import choose_attention
-from llmkit.recipes.pretraining import CorpusSection, PretrainRecipe
+from llmkit.recipes.corpus import CorpusSection
+from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.system.console import count, is_main, result, say
 from llmkit.system.machine import choose
 from llmkit.system.run_folder import RunDir

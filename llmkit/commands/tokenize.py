@@ -20,7 +20,7 @@ from llmkit.corpus.tokenizer import check_for_pretraining, load_tokenizer, token
 from llmkit.corpus.unknown import unknown_texts
 from llmkit.corpus.vocabularies import NAMES, train_tokenizer
 from llmkit.models.checkpoint import Checkpoint
-from llmkit.recipes.pretraining import Source, TokenizerSection
+from llmkit.recipes.corpus import Source, TokenizerSection
 from llmkit.system.cache import built_once, cached_folder, fingerprint, has_manifest, say_what_differs, writing
 from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.errors import UserError, differences

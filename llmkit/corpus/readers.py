@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from llmkit.recipes.pretraining import Source
+from llmkit.recipes.corpus import Source
 from llmkit.system.errors import UserError
 from llmkit.system.files import text_lines
 from llmkit.system.formats import format_of, is_gzip, is_in

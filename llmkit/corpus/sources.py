@@ -17,7 +17,7 @@ from typing import Any
 
 from llmkit.corpus.folders import files_in, tell_passed_over
 from llmkit.corpus.readers import PLAIN, READERS, documents_of, is_compressed, is_readable, no_column, split_of, text_of
-from llmkit.recipes.pretraining import Source
+from llmkit.recipes.corpus import Source
 from llmkit.system.cache import file_fingerprint
 from llmkit.system.console import say
 from llmkit.system.errors import UserError

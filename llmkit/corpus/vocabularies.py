@@ -12,7 +12,7 @@ from llmkit.corpus.alphabets import Alphabet, count_characters, in_scripts_of_be
 from llmkit.corpus.special_tokens import BERTS as SPECIAL
 from llmkit.corpus.tokenizer import no_text
 from llmkit.corpus.words import ACCENTS, CLUSTERS
-from llmkit.recipes.pretraining import SMALLEST_BPE
+from llmkit.recipes.corpus import SMALLEST_BPE
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.corpus.vocab_txt import lone_vocabulary
-from llmkit.recipes.pretraining import BertShape
+from llmkit.recipes.shapes import BertShape, ModernBertShape
 from llmkit.system.errors import UserError
 from llmkit.system.hub import file_of, reading_from_the_hub
 from llmkit.system.run_folder import RunDir
 
 if TYPE_CHECKING:
-    from transformers import BertConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -173,11 +173,19 @@ def fresh_modules(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
     return sorted(modules if pooler else modules - {"pooler"})
 
 
-def bert_config(shape: BertShape, tokenizer: PreTrainedTokenizerFast) -> BertConfig:
-    """The configuration of a BERT with this shape and this tokenizer's vocabulary."""
-    from transformers import BertConfig
+def fresh_config(shape: BertShape | ModernBertShape, tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
+    """The configuration of a model with this shape, and this tokenizer's vocabulary and special tokens."""
+    from transformers import AutoConfig
 
-    return BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **shape.model_dump())
+    ids: dict[str, int | None] = {"pad_token_id": tokenizer.pad_token_id}
+    if shape.model_type == "modernbert":
+        # Its defaults are the ids of ModernBERT's own vocabulary, most of them beyond the end of a smaller one.
+        first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+        ids |= {"cls_token_id": first, "bos_token_id": first, "sep_token_id": last, "eos_token_id": last}
+    config: PretrainedConfig = AutoConfig.for_model(
+        shape.model_type, vocab_size=len(tokenizer), **ids, **shape.config_fields()
+    )
+    return config
 
 
 def describe(model: PreTrainedModel) -> str:

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.models.checkpoint import Checkpoint, bert_config, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules
 from llmkit.models.packed_attention import isolation
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.pretraining import ModelSection
@@ -59,7 +59,7 @@ def model_for_pretraining(
     positions for `block_size`.
     """
     if section.config is not None:
-        return BertForMaskedLM(bert_config(section.config, tokenizer))
+        return BertForMaskedLM(fresh_config(section.config, tokenizer))
     assert section.pretrained is not None
     checkpoint = Checkpoint.named(section.pretrained)
     config = checkpoint.config

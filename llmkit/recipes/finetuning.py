@@ -7,7 +7,8 @@ from typing import Annotated, Any, Protocol, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from llmkit.recipes.pretraining import Fraction, ModelSection, Section, TrainSection
+from llmkit.recipes.pretraining import ModelSection, TrainSection
+from llmkit.recipes.section import Fraction, Section
 from llmkit.system.errors import did_you_mean
 
 

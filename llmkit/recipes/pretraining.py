@@ -1,7 +1,7 @@
-"""The tokenizing and pretraining recipes, and the sections that fine-tuning recipes share with them.
+"""The pretraining recipe, and the sections that fine-tuning recipes share with it.
 
-Keys of `train` have the names of transformers' `TrainingArguments`, keys of `model.config` those of `BertConfig`. Keys
-that only llmkit has end their description with "(llmkit only.)". The descriptions become docs/recipes.md.
+Keys of `train` have the names of transformers' `TrainingArguments`. Keys that only llmkit has end their description
+with "(llmkit only.)". The descriptions become docs/recipes.md.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -20,137 +18,18 @@ from pydantic import (
     model_validator,
 )
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A section of a recipe: strictly typed, frozen, without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-def _source(value: Any) -> Any:
-    """Parse `PATH[,key=value…]`, the form that `-c` takes, into a mapping. Other values pass through."""
-    if not isinstance(value, str):
-        return value
-    path, *options = value.split(",")
-    fields: dict[str, Any] = {"path": path}
-    for option in options:
-        key, equals, text = option.partition("=")
-        if not equals:
-            raise ValueError(f"{option!r} in {value!r} is not key=value")
-        fields[key.strip()] = float(text) if key == "weight" and re.fullmatch(r"[\d.]+", text) else text
-    return fields
-
-
-class Source(Section):
-    """A source of documents."""
-
-    path: str = Field(
-        description="`wikipedia`, `bookcorpus`, `demo`; a file (`.txt`, `.md`, `.jsonl`, `.json`, `.csv`, `.tsv`, also "
-        "with `.gz`, or `.parquet`), a folder or a glob of them; or the id of a dataset on the Hub."
-    )
-    name: str | None = Field(None, description="Configuration of a Hub dataset, such as `20231101.en`.")
-    split: str = Field("train", description="Split of a Hub dataset.")
-    revision: str | None = Field(None, description="Revision of a Hub dataset.")
-    text_column: str = Field("text", description="Column or field with the text.")
-    documents: Literal["file", "blank_line", "line"] | None = Field(
-        None,
-        description="How a `.txt` or `.md` file is split into documents: the whole file is one, blank lines separate "
-        "them, or each line is one. By default, each of several files is one, and a file that is alone is split at its "
-        "blank lines, or else into its lines.",
-    )
-    weight: PositiveFloat = Field(
-        1.0,
-        description="How often each document is read per epoch: 2 reads it twice, 0.5 reads every other document.",
-    )
-
-
-SMALLEST_BPE = 261  # 256 bytes and five special tokens
-
-
-class TokenizerSection(Section):
-    """The tokenizer: an existing one, or one to train on the corpus."""
-
-    path: str | None = Field(None, description="Tokenizer to load: Hub id or folder.")
-    type: Literal["wordpiece", "unigram", "bpe"] = Field(
-        "wordpiece",
-        description="Tokenizer to train: `wordpiece` like BERT's; `unigram` like SentencePiece's, which learns words "
-        "in scripts without spaces too; or byte-level `bpe`, to which no character is unknown.",
-    )
-    vocab_size: Annotated[int, Field(ge=100, le=2**31 - 1)] | None = Field(
-        None,
-        description="Vocabulary size of the tokenizer to train. 30522 if no path is given.",
-    )
-    lowercase: bool = Field(True, description="Lowercase and strip accents, as bert-base-uncased does.")
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if self.path is not None and self.model_fields_set & {"type", "vocab_size", "lowercase"}:
-            raise ValueError("path loads an existing tokenizer; type, vocab_size and lowercase have no effect with it")
-        if self.type == "bpe" and self.size_to_train < SMALLEST_BPE:
-            raise ValueError(f"with type=bpe, vocab_size should be at least {SMALLEST_BPE}: every byte has a token")
-        return self
-
-    @property
-    def size_to_train(self) -> int:
-        """The vocabulary size of a tokenizer to train."""
-        return self.vocab_size or 30522
-
-
-class CorpusSection(Section):
-    """The text for pretraining: token shards from `llmkit tokenize`, or sources to tokenize first."""
-
-    path: str | None = Field(None, description="Folder of token shards, written by `llmkit tokenize -o`.")
-    sources: list[Annotated[Source, BeforeValidator(_source)]] | None = Field(
-        None,
-        description="Sources to tokenize first, each written as for `llmkit tokenize -c` or as a mapping.",
-    )
-    tokenizer: TokenizerSection = Field(TokenizerSection(), description="Tokenizer for `sources`.")
-    block_size: Annotated[int, Field(ge=8)] = Field(128, description="Tokens per training block.")
-    mlm_probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Fraction of tokens to predict.")
-    whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (llmkit only.)")
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.path is None) == (self.sources is None):
-            raise ValueError("give either path (token shards) or sources (text to tokenize)")
-        if self.path is not None and "tokenizer" in self.model_fields_set:
-            raise ValueError("tokenizer has no effect with path: token shards include their tokenizer")
-        if self.sources is not None and not self.sources:
-            raise ValueError("sources is empty")
-        return self
-
-
-class BertShape(Section):
-    """Fields of `BertConfig`. The vocabulary size and the padding token come from the tokenizer."""
-
-    hidden_size: PositiveInt = 768
-    num_hidden_layers: PositiveInt = 12
-    num_attention_heads: PositiveInt = 12
-    intermediate_size: PositiveInt = 3072
-    hidden_act: Literal["gelu", "relu", "silu", "gelu_new"] = "gelu"
-    hidden_dropout_prob: Fraction = 0.1
-    attention_probs_dropout_prob: Fraction = 0.1
-    max_position_embeddings: PositiveInt = 512
-    type_vocab_size: PositiveInt = 2
-    initializer_range: PositiveFloat = 0.02
-    layer_norm_eps: PositiveFloat = 1e-12
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not divisible by num_attention_heads {self.num_attention_heads}"
-            )
-        return self
+from llmkit.recipes.corpus import CorpusSection
+from llmkit.recipes.section import Fraction, Section
+from llmkit.recipes.shapes import Shape
 
 
 class ModelSection(Section):
     """The model: a checkpoint to start from, or the shape of a model with random weights."""
 
     pretrained: str | None = Field(None, description="Checkpoint to start from: Hub id, checkpoint folder or run.")
-    config: BertShape | None = Field(None, description="Shape of a BERT with random weights.")
+    config: Shape | None = Field(
+        None, description="Shape of a BERT with random weights; with `model_type: modernbert`, of a ModernBERT."
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -281,10 +160,3 @@ class PretrainRecipe(Section):
                 f"model.config.max_position_embeddings {shape.max_position_embeddings}"
             )
         return self
-
-
-class TokenizeRecipe(Section):
-    """Settings of `llmkit tokenize`: sources from `-c`, the rest from overrides."""
-
-    sources: list[Annotated[Source, BeforeValidator(_source)]]
-    tokenizer: TokenizerSection = TokenizerSection()

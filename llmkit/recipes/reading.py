@@ -16,7 +16,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from llmkit.recipes.finetuning import FinetuneRecipe, TaskFacts
-from llmkit.recipes.pretraining import PretrainRecipe, Section
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.section import Section
+from llmkit.recipes.shapes import SHAPES
 from llmkit.recipes.shipped import locate
 from llmkit.system.errors import UserError, did_you_mean
 
@@ -239,16 +241,21 @@ def _remove(values: dict[str, Any], key: Key) -> None:
 
 def _explain(kind: type[BaseModel], draft: _Draft, problem: dict[str, Any]) -> str:
     """A problem from pydantic as a line for the user."""
-    # For a union, pydantic adds the branch to the location: `bool`, `literal['auto']`.
+    # For a union, pydantic adds the branch to the location: `bool`, `literal['auto']`, the `model_type` of a shape.
+    branches = ("bool", *SHAPES)
     key: Key = tuple(part for part in problem["loc"] if not str(part).startswith(("function-", "literal[")))
-    key = tuple(part for part in key if part not in ("bool",))
+    key = tuple(part for part in key if part not in branches)
+    if problem["type"] == "union_tag_invalid":
+        key = (*key, "model_type")
     name = _dotted(key)
     place = draft.place(key)
     if problem["type"] == "extra_forbidden":
-        known = _fields(kind, key[:-1])
+        known = _fields(kind, problem["loc"][:-1])
         what = f"unknown key{did_you_mean(str(key[-1]), known)}"
         if not did_you_mean(str(key[-1]), known):
             what += f"; known keys: {', '.join(known)}"
+    elif problem["type"] == "union_tag_invalid":
+        what = f"should be {' or '.join(map(repr, SHAPES))}, got {problem['ctx']['tag']!r}"
     elif problem["type"] == "missing":
         what = "missing"
     elif problem["type"] == "value_error":
@@ -264,6 +271,9 @@ def _fields(kind: type[BaseModel], key: Key) -> list[str]:
     section: type[BaseModel] | None = kind
     for part in key:
         if isinstance(part, int) or section is None:
+            continue
+        if part in SHAPES:
+            section = SHAPES[str(part)]
             continue
         info = section.model_fields.get(part)
         section = _section_in(info.annotation) if info else None

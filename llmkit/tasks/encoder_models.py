@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from llmkit.models.checkpoint import Checkpoint, bert_config, check_length, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, check_length, fresh_config, fresh_modules
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.finetuning import FinetuneModelSection, FinetuneRecipe
 from llmkit.system.console import say
@@ -45,7 +45,7 @@ def model_to_train(
     shape, head = recipe.model.config, task.head
     if shape is not None:
         check_length(recipe.data.max_length, shape.max_position_embeddings, "model.config")
-        config = bert_config(shape, codec.tokenizer)
+        config = fresh_config(shape, codec.tokenizer)
         _set_labels(config, codec.labels)
         return head.fresh(config), False
     assert checkpoint is not None

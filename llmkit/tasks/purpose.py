@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.finetuning import DataSection
-from llmkit.recipes.pretraining import Section
+from llmkit.recipes.section import Section
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
 from llmkit.system.files import parse_json, read_text, to_json, write_whole

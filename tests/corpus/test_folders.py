@@ -17,7 +17,7 @@ from support import Command
 
 from llmkit.corpus.folders import files_in
 from llmkit.corpus.sources import open_source
-from llmkit.recipes.pretraining import Source
+from llmkit.recipes.corpus import Source
 from llmkit.system.errors import UserError
 from llmkit.system.formats import format_of
 from llmkit.system.json_rows import json_rows

@@ -24,7 +24,7 @@ from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import OpenSource
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.recipes.pretraining import Source
+from llmkit.recipes.corpus import Source
 from llmkit.system.errors import UserError
 
 WORDS = ["the", "ship", "town", "##s", "##ing", "sail", "old"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmkit.corpus.demo import data as demo
 from llmkit.corpus.sources import open_source
-from llmkit.recipes.pretraining import Source
+from llmkit.recipes.corpus import Source
 from llmkit.system.errors import UserError
 
 # What UTF-8 can hold; U+2028 and \x85 end lines for Python, and must not for a JSON-lines file.

@@ -22,7 +22,7 @@ from llmkit.corpus.encoding import Encoder
 from llmkit.corpus.shards import TokenShards, read_manifest, write_shards
 from llmkit.corpus.sources import BOOKCORPUS_SENTENCES, OpenSource, _joined, open_source
 from llmkit.corpus.vocabularies import train_tokenizer
-from llmkit.recipes.pretraining import Source
+from llmkit.recipes.corpus import Source
 from llmkit.system.errors import UserError
 
 TEXTS = [

@@ -15,6 +15,7 @@ from support import DOCS
 
 from llmkit.cli.main import app
 from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.shapes import ModernBertShape
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 
@@ -86,7 +87,9 @@ def keys(section: type[BaseModel], sections: Callable[[Any], Any]) -> Iterator[s
             yield from keys(inner, sections)
 
 
-@pytest.mark.parametrize("kind", [PretrainRecipe, *dict.fromkeys(task.recipe_class for task in TASKS.values())])
+@pytest.mark.parametrize(
+    "kind", [PretrainRecipe, ModernBertShape, *dict.fromkeys(task.recipe_class for task in TASKS.values())]
+)
 def test_every_key_of_a_recipe_is_documented(kind: type[BaseModel]) -> None:
     from llmkit.recipes.reading import _section_in
 

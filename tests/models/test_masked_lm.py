@@ -16,7 +16,8 @@ from llmkit.models.checkpoint import Checkpoint
 from llmkit.models.masked_lm import BertForMaskedLM, model_for_pretraining
 from llmkit.models.packed_attention import VARLEN, choose_attention, isolation
 from llmkit.recipes.finetuning import FinetuneModelSection
-from llmkit.recipes.pretraining import BertShape, ModelSection, TrainSection
+from llmkit.recipes.pretraining import ModelSection, TrainSection
+from llmkit.recipes.shapes import BertShape
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.span.sections import SpanData, SpanRecipe

@@ -8,8 +8,9 @@ import pytest
 from support.recipes import FINETUNE, PRETRAIN, only_problem, pretrain_with, problems
 
 from llmkit.recipes.finetuning import FinetuneRecipe
-from llmkit.recipes.pretraining import PretrainRecipe, Section
+from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
+from llmkit.recipes.section import Section
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.recipes import only_problem, pretrain_with, problems
 
+from llmkit.recipes.corpus import TokenizeRecipe
 from llmkit.recipes.finetuning import FinetuneRecipe
-from llmkit.recipes.pretraining import PretrainRecipe, TokenizeRecipe, TrainSection
+from llmkit.recipes.pretraining import PretrainRecipe, TrainSection
 from llmkit.recipes.reading import dump, kind_of, read_recipe, recipe_from
 from llmkit.recipes.shipped import locate, shipped_recipes
 from llmkit.system.errors import UserError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.recipes.pretraining import Section
 from llmkit.recipes.reading import read_recipe
+from llmkit.recipes.section import Section
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 

@@ -18,7 +18,7 @@ from transformers import (
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer
 from llmkit.corpus.vocabularies import train_bpe
-from llmkit.models.checkpoint import Checkpoint, bert_config, check_length, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, check_length, fresh_config, fresh_modules
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.system.cache import cached, fingerprint
 from llmkit.system.console import say
@@ -146,8 +146,8 @@ def model_to_train(recipe: TextRecipe, checkpoint: Checkpoint | None, codec: Cod
     longest = max(data.max_length, data.max_target_length)
     model: Any
     if section.config is not None:
-        encoder_config = bert_config(section.config, codec.tokenizer)
-        decoder_config = bert_config(section.config, codec.target_tokenizer)
+        encoder_config = fresh_config(section.config, codec.tokenizer)
+        decoder_config = fresh_config(section.config, codec.target_tokenizer)
         decoder_config.is_decoder = decoder_config.add_cross_attention = True
         check_length(longest, section.config.max_position_embeddings, "model.config")
         model = EncoderDecoderModel(

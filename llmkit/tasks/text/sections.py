@@ -2,10 +2,12 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from llmkit.recipes.finetuning import DataSection, FinetuneModelSection, FinetuneRecipe
-from llmkit.recipes.pretraining import Section, TrainSection
+from llmkit.recipes.pretraining import TrainSection
+from llmkit.recipes.section import Section
+from llmkit.recipes.shapes import Shape
 from llmkit.tasks.languages import Language, language_of
 
 VocabularySize = Annotated[int, Field(ge=300, le=2**31 - 1)]
@@ -28,6 +30,13 @@ class TextModelSection(FinetuneModelSection):
         description="Train a separate BPE vocabulary of this size for the decoder, on the targets. By default encoder "
         "and decoder share one vocabulary.",
     )
+
+    @field_validator("config")
+    @classmethod
+    def _can_write(cls, config: Shape | None) -> Shape | None:
+        if config is not None and config.model_type == "modernbert":
+            raise ValueError("a ModernBERT reads only: it has no decoder to write texts with; use model_type: bert")
+        return config
 
     @model_validator(mode="after")
     def _one_vocabulary(self) -> Self:
