@@ -260,8 +260,13 @@ class Trainer(transformers.Trainer):
             super()._save_checkpoint(model, trial)
             from_first(True if is_main() else None)  # wait until all processes have written
             if is_main():
-                due, processes = self._stop.evaluation_due, self.args.world_size
-                seal(checkpoint, self._schedule.seconds(), evaluation_due=due, processes=processes)
+                seal(
+                    checkpoint,
+                    self._schedule.seconds(),
+                    evaluation_due=self._stop.evaluation_due,
+                    processes=self.args.world_size,
+                    stable=self._schedule.stable,
+                )
                 best = self.state.best_model_checkpoint
                 prune(folder, self._train.save_total_limit, Path(best) if best else None)
             from_first(True if is_main() else None)
