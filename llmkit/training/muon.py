@@ -98,16 +98,20 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def _by_gram(matrices: Tensor) -> Tensor:
-    a, b, c = COEFFICIENTS
     gram = matrices @ matrices.mT
-    product = None
-    for step in range(STEPS):
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = polynomial if product is None else polynomial @ product
-        if step < STEPS - 1:
-            gram = polynomial @ gram @ polynomial
+    product = polynomial = _polynomial(gram)
+    for _ in range(STEPS - 1):
+        gram = polynomial @ gram @ polynomial
+        polynomial = _polynomial(gram)
+        product = polynomial @ product
     return product @ matrices
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
+    polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
+    return polynomial
 
 
 def _own_part(whole: Tensor, parameter: Tensor) -> Tensor:

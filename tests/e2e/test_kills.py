@@ -36,7 +36,8 @@ class Base:
         """A command without its output."""
         small = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=2", "-n", str(processes)]
         if name == "pretrain":
-            return ["pretrain", *PRETRAIN, f"corpus.path={self.material.shards}", *STEPS, *small]
+            muon = "train.optim=muon"  # fine-tuning has AdamW
+            return ["pretrain", *PRETRAIN, f"corpus.path={self.material.shards}", muon, *STEPS, *small]
         model = [f"model.config={SHAPE}", f"model.tokenizer={self.material.shards / 'tokenizer'}"]
         return ["finetune", "-r", "tiny/squad", *model, *self.material.questions, *STEPS, *small]
 
