@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -10,14 +11,26 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psutil
+from pretraining import digest, read
 from side_by_side import LLMKIT
 
 from llmkit.system.files import to_json, write_whole
 
 WATCHED = 60.0  # seconds of a training, to know what its steps cost
 POLL = 0.05
+# What does not change the cost of a step.
+FREE: dict[str, Any] = {
+    "name": True,
+    "model": {"config": {"initializer_range"}},
+    "train": {
+        *("num_train_epochs", "max_steps", "time_budget", "seed", "logging_steps", "eval_steps", "save_steps"),
+        *("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm"),
+        *("adam_beta1", "adam_beta2", "adam_epsilon"),
+    },
+}
 Cost = Callable[[float], float]  # seconds to watch a training → seconds for a step of it
 
 
@@ -35,7 +48,18 @@ def steps_within(budget: float, record: Path, name: str, cost: Cost) -> int:
     return max(1, round(budget / costs[name]))
 
 
-def cost_of_pretraining(command: Sequence[str], watch: float, *, cpu: bool, threads: int) -> float:
+def steps_of_pretraining(budget: float, recipe: str, overrides: Sequence[str], arguments: argparse.Namespace) -> int:
+    """How many steps of `llmkit pretrain` a budget buys. Recipes that differ in FREE keys alone get the same number."""
+    costly = read(recipe, overrides).model_dump(exclude=FREE)
+
+    def cost(watch: float) -> float:
+        return cost_of_pretraining(["pretrain", "-r", recipe, *overrides], watch, arguments)
+
+    name = f"{Path(recipe).stem} {digest(to_json(costly))} ({arguments.threads} threads)"
+    return steps_within(budget, arguments.work / "costs.json", name, cost)
+
+
+def cost_of_pretraining(command: Sequence[str], watch: float, arguments: argparse.Namespace) -> float:
     """Seconds for a step of `llmkit pretrain`: the mean of a short run, with a whole schedule."""
     length = [f"train.time_budget={watch}", "train.logging_steps=1", "train.eval_steps=1000000"]
     with TemporaryDirectory() as folder:
@@ -46,7 +70,7 @@ def cost_of_pretraining(command: Sequence[str], watch: float, *, cpu: bool, thre
             return max((json.loads(line)["step"] for line in lines if '"loss"' in line), default=0)
 
         whole = [*LLMKIT, *command, *length, "-o", str(log.parent)]
-        return cost_of_step(whole, Path(folder), steps, watch, cpu=cpu, threads=threads)
+        return cost_of_step(whole, Path(folder), steps, watch, cpu=arguments.cpu, threads=arguments.threads)
 
 
 def cost_of_step(

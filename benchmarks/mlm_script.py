@@ -30,7 +30,6 @@ class RunMlm:
         """Add what can be said about them."""
         options.add_argument("--run-mlm", dest="script", type=Path, help="path of transformers' run_mlm.py")
         options.add_argument("--shape", type=json.loads, default=BERT_MINI, help="its BertConfig, as JSON")
-        options.add_argument("--block-size", type=int, default=128, help="its --max_seq_length")
         options.add_argument("--batch-size", type=int, default=32, help="its --per_device_train_batch_size")
         options.add_argument("--learning-rates", default="5e-4,1e-3,2e-3", help="from which it gets the best")
         options.add_argument("--flags", default="", help="more flags for it, such as --bf16 where that is fast")
@@ -68,8 +67,7 @@ class RunMlm:
             threads = str(arguments.threads)
             script(arguments.script, folder, [*flags, "--output_dir", "out"], **self._home(), OMP_NUM_THREADS=threads)
         tokens = steps * arguments.batch_size * arguments.block_size
-        scores = held_out(out, self._shards, arguments.block_size, arguments.threads)
-        return {**scores, "steps": steps, "tokens": tokens}
+        return {**held_out(out, self._shards, arguments), "steps": steps, "tokens": tokens}
 
     def _flags(self) -> list[str]:
         arguments = self._arguments

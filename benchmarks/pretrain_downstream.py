@@ -9,6 +9,7 @@ Fine-tunings are kept in --work: the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ def tuned(arguments: argparse.Namespace, run: Path, name: str, seed: int) -> dic
     command = ["finetune", "--task", task.task, f"model.pretrained={run.resolve()}", f"data.train={train.resolve()}"]
     command += [f"data.validation={test.resolve()}", *SHARED, *task.settings, *arguments.overrides]
     command += [f"train.seed={seed}", "train.eval_steps=1000000"]
-    folder = finished(command, arguments.work, f"{run.name}-{name}", arguments.threads)
+    weights = hashlib.sha256((run / "model" / "model.safetensors").read_bytes()).hexdigest()
+    folder = finished(command, weights, f"{run.name}-{name}", arguments)
     scores: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return scores
 

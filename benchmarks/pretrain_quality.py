@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from budgets import cost_of_pretraining, steps_within
+from budgets import steps_of_pretraining
 from mlm_script import RunMlm
-from pretraining import corpus, figures_of, finished, log_of, parser, recipe_named, seconds
+from pretraining import corpus, figures_of, log_of, parser, pretrained, recipe_named, seconds
 from side_by_side import Figures, machine
 
 THEIRS = "run_mlm.py"
@@ -25,17 +25,12 @@ Curve = list[tuple[float, float]]
 
 def ours(arguments: argparse.Namespace, shards: Path, recipe: str, budget: float, seed: int) -> tuple[Figures, Curve]:
     """The figures of a run of llmkit, and its curve: share of the run, held-out loss."""
-    command = ["pretrain", "-r", recipe, f"corpus.path={shards}"]
-
-    def cost(watch: float) -> float:
-        return cost_of_pretraining(command, watch, cpu=arguments.cpu, threads=arguments.threads)
-
-    name = f"{recipe} ({arguments.threads} threads)"
-    steps = steps_within(budget, arguments.work / "costs.json", name, cost)
-    command += [f"train.max_steps={steps}", f"train.seed={seed}", "train.eval_steps=0.05"]
-    run_folder = finished(command, arguments.work, Path(recipe).stem, arguments.threads)
-    curve = [(r["step"] / steps, r["eval_loss"]) for r in log_of(run_folder) if "eval_loss" in r]
-    return figures_of(run_folder, shards, arguments.threads), curve
+    overrides = [f"corpus.path={shards}"]
+    steps = steps_of_pretraining(budget, recipe, overrides, arguments)
+    overrides += [f"train.max_steps={steps}", f"train.seed={seed}", "train.eval_steps=0.05"]
+    run_folder = pretrained(recipe, overrides, arguments)
+    curve = [(line["step"] / steps, line["eval_loss"]) for line in log_of(run_folder) if "eval_loss" in line]
+    return figures_of(run_folder, shards, arguments), curve
 
 
 def share_to(curve: Curve, loss: float) -> float | None:

@@ -16,16 +16,9 @@ from pathlib import Path
 from statistics import fmean
 
 import yaml
-from budgets import cost_of_pretraining, steps_within
-from pretraining import corpus, figures_of, finished, parser, recipe_named, seconds
+from budgets import steps_of_pretraining
+from pretraining import corpus, figures_of, parser, pretrained, recipe_named, seconds
 from side_by_side import Figures, machine
-
-# Keys that do not change what a step costs: runs that differ in nothing else have the same number of steps.
-FREE = (
-    *("train.learning_rate", "train.weight_decay", "train.warmup_steps", "train.lr_scheduler_type"),
-    *("train.adam_beta1", "train.adam_beta2", "train.adam_epsilon", "train.max_grad_norm"),
-    "model.config.initializer_range",
-)
 
 
 def variations(varied: list[str]) -> list[list[str]]:
@@ -42,21 +35,12 @@ def variations(varied: list[str]) -> list[list[str]]:
 
 def trained(arguments: argparse.Namespace, shards: Path, overrides: list[str], seed: int) -> Figures:
     """Pretrain with these overrides and a seed, and score the result. Exits if the run fails."""
-    command = ["pretrain", "-r", arguments.recipe, f"corpus.path={shards}", *overrides]
+    whole = [f"corpus.path={shards}", *overrides]
     length = f"train.time_budget={arguments.budget}"
     if arguments.cpu:
-        costly = [override for override in overrides if override.partition("=")[0] not in FREE]
-        name = " ".join([arguments.recipe, *costly, f"({arguments.threads} threads)"])
-        record = arguments.work / "costs.json"
-
-        def cost(watch: float) -> float:
-            return cost_of_pretraining(command, watch, cpu=True, threads=arguments.threads)
-
-        steps = steps_within(arguments.budget, record, name, cost)
-        length = f"train.max_steps={steps}"
-    command += [length, f"train.seed={seed}", "train.eval_steps=1000000", "train.logging_steps=0.05"]
-    label = Path(arguments.recipe).stem
-    return figures_of(finished(command, arguments.work, label, arguments.threads), shards, arguments.threads)
+        length = f"train.max_steps={steps_of_pretraining(arguments.budget, arguments.recipe, whole, arguments)}"
+    whole += [length, f"train.seed={seed}", "train.eval_steps=1000000", "train.logging_steps=0.05"]
+    return figures_of(pretrained(arguments.recipe, whole, arguments), shards, arguments)
 
 
 def sweep(arguments: argparse.Namespace, combinations: list[list[str]]) -> list[list[Figures | None]]:

@@ -13,10 +13,11 @@ from typing import Any
 from side_by_side import LLMKIT, Figures, run
 
 from llmkit.corpus.shards import read_manifest
-from llmkit.recipes.pretraining import TrainSection
+from llmkit.recipes.pretraining import ModelSection, PretrainRecipe, TrainSection
+from llmkit.recipes.reading import dump, read_recipe
 from llmkit.system.cores import cores
+from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
-from llmkit.system.run_folder import RunDir
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -29,6 +30,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     options.add_argument(
         "--held-out", type=Path, required=True, help="text to score on: a folder of .txt files, or its token shards"
     )
+    options.add_argument("--block-size", type=int, default=128, help="of the held-out blocks")
     options.add_argument(
         "--cpu",
         action="store_true",
@@ -118,17 +120,31 @@ def link(path: Path, folder: Path, prefix: str, shard: dict[str, Any], first: in
     return {**shard, "file": name, "source": shard.get("source", 0) + first}
 
 
-def finished(command: Sequence[str], work: Path, label: str, threads: int) -> Path:
-    """The folder of a finished run of `llmkit pretrain` or `finetune`: run now, resumed where it was killed, or found.
+def read(recipe: str, overrides: Sequence[str]) -> PretrainRecipe:
+    """A pretraining recipe with overrides. Exits if there is none."""
+    try:
+        return read_recipe(PretrainRecipe, recipe, overrides)
+    except UserError as error:
+        sys.exit(f"{error}")
 
-    Its name is the label and a digest of the command. Exits if the run fails.
+
+def pretrained(recipe: str, overrides: Sequence[str], arguments: argparse.Namespace) -> Path:
+    """The folder of a finished pretraining run. Another content of the recipe makes another run."""
+    command = ["pretrain", "-r", recipe, *overrides]
+    return finished(command, dump(read(recipe, overrides)), Path(recipe).stem, arguments)
+
+
+def finished(command: Sequence[str], inputs: str, label: str, arguments: argparse.Namespace) -> Path:
+    """The folder of a finished run of llmkit: run now, resumed where it was killed, or found.
+
+    Its name is the label and a digest of the command and of its inputs. Exits if the run fails.
     """
-    folder = work.resolve() / "runs" / f"{label}-{digest(*command)}"
+    folder = arguments.work.resolve() / "runs" / f"{label}-{digest(*command, inputs)}"
     run_folder = folder / "run"
     if not (run_folder / "metrics.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         more = ["--resume"] if (run_folder / "recipe.yaml").is_file() else []
-        run([*LLMKIT, *command, *more, "-o", str(run_folder)], folder, OMP_NUM_THREADS=str(threads))
+        run([*LLMKIT, *command, *more, "-o", str(run_folder)], folder, OMP_NUM_THREADS=str(arguments.threads))
     return run_folder
 
 
@@ -149,15 +165,10 @@ def seconds(text: str) -> float:
     return found
 
 
-def figures_of(run_folder: Path, corpus: Path, threads: int) -> Figures:
+def figures_of(run_folder: Path, shards: Path, arguments: argparse.Namespace) -> Figures:
     """The held-out loss of a finished run, its parameters, and the steps and tokens that it trained for."""
-    size = RunDir(run_folder).recipe()["corpus"]["block_size"]
     log = log_of(run_folder)
-    return {
-        **held_out(run_folder / "model", corpus, size, threads),
-        "steps": log[-1]["step"],
-        "tokens": tokens_of(log),
-    }
+    return {**held_out(run_folder / "model", shards, arguments), "steps": log[-1]["step"], "tokens": tokens_of(log)}
 
 
 def log_of(run_folder: Path) -> list[dict[str, Any]]:
@@ -174,19 +185,19 @@ def tokens_of(log: list[dict[str, Any]]) -> float:
     return tokens
 
 
-def held_out(model: Path, corpus: Path, block_size: int, threads: int) -> Figures:
+def held_out(model: Path, shards: Path, arguments: argparse.Namespace) -> Figures:
     """The held-out loss of a trained model, in nats per token masked at 15 %, and its number of parameters.
 
     The blocks and masks are those of every other model. What was found is kept beside the model.
     """
-    record = model.parent / f"held-out-{digest(str(corpus), str(block_size))}.json"
+    record = model.parent / f"held-out-{digest(str(shards), str(arguments.block_size))}.json"
     if not record.is_file():
-        write_whole(record, to_json(_held_out(model, corpus, block_size, threads)))
+        write_whole(record, to_json(_held_out(model, shards, arguments)))
     found: Figures = json.loads(record.read_text())
     return found
 
 
-def _held_out(model: Path, corpus: Path, block_size: int, threads: int) -> Figures:
+def _held_out(model: Path, shards: Path, arguments: argparse.Namespace) -> Figures:
     import torch
 
     from llmkit.corpus.masking import Vocabulary
@@ -194,14 +205,15 @@ def _held_out(model: Path, corpus: Path, block_size: int, threads: int) -> Figur
     from llmkit.corpus.shards import TokenShards
     from llmkit.corpus.tokenizer import load_tokenizer
     from llmkit.models.masked_lm import model_for_pretraining
-    from llmkit.recipes.pretraining import ModelSection
+    from llmkit.system.machine import quiet
     from llmkit.training.batches import MaskedBlocks
     from llmkit.training.held_out import HeldOut
 
-    torch.set_num_threads(threads)
-    tokenizer = load_tokenizer(str(corpus / "tokenizer"))
-    loaded = model_for_pretraining(ModelSection(pretrained=str(model)), tokenizer, block_size)
-    blocks = PackedBlocks(TokenShards(corpus, "validation"), block_size)
+    quiet()
+    torch.set_num_threads(arguments.threads)
+    tokenizer = load_tokenizer(str(shards / "tokenizer"))
+    loaded = model_for_pretraining(ModelSection(pretrained=str(model)), tokenizer, arguments.block_size)
+    blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
     masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=False, seed=1)
     scores = HeldOut(masked)(loaded, None, bf16=False).scores
     return {"loss": scores["loss"], "parameters": sum(weights.numel() for weights in loaded.parameters())}

@@ -100,6 +100,44 @@ def test_a_budget_becomes_steps_once(load: Load, tmp_path: Path) -> None:
     assert watched == [20, budgets.WATCHED], "once for each name, and no longer than the budget"
 
 
+def test_what_costs_nothing_buys_the_same_steps(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets = load("budgets")
+    monkeypatch.setattr(budgets, "cost_of_pretraining", lambda *_: 0.5)
+    arguments = Namespace(work=tmp_path, threads=1, cpu=True)
+    for override in ("train.learning_rate=1e-2", "train.seed=7", "model.config.initializer_range=0.05"):
+        assert budgets.steps_of_pretraining(10, "bert-mini", [override], arguments) == 20
+    assert capsys.readouterr().err.count("s a step") == 1
+    budgets.steps_of_pretraining(10, "bert-mini", ["train.per_device_train_batch_size=8"], arguments)
+    assert len(json.loads((tmp_path / "costs.json").read_text())) == 2
+    with pytest.raises(SystemExit, match="learning_rat"):
+        budgets.steps_of_pretraining(10, "bert-mini", ["train.learning_rat=1e-2"], arguments)
+
+
+def test_a_changed_recipe_is_another_run(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretraining = load("pretraining")
+    commands: list[str] = []
+
+    def run(command: list[str], folder: Path, **_: str) -> None:
+        commands.append(" ".join(command))
+        (folder / "run").mkdir(exist_ok=True)
+        (folder / "run" / ("recipe.yaml" if len(commands) == 1 else "metrics.json")).touch()
+
+    monkeypatch.setattr(pretraining, "run", run)
+    arguments = Namespace(work=tmp_path, threads=1)
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE)
+    first = pretraining.pretrained(str(recipe), ["train.seed=1"], arguments)
+    assert "--resume" not in commands[0]
+    assert pretraining.pretrained(str(recipe), ["train.seed=1"], arguments) == first
+    assert "--resume" in commands[1]
+    assert pretraining.pretrained(str(recipe), ["train.seed=1"], arguments) == first
+    assert len(commands) == 2, "a finished run is found"
+    recipe.write_text(RECIPE.replace("1.0e-3", "2.0e-3"))
+    assert pretraining.pretrained(str(recipe), ["train.seed=1"], arguments) != first
+
+
 def test_the_cost_of_a_step_is_cpu_time_if_asked(load: Load, tmp_path: Path) -> None:
     """Steps that sleep take time of the clock, and none of the processor."""
     budgets = load("budgets")
@@ -158,6 +196,7 @@ def test_the_held_out_text_becomes_the_validation_split(
 def test_the_sweep(tmp_path: Path) -> None:
     text, held = write_text(tmp_path)
     arguments = ["--recipe", "small.yaml", "--text", str(text), "--vocab-size", "400", "--held-out", str(held)]
+    arguments += ["--block-size", "32"]
     arguments += ["--budget", "1s", "--cpu", "--seeds", "1,2", "--vary", "train.learning_rate=1e-3,2e-3"]
     done = benchmark("pretrain_sweep.py", tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
@@ -176,6 +215,7 @@ def test_the_sweep(tmp_path: Path) -> None:
 def test_the_quality(tmp_path: Path) -> None:
     text, held = write_text(tmp_path)
     arguments = ["--recipes", "small.yaml", "--text", str(text), "--vocab-size", "400", "--held-out", str(held)]
+    arguments += ["--block-size", "32"]
     done = benchmark("pretrain_quality.py", tmp_path, *arguments, "--budgets", "1s,2s", "--cpu")
     assert done.returncode == 0, done.stderr
     assert "After 1 s of CPU time" in done.stdout
