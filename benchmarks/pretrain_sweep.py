@@ -40,6 +40,7 @@ def trained(arguments: argparse.Namespace, shards: Path, overrides: list[str], s
     if arguments.cpu:
         length = f"train.max_steps={steps_of_pretraining(arguments.budget, arguments.recipe, whole, arguments)}"
     whole += [length, f"train.seed={seed}", "train.eval_steps=1000000", "train.logging_steps=0.05"]
+    whole += ["train.save_steps=0.1"]  # a long run that is killed goes on
     return figures_of(pretrained(arguments.recipe, whole, arguments), shards, arguments)
 
 
