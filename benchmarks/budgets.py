@@ -61,7 +61,8 @@ def steps_of_pretraining(budget: float, recipe: str, overrides: Sequence[str], a
 
 def cost_of_pretraining(command: Sequence[str], watch: float, arguments: argparse.Namespace) -> float:
     """Seconds for a step of `llmkit pretrain`: the mean of a short run, with a whole schedule."""
-    length = [f"train.time_budget={watch}", "train.logging_steps=1", "train.eval_steps=1000000"]
+    length = [f"train.time_budget={watch}", "train.warmup_steps=0", "train.logging_steps=1"]
+    length += ["train.eval_steps=1000000"]
     with TemporaryDirectory() as folder:
         log = Path(folder) / "run" / "log.jsonl"
 

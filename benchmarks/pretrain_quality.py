@@ -10,6 +10,7 @@ The time is that of the training steps: evaluations do not count, nor does the t
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -33,15 +34,15 @@ def ours(arguments: argparse.Namespace, shards: Path, recipe: str, budget: float
     return figures_of(run_folder, shards, arguments), curve
 
 
-def share_to(curve: Curve, loss: float) -> float | None:
-    """The share of the run at which the curve reaches a loss, between evaluations on a line; None if it does not."""
+def share_to(curve: Curve, loss: float) -> float:
+    """The share of the run at which the curve, a line between evaluations, reaches a loss; infinite if it does not."""
     before = (0.0, curve[0][1])
     for share, found in curve:
         if found <= loss:
             fall = before[1] - found
             return share - (share - before[0]) * (loss - found) / fall if fall > 0 else share
         before = (share, found)
-    return None
+    return math.inf
 
 
 def table(title: str, rows: Mapping[str, list[Figures]]) -> None:
@@ -56,17 +57,16 @@ def table(title: str, rows: Mapping[str, list[Figures]]) -> None:
 
 
 def times(budget: float, curves: Mapping[str, list[Curve]], rows: Mapping[str, list[Figures]]) -> None:
-    """Print how long each recipe takes to the final loss of the others: the median over seeds."""
-    print(f"\n| seconds of {budget:.0f} to the final loss of | {' | '.join(rows)} |\n|{'---|' * (len(rows) + 1)}")
+    """Print how long each recipe takes to the final loss of the others, and the share of the budget: medians."""
+    print(f"\n| seconds to the final loss of | {' | '.join(rows)} |\n|{'---|' * (len(rows) + 1)}")
     for name, found in curves.items():
         cells = []
         for other, results in rows.items():
             target = median(figures["loss"] for figures in results)
-            shares = [share_to(curve, target) for curve in found]
-            reached = sorted(share for share in shares if share is not None)
-            enough = len(reached) * 2 > len(shares)  # those that never reach it are the slowest
-            middle = (len(shares) - 1) // 2 if len(shares) % 2 else len(shares) // 2
-            cells.append("" if other == name else f"{budget * reached[middle]:.0f}" if enough else "not reached")
+            share = median(share_to(curve, target) for curve in found)
+            cells.append("not reached" if math.isinf(share) else f"{budget * share:.0f} ({share:.2f} ×)")
+            if other == name:
+                cells[-1] = ""
         print(f"| {name} | {' | '.join(cells)} |")
 
 

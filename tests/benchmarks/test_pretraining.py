@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import subprocess
 import sys
 from argparse import Namespace
@@ -83,7 +84,17 @@ def test_the_time_to_a_loss(load: Load) -> None:
     assert quality.share_to(curve, 6.0) == 0.5
     assert quality.share_to(curve, 5.6) == pytest.approx(0.875)
     assert quality.share_to(curve, 7.5) == 0.25, "before the first evaluation nothing is known"
-    assert quality.share_to(curve, 4.9) is None
+    assert quality.share_to(curve, 4.9) == math.inf
+
+
+def test_the_table_of_times(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    """The median over seeds; a seed that does not reach the loss is the slowest."""
+    quality = load("pretrain_quality")
+    curves = {"new": [[(0.2, 6.0), (1.0, 5.0)], [(0.2, 7.0), (1.0, 6.5)], [(0.5, 6.0), (1.0, 5.5)]]}
+    losses = {"new": [5.0], "old": [6.0], "other": [5.4]}
+    rows = {name: [{"loss": loss} for loss in found] for name, found in losses.items()}
+    quality.times(600, curves, rows)
+    assert "| new |  | 300 (0.50 ×) | not reached |" in capsys.readouterr().out
 
 
 def test_a_budget_becomes_steps_once(load: Load, tmp_path: Path) -> None:
