@@ -27,6 +27,7 @@ from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.estimate import estimate, show
 from llmkit.training.evaluation import Evaluation, Scored
+from llmkit.training.lengthening import go_back, longer
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import Recipe, check_same_recipe, run_folder, same_batch
 from llmkit.training.saving import save_model
@@ -88,7 +89,8 @@ def open_job(
     quiet()
     check_sharding(recipe.train, auto_batch=auto_batch)
     gpu.set_up(recipe.train.bf16, deterministic=recipe.train.deterministic)
-    run = open_run(run_folder(recipe, output), resume=resume)
+    folder = run_folder(recipe, output)
+    run = open_run(folder, resume=resume, longer=resume and RunDir(folder).started and longer(RunDir(folder), recipe))
     if not run.started:
         return run, recipe, False
     return run, check_same_recipe(run, recipe, processes or world_size()), True
@@ -100,6 +102,8 @@ def train(job: Job) -> RunDir:
     check_same_sharding(run)
     with hold(run):
         _introduce(job)
+        if job.resume and is_main():
+            go_back(run, job.recipe)
         started = run.environment()["processes"] if job.resume else world_size()
         recorded, job = job.recipe, _share_batch(job, started)
         if job.auto_batch:
@@ -189,10 +193,9 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         batches=batches,
         collate=job.collate,
         evaluation=evaluation,
-        eval_batch_size=train.per_device_eval_batch_size,
+        train=train,
         schedule=schedule,
         log=TrainingLog(run, schedule, job.command, job.model, arguments),
-        keep=train.save_total_limit,
         tokenizer=job.tokenizer,
         loss=job.loss,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from copy import deepcopy
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -83,7 +82,7 @@ class Packed(Plain):
     def logits_at(self, places: Tensor, **inputs: Any) -> Tensor:
         """The logits [T, V] at places [T] of a flattened batch: the head runs on these alone."""
         self._chosen = places
-        logits: Tensor = self.plain(**inputs).logits[0]
+        logits: Tensor = self.plain(**inputs).logits.flatten(0, 1)
         self._chosen = None
         return logits
 
@@ -107,19 +106,15 @@ class Packed(Plain):
         return args, {**kwargs, "attention_mask": self._mask}
 
 
-@cache
-def packed_class(plain: Any) -> Any:
-    """The class of packed models of a family. It has the family's name, which is saved with a model."""
-    return type(plain.__name__, (Packed, plain), {"__module__": plain.__module__})
-
-
 def packed(model: Any, block_size: int, name: str = "") -> Any:
     """Let a masked-LM model of transformers, on a CPU in float32, compute packed blocks. Returns the same model.
 
     `name` is for messages. Raises UserError if it does not keep the documents of a block of this size apart.
     """
     name = name or type(model).__name__
-    model.__class__ = packed_class(type(model))
+    plain = type(model)
+    # The family's name is saved with a model.
+    model.__class__ = type(plain.__name__, (Packed, plain), {"__module__": plain.__module__})
     model.base_model.register_forward_hook(model._keep_chosen)
     layers = holder_of_layers(model.base_model)
     arguments = list(inspect.signature(layers.forward).parameters)

@@ -82,6 +82,8 @@ UNDOCUMENTED = (
     Internal(
         _TRAINER, "get_batch_samples", "the examples and targets of a step", ("epoch_iterator", "num_batches", "device")
     ),
+    Internal(_TRAINER, "get_optimizer_cls_and_kwargs", "the same AdamW for what Muon leaves", ("args",)),
+    Internal(_TRAINER, "get_decay_parameter_names", "the same parameters without weight decay", ("model",)),
     Internal(_TRAINER, "create_scheduler", "our schedule instead", ("num_training_steps", "optimizer")),
     Internal(_TRAINER, "callback_handler", "tell the callbacks about an evaluation of ours", in_source=True),
     Internal("transformers.Trainer.__init__", "accepts_loss_kwargs", "pass on the step's targets", in_source=True),

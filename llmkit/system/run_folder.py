@@ -137,13 +137,13 @@ def null_threshold_of(scores: Mapping[str, Any]) -> float | None:
     return float(tuned["null_threshold"]) if tuned else None
 
 
-def open_run(path: Path, *, resume: bool) -> RunDir:
+def open_run(path: Path, *, resume: bool, longer: bool = False) -> RunDir:
     """The directory of a new run or, with `resume`, of one that has `started`. Only reads; `start` writes.
 
-    Raises UserError if the folder is in use.
+    A finished run is only opened to become `longer`. Raises UserError if the folder is in use.
     """
     run = RunDir(path)
-    if run.finished:
+    if run.finished and not longer:
         raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o to run it again")
     if run.started:
         if not resume:

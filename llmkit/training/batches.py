@@ -87,12 +87,12 @@ class EpochBatches(Sampler[list[int]]):
         return ((self.steps - 1) * self._accumulation + self._last) * self._processes
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = self._order(self.epoch)
+        order, before = self._order(self.epoch), self.epoch * self.steps
         for step in range(self.steps):
             items = order[step * self.step_size : (step + 1) * self.step_size]
             each = self._last if step == self.steps - 1 else self._accumulation
             for batch in np.array_split(items, each * self._processes):
-                yield Items(batch.tolist() or [int(items[-1])], self._share(self.epoch * self.steps + step))
+                yield Items(batch.tolist() or [int(items[-1])], self._share(before + step))
 
     def _order(self, epoch: int) -> Array:
         # Counter [0, 1, …] keeps this stream apart from those of the masks, which have a 0 there.

@@ -29,7 +29,10 @@ GEMM_SECONDS = 0.5
 
 
 class FlopCounter:
-    """Counts the FLOP of a model's training steps. As usual, only matrix products count."""
+    """Counts the FLOP of a model's training steps. As usual, only matrix products count.
+
+    Those of relative positions (DeBERTa's) are left out, and attention is counted as if it were plain.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         config: Any = model.config

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
 from llmkit.models.collator import to_device
+from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import Stopped, UserError
 from llmkit.system.files import libraries_writing
@@ -26,6 +27,7 @@ from llmkit.training.buckets import settle_buckets
 from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.feeding import batch_loader
+from llmkit.training.optimizer import muon
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import new_random_numbers
 from llmkit.training.schedule import NEVER, Schedule, SetEpoch
@@ -38,7 +40,7 @@ MAX_NAMED = 8  # examples, in an error
 class Trainer(transformers.Trainer):
     """transformers' Trainer with our order of batches, schedule and evaluation.
 
-    Keeps `keep` checkpoints. `loss` must divide by the number of targets that it is given.
+    `train` is what `arguments` were made of. `loss` must divide by the number of targets that it is given.
     """
 
     def __init__(
@@ -50,10 +52,9 @@ class Trainer(transformers.Trainer):
         batches: EpochBatches,
         collate: Callable[[Any], Any],
         evaluation: Evaluation,
-        eval_batch_size: int | None,
+        train: TrainSection,
         schedule: Schedule,
         log: TrainingLog,
-        keep: int,
         tokenizer: PreTrainedTokenizerFast,
         loss: Callable[..., torch.Tensor] | None = None,
     ) -> None:
@@ -75,10 +76,10 @@ class Trainer(transformers.Trainer):
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
         self.max_eval_rows = evaluation.max_rows
-        self._best = BestStep(evaluation, eval_batch_size, bf16=arguments.bf16)
-        self._schedule, self._log = schedule, log
+        self._best = BestStep(evaluation, train.per_device_eval_batch_size, bf16=arguments.bf16)
+        self._train, self._schedule, self._log = train, schedule, log
         # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.
-        self._keep, self.args.save_total_limit = keep, None
+        self.args.save_total_limit = None
         self._first_bad: torch.Tensor | None = None
         self._stop = StopOnSignal()
         self._resume_hint = ""  # set once there is a run to resume
@@ -159,7 +160,9 @@ class Trainer(transformers.Trainer):
         return self.accelerator.prepare(loader, device_placement=[False])  # type: ignore[no-any-return]
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer."""
+        """As in Trainer, which is for AdamW; or Muon."""
+        if self.optimizer is None and self._train.optim == "muon":
+            self.optimizer = muon(self.network, self.args, self.get_decay_parameter_names(self.network))
         optimizer = super().create_optimizer(*args, **kwargs)
         self._parameters = parameters_of(optimizer)
         return optimizer
@@ -261,10 +264,15 @@ class Trainer(transformers.Trainer):
             super()._save_checkpoint(model, trial)
             from_first(True if is_main() else None)  # wait until all processes have written
             if is_main():
-                due, processes = self._stop.evaluation_due, self.args.world_size
-                seal(checkpoint, self._schedule.seconds(), evaluation_due=due, processes=processes)
+                seal(
+                    checkpoint,
+                    self._schedule.seconds(),
+                    evaluation_due=self._stop.evaluation_due,
+                    processes=self.args.world_size,
+                    stable=self._schedule.stable,
+                )
                 best = self.state.best_model_checkpoint
-                prune(folder, self._keep, Path(best) if best else None)
+                prune(folder, self._train.save_total_limit, Path(best) if best else None)
             from_first(True if is_main() else None)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:

@@ -143,12 +143,17 @@ def test_the_kernel_of_gpus(family: str, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 @families
 def test_compiled(family: str) -> None:
+    """Hooks and all make one graph, which a second batch of these sizes takes too."""
     model = packed(plain(family), LENGTH).train()
     batch = batch_of(model.config.vocab_size)
     loss, expected = gradients(model, batch)
     model.zero_grad()
-    found = torch.compile(model, backend="aot_eager")(**batch).loss
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    found = compiled(**batch).loss
     found.backward()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        compiled(**batch)
     assert found.item() == pytest.approx(loss, abs=1e-5)
     for name, parameter in model.named_parameters():
         assert torch.allclose(parameter.grad, expected[name], atol=1e-5), name
@@ -189,6 +194,15 @@ def test_a_family_whose_documents_would_see_each_other_is_refused(family: str) -
     transformers_logging.set_verbosity_error()
     with pytest.raises(UserError, match=r"documents of a [a-z0-9_-]+ model see each other"):
         packed(plain(family, **({"architectures": None} if family == "Funnel" else {})), 48)
+
+
+def test_a_trial_that_runs_out_of_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("llmkit.models.masked_lm.Packed.masked_logits", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        packed(plain("BERT"), LENGTH)
 
 
 def test_what_packs_in_short_blocks_alone() -> None:
