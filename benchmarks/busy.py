@@ -37,12 +37,13 @@ Times = dict[tuple[str, str, int], list[float]]  # (contender, shape, loops) →
 def training_step(shape: dict[str, int]) -> Callable[[], None]:
     """A step of pretraining as llmkit takes it: model, loss, clipping, optimizer."""
     import torch
-    from transformers import BertConfig
+    from transformers import BertConfig, BertForMaskedLM
 
-    from llmkit.models.masked_lm import BertForMaskedLM
+    from llmkit.models.masked_lm import packed
 
     torch.manual_seed(0)
-    model = BertForMaskedLM(BertConfig(vocab_size=VOCABULARY, attention_probs_dropout_prob=0.0, **shape)).train()
+    config = BertConfig(vocab_size=VOCABULARY, attention_probs_dropout_prob=0.0, **shape)
+    model = packed(BertForMaskedLM(config), LENGTH).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     masked = torch.randperm(BATCH * LENGTH)[: int(MASKED * BATCH * LENGTH)].sort().values
     inputs = {

@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from side_by_side import LLMKIT, Figures, Measure, compare, parser, run, script
+from transformers import AutoModelForMaskedLM
 
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
-from llmkit.models.masked_lm import BertForMaskedLM
+from llmkit.models.masked_lm import packed
 from llmkit.training.batches import MaskedBlocks
 from llmkit.training.held_out import HeldOut
 
@@ -76,10 +76,10 @@ def theirs(arguments: argparse.Namespace, shards: Path, text: Path, *flags: str,
 
 def figures(arguments: argparse.Namespace, shards: Path, seconds: float, model: Path, wall: float) -> Figures:
     """The speed and the held-out loss of a trained model."""
-    loaded: Any = BertForMaskedLM.from_pretrained(model, dtype=torch.float32)
+    loaded = packed(AutoModelForMaskedLM.from_pretrained(model, dtype=torch.float32), arguments.block_size)
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
-    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=False, seed=1)
+    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, masking="tokens", seed=1)
     scores = HeldOut(masked, HELD_OUT_BLOCKS)(loaded, arguments.batch_size, bf16=False).scores
     tokens = arguments.steps * arguments.batch_size * arguments.block_size
     return {"tokens/s": tokens / seconds, "held-out loss": scores["loss"], "command, s": wall}

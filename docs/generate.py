@@ -54,6 +54,8 @@ EXPECTED = {
     "bert-small": "not run to the end",
     "bert-mini": "not run to the end",
     "bert-tiny": "not run to the end",
+    "domain-adaptation": "[measured on novels](guide/domain.md#what-to-expect), in minutes on one core",
+    "modernbert-mini-long": "not run to the end",
     "squad-bert-base": "EM 80.8, F1 88.5 (published: Devlin et al. 2019)",
     "squad-v2-bert-base": "F1 about 76.8 (published)",
     "squad-minilm": "not run on all of SQuAD",
@@ -89,10 +91,16 @@ KINDS: dict[type[Section], tuple[str, str]] = {
     ),
 }
 MODELS_INTRODUCTION = """\
-Most encoders that transformers loads can be fine-tuned: `model.pretrained=NAME`. These families are tried with tiny
-models of random weights: fine-tuned, used with `predict`, saved, loaded by transformers alone with the same logits, and
-exported to ONNX. A tokenizer that pads on the left (XLNet) is refused. `pretrain` makes and continues BERT."""
+Most encoders that transformers loads can be fine-tuned and pretrained further: `model.pretrained=NAME`. These families
+are tried with tiny models of random weights: pretrained, fine-tuned, used with `predict`, saved, loaded by transformers
+alone with the same logits, and exported to ONNX. A tokenizer that pads on the left (XLNet) is refused."""
 MODELS_NOTES = """\
+**Pretraining** packs documents into blocks, where they must not see each other. Before a run, a trial changes one
+document and compares the predictions for the others. So families that are not in the table are pretrained too if they
+pass it, and refused if they do not: the convolution of some DeBERTa v2 (v3 has none), Funnel's pooling and the sparse
+attention of Longformer and BigBird look at neighbours by themselves. BigBird passes with blocks that it attends to as a
+whole, up to 704 tokens as it is published. An ELECTRA discriminator becomes a masked LM with a new head.
+
 What a checkpoint says is used, or llmkit says what it does instead:
 
 - **Lengths.** `data.max_length` may be as long as the model's table of positions. RoBERTa and its relatives count from
@@ -244,6 +252,8 @@ def _type(value: Schema) -> str:
         return ", ".join(f"`{choice}`" for choice in choices)
     if value["type"] == "array":
         return f"list of {_type(value['items'])}s"
+    if "additionalProperties" in value and value["type"] == "object":
+        return "section for each name"
     limits = [f"{sign} {_number(value[name])}" for name, sign in LIMITS.items() if name in value]
     return " ".join([TYPES[value["type"]], ", ".join(limits)]).strip()
 
@@ -257,7 +267,7 @@ def _key_default(key: str, value: Schema, section: Schema) -> str:
         return "needed"
     default = value.get("default")
     if isinstance(default, dict):
-        return "its defaults"
+        return "its defaults" if default else "none"
     return "" if default is None else f"`{json.dumps(default) if not isinstance(default, str) else default}`"
 
 

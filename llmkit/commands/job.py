@@ -22,7 +22,7 @@ from llmkit.system.console import is_main, say
 from llmkit.system.machine import choose, environment, quiet
 from llmkit.system.processes import world_size
 from llmkit.system.run_folder import RunDir, hold, open_run, start
-from llmkit.training.arguments import training_arguments
+from llmkit.training.arguments import check_checkpointing, training_arguments
 from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out_of_memory
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.estimate import estimate, show
@@ -50,7 +50,8 @@ class Job:
     With `resume` the run has started before, and `recipe` is for the number of processes that it was started with.
     `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
     a resumed run must find the same ones. `sizes` say how much data there is, for env.json, and `more_facts` are
-    further entries of it. `introduce` describes the data on the screen. `finalize` may change the best model before it
+    further entries of it. `introduce` describes the data on the screen. With `evaluate_first` the model is also
+    evaluated before the first step. `finalize` may change the best model before it
     is saved. `finish` runs on the first process, once the model is saved: it writes the files that only this kind of
     run has, and returns the content of metrics.json.
     """
@@ -73,6 +74,7 @@ class Job:
     finalize: Callable[[PreTrainedModel], None] = lambda model: None
     more_facts: Mapping[str, Any] = field(default_factory=dict)
     group_by_length: bool = False
+    evaluate_first: bool = False
     loss: Callable[..., Tensor] | None = None
     target_tokenizer: PreTrainedTokenizerFast | None = None
 
@@ -114,7 +116,13 @@ def train(job: Job) -> RunDir:
             facts = {**environment(job.fingerprints, job.sizes), **job.more_facts}
             start(run, dump(recorded), {**facts, "processes": started})
         with shrink_on_out_of_memory(run, job.recipe, started) if job.auto_batch else nullcontext():
-            trainer.fit(run, resume=job.resume, sizes=batch_sizes(job.recipe), chosen=job.auto_batch)
+            trainer.fit(
+                run,
+                resume=job.resume,
+                sizes=batch_sizes(job.recipe),
+                chosen=job.auto_batch,
+                evaluate_first=job.evaluate_first,
+            )
         best = trainer.best()
         job.finalize(trainer.network)
         save_model(trainer, run, job.target_tokenizer)
@@ -131,10 +139,12 @@ def dry_run(job: Job) -> None:
     if job.auto_batch:
         job = _fit_to_memory(job)
     with TemporaryDirectory() as folder:
-        show(estimate(_trainer(job, RunDir(Path(folder))), job.recipe.train, job.lengths))
+        trainer = _trainer(job, RunDir(Path(folder)))
+        show(estimate(trainer, job.recipe.train, job.lengths, evaluate_first=job.evaluate_first))
 
 
 def _introduce(job: Job) -> None:
+    check_checkpointing(job.recipe.train, job.model)
     say(f"computing on {choose(job.recipe.train.bf16).why}")
     say(f"model: {describe(job.model)}")
     job.introduce()
@@ -166,6 +176,7 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
     """The trainer of a job. With several processes this starts their group."""
     train, evaluation = job.recipe.train, job.evaluation
     arguments = training_arguments(train, run, metric=evaluation.metric, higher_is_better=evaluation.higher_is_better)
+    schedule = Schedule(train)
     batches = EpochBatches(
         len(job.data),
         arguments.per_device_train_batch_size,
@@ -173,8 +184,8 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         lengths=job.lengths if job.group_by_length else None,
         accumulation=arguments.gradient_accumulation_steps,
         processes=arguments.world_size,
+        share=schedule.share_at,
     )
-    schedule = Schedule(train)
     return Trainer(
         job.model,
         arguments,

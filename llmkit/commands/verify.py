@@ -92,7 +92,7 @@ def _largest_changes(job: Job) -> tuple[float, float, int]:
     import torch
 
     from llmkit.corpus.masking import Vocabulary
-    from llmkit.models.packed_attention import isolation, uses_kernel
+    from llmkit.models.packed_attention import uses_kernel
     from llmkit.training.batches import MaskedBlocks, collate_blocks
 
     assert isinstance(job.data, MaskedBlocks)
@@ -108,15 +108,15 @@ def _largest_changes(job: Job) -> tuple[float, float, int]:
     kernel = uses_kernel(job.model)
     device = "cuda" if kernel else "cpu"
     model: Any = job.model.to(device).eval()  # type: ignore[arg-type]
+    everything = torch.arange(ids.numel(), device=device)
 
     def logits(input_ids: Tensor) -> Tensor:
-        attention = isolation(model.config, input_ids.to(device), starts.to(device))
-        positions = batch["position_ids"].to(device)
-        states: Tensor = model.bert(input_ids.to(device), position_ids=positions, **attention).last_hidden_state
-        return model.cls(states).float().cpu()  # type: ignore[no-any-return]
+        positions, documents = batch["position_ids"].to(device), starts.to(device)
+        found: Tensor = model.masked_logits(input_ids.to(device), positions, documents, everything)
+        return found.float().cpu()
 
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=kernel):
-        change = (logits(ids) - logits(changed)).abs().amax(dim=-1)[0]
+        change = (logits(ids) - logits(changed)).abs().amax(dim=-1)
     return float(change[:end].max()), float(change[end:].max()), len(starts) - 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerFast
 
 
 def skeleton(config: Any) -> PreTrainedModel:
@@ -26,13 +26,29 @@ def positions_of(model: PreTrainedModel) -> int | None:
     either, but their models are of little use beyond the length that they name.
     """
     limit: int | None = getattr(model.config, "max_position_embeddings", None)
-    tables = [
-        module for name, module in model.named_modules() if isinstance(module, nn.Embedding) and "position" in name
-    ]
-    if limit is None or not (tables or any(name.endswith("inv_freq") for name, _ in model.named_buffers())):
+    rotary = any(name.endswith("inv_freq") for name, _ in model.named_buffers())
+    if limit is None or not (rotary or _tables(model)):
         return None
-    skipped = [t.padding_idx + 1 for t in tables if t.padding_idx is not None and t.num_embeddings == limit]
-    return limit - max(skipped, default=0)
+    return limit - skipped_positions(model)
+
+
+def skipped_positions(model: PreTrainedModel) -> int:
+    """The rows of the table of positions that no token uses: the position of a text's first token."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    skipped = [table.padding_idx for table in _tables(model) if table.num_embeddings == limit]
+    return max((padding + 1 for padding in skipped if padding is not None), default=0)
+
+
+def _tables(model: PreTrainedModel) -> list[nn.Embedding]:
+    """Embeddings of positions."""
+    return [module for name, module in model.named_modules() if isinstance(module, nn.Embedding) and "position" in name]
+
+
+def fit_inputs(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel) -> None:
+    """Let a tokenizer give what the model reads and no more, also when it is saved and loaded."""
+    # transformers saves a setting only if it was given at the start.
+    tokenizer.init_kwargs["model_input_names"] = inputs_of(model, tokenizer.model_input_names)
+    tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"]
 
 
 def inputs_of(model: PreTrainedModel, names: Sequence[str]) -> list[str]:

@@ -1,27 +1,47 @@
-"""BERT for pretraining on packed blocks. The masked-LM head runs on the masked tokens only."""
+"""Masked-LM models of any family, for pretraining on packed blocks. Their head runs on the masked tokens only."""
 
 from __future__ import annotations
 
-import transformers
-from torch import Tensor
+import inspect
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules
-from llmkit.models.packed_attention import isolation
+from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules, set_attention_dropout
+from llmkit.models.context import lengthened
+from llmkit.models.packing import Packing
+from llmkit.models.packing_trial import settle_packing
+from llmkit.models.unpadded import holder_of_layers
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.pretraining import ModelSection
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel as Plain
+else:
+    Plain = object  # it comes before the class of a family, never alone
+
 IGNORED = -100  # cross_entropy's ignore_index
 
 
-class BertForMaskedLM(transformers.BertForMaskedLM):
-    """transformers' BertForMaskedLM with another forward pass; name, weights and file format are the same."""
+class Packed(Plain):
+    """A family's masked-LM class with another forward pass; name, weights and file format are the same.
+
+    The family's own forward pass runs within. Hooks drop all hidden states but those of the masked tokens before its
+    head sees them, and give its layers a mask where it takes none. So no list of families and of their heads is needed.
+    """
 
     accepts_loss_kwargs = True  # makes the Trainer pass num_items_in_batch
+    packing = Packing()
+    # What the hooks read during a pass, and which argument of the layers is their mask.
+    _chosen = None
+    _mask = None
+    _mask_place = 0
 
     def forward(
         self,
@@ -41,40 +61,94 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
         The summed loss is divided by `num_items_in_batch`, the number of labels in all micro-batches and processes of
         this step, or by those of this micro-batch if that is None.
         """
-        hidden = self.bert(
-            input_ids, position_ids=position_ids, **isolation(self.config, input_ids, cu_seq_lens)
-        ).last_hidden_state
-        logits = self.cls(hidden.flatten(0, 1)[masked_positions])
+        logits = self.masked_logits(input_ids, position_ids, cu_seq_lens, masked_positions)
         total = cross_entropy(logits.float(), labels, reduction="sum")
         count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return MaskedLMOutput(loss=total / count)
 
+    def masked_logits(
+        self, input_ids: Tensor, position_ids: Tensor, cu_seq_lens: Tensor, masked_positions: Tensor
+    ) -> Tensor:
+        """The logits [T, V] of the masked tokens. The arguments are those of `forward`."""
+        inputs = self.packing.inputs(self.config, input_ids, position_ids, cu_seq_lens)
+        self._mask = self.packing.mask_at_layers(self.config, input_ids, cu_seq_lens)
+        if self.packing.head_on_chosen:
+            logits = self.logits_at(masked_positions, **inputs)
+        else:
+            logits = self.plain(**inputs).logits.flatten(0, 1)[masked_positions]
+        self._mask = None
+        return logits
 
-def model_for_pretraining(
-    section: ModelSection, tokenizer: PreTrainedTokenizerFast, block_size: int
-) -> BertForMaskedLM:
-    """A BERT to pretrain: with random weights and the given shape, or a checkpoint to continue from.
+    def logits_at(self, places: Tensor, **inputs: Any) -> Tensor:
+        """The logits [T, V] at places [T] of a flattened batch: the head runs on these alone."""
+        self._chosen = places
+        logits: Tensor = self.plain(**inputs).logits.flatten(0, 1)
+        self._chosen = None
+        return logits
 
-    Raises UserError if the checkpoint is not a BERT, has too small a vocabulary for the corpus, or has too few
-    positions for `block_size`.
+    @property
+    def plain(self) -> Any:
+        """The family's own forward pass."""
+        return super().forward
+
+    def _keep_chosen(self, encoder: nn.Module, args: Any, output: Any) -> Any:
+        """Turn the encoder's states from [B, L, H] into [1, T, H]."""
+        if self._chosen is None:
+            return None
+        return type(output)(last_hidden_state=output.last_hidden_state.flatten(0, 1)[self._chosen][None])
+
+    def _set_mask(self, layers: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Replace the mask that enters the layers."""
+        if self._mask is None:
+            return None
+        if self._mask_place < len(args):
+            return (*args[: self._mask_place], self._mask, *args[self._mask_place + 1 :]), kwargs
+        return args, {**kwargs, "attention_mask": self._mask}
+
+
+def packed(model: Any, block_size: int, name: str = "") -> Any:
+    """Let a masked-LM model of transformers, on a CPU in float32, compute packed blocks. Returns the same model.
+
+    `name` is for messages. Raises UserError if it does not keep the documents of a block of this size apart.
+    """
+    name = name or type(model).__name__
+    plain = type(model)
+    # The family's name is saved with a model.
+    model.__class__ = type(plain.__name__, (Packed, plain), {"__module__": plain.__module__})
+    model.base_model.register_forward_hook(model._keep_chosen)
+    layers = holder_of_layers(model.base_model)
+    arguments = list(inspect.signature(layers.forward).parameters)
+    if "attention_mask" in arguments:
+        model._mask_place = arguments.index("attention_mask")
+        layers.register_forward_pre_hook(model._set_mask, with_kwargs=True)
+    settle_packing(model, name, block_size)
+    return model
+
+
+def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerFast, block_size: int) -> Any:
+    """A masked-LM model to pretrain: with random weights and the given shape, or a checkpoint to continue from.
+
+    Raises UserError if the checkpoint has no masked-LM model, does not keep packed documents apart, has too small a
+    vocabulary for the corpus, or has too few positions for `block_size`.
     """
     if section.config is not None:
-        return BertForMaskedLM(fresh_config(section.config, tokenizer))
+        return packed(AutoModelForMaskedLM.from_config(fresh_config(section.config, tokenizer)), block_size)
     assert section.pretrained is not None
     checkpoint = Checkpoint.named(section.pretrained)
-    config = checkpoint.config
-    if config.model_type != "bert":
-        raise UserError(f"{checkpoint.name} is a {config.model_type} model", remedy="continue from a BERT model")
-    check_vocabulary(tokenizer, config.vocab_size, checkpoint.name, may_grow=True)
-    if block_size > config.max_position_embeddings:
+    if checkpoint.config.is_encoder_decoder:
+        raise UserError(f"{checkpoint.name} is an encoder-decoder", remedy="continue from an encoder, such as RoBERTa")
+    check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
+    config = deepcopy(lengthened(checkpoint, section.max_position_embeddings))
+    positions = section.max_position_embeddings or checkpoint.positions
+    if positions is not None and block_size > positions:
         raise UserError(
-            f"corpus.block_size {block_size} exceeds the {config.max_position_embeddings} positions of "
-            f"{checkpoint.name}",
-            remedy=f"set corpus.block_size={config.max_position_embeddings}",
+            f"corpus.block_size {block_size} exceeds the {positions} positions of {checkpoint.name}",
+            remedy=f"set corpus.block_size={positions}",
         )
-    model: BertForMaskedLM
-    model, info = checkpoint.load(BertForMaskedLM)
+    set_attention_dropout(config, section)
+    model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):
-        say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} starts from random weights")
+        start = "starts" if len(fresh) == 1 else "start"
+        say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")
     grow_embeddings(model, tokenizer, checkpoint.name)
-    return model
+    return packed(model, block_size, checkpoint.name)

@@ -1,6 +1,6 @@
 """Attention over packed rows: tokens attend only to tokens of their own row, which is a document or an input.
 
-By default this is a block-diagonal mask. On a GPU in bf16, torch's variable-length attention does the same without a
+`block_diagonal` is a mask for that. On a GPU in bf16, torch's variable-length attention does the same without a
 mask: a FlashAttention kernel that computes the diagonal blocks only.
 """
 
@@ -21,12 +21,6 @@ MAX_HEAD = 256  # the kernel's largest head, which is also a multiple of 8
 DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")  # BERT's name and other models' name
 
 
-def choose_attention(model: PreTrainedModel, *, bf16: bool) -> None:
-    """Use the variable-length kernel where it holds, to train a model that packs its rows itself."""
-    if kernel_holds(model.config, bf16=bf16, training=True):
-        model.config._attn_implementation = VARLEN
-
-
 def kernel_holds(config: PretrainedConfig, *, bf16: bool, training: bool) -> bool:
     """Whether this GPU's variable-length kernel can compute a model's attention.
 
@@ -44,19 +38,6 @@ def kernel_holds(config: PretrainedConfig, *, bf16: bool, training: bool) -> boo
 def uses_kernel(model: Any) -> bool:
     """Whether a model of transformers, or what runs like one, uses the kernel and is told where its rows are."""
     return isinstance(model, PreTrainedModel) and model.config._attn_implementation == VARLEN
-
-
-def isolation(config: PretrainedConfig, input_ids: Tensor, cu_seq_lens: Tensor) -> dict[str, Any]:
-    """The model arguments that keep attention within documents.
-
-    `input_ids`: [B, L]. `cu_seq_lens`: int32 [D + 1], where documents start in the flattened batch, and its length.
-    Does not synchronize with the GPU.
-    """
-    batch, length = input_ids.shape
-    if config._attn_implementation == VARLEN:
-        # No document in a block is longer than the block. Reading the true maximum would synchronize with the GPU.
-        return {"attention_mask": None, "cu_seq_lens": cu_seq_lens, "max_length": length}
-    return {"attention_mask": block_diagonal(batch, length, cu_seq_lens)}
 
 
 def block_diagonal(batch: int, length: int, cu_seq_lens: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def _unpadded(model: PreTrainedModel) -> Iterator[list[bool]]:
 
     attention = model.config._attn_implementation
     hooks = _attach(model)
-    hooks.append(_holder_of_layers(model.base_model).register_forward_pre_hook(look, with_kwargs=True))
+    hooks.append(holder_of_layers(model.base_model).register_forward_pre_hook(look, with_kwargs=True))
     try:
         yield flattened
     finally:
@@ -85,7 +85,7 @@ def _unpadded(model: PreTrainedModel) -> Iterator[list[bool]]:
 
 def _attach(model: PreTrainedModel) -> list[Any]:
     """Put the hooks where they belong, and choose the attention for them."""
-    layers = _holder_of_layers(model.base_model)
+    layers = holder_of_layers(model.base_model)
     hooks = [
         layers.register_forward_pre_hook(_drop_padding, with_kwargs=True),
         layers.register_forward_hook(_put_padding_back, with_kwargs=True),
@@ -94,7 +94,7 @@ def _attach(model: PreTrainedModel) -> list[Any]:
     return hooks
 
 
-def _holder_of_layers(encoder: nn.Module) -> nn.Module:
+def holder_of_layers(encoder: nn.Module) -> nn.Module:
     """The module between embeddings and pooler; the encoder itself where its layers are a plain list in it."""
     for child in encoder.children():
         if not isinstance(child, nn.ModuleList) and any(isinstance(part, nn.ModuleList) for part in child.modules()):

@@ -23,18 +23,41 @@ from llmkit.recipes.section import Fraction, Section
 from llmkit.recipes.shapes import Shape
 
 
-class ModelSection(Section):
-    """The model: a checkpoint to start from, or the shape of a model with random weights."""
+class ModelOrigin(Section):
+    """A checkpoint to start from, or the shape of a model with random weights."""
 
     pretrained: str | None = Field(None, description="Checkpoint to start from: Hub id, checkpoint folder or run.")
     config: Shape | None = Field(
         None, description="Shape of a BERT with random weights; with `model_type: modernbert`, of a ModernBERT."
+    )
+    attention_probs_dropout_prob: Fraction | None = Field(
+        None,
+        description="Attention dropout for training a checkpoint, whatever the checkpoint says. Default: 0, which "
+        "allows faster attention kernels. Hidden dropout stays as in the checkpoint.",
     )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.pretrained is None) == (self.config is None):
             raise ValueError("give either pretrained (a checkpoint) or config (a shape)")
+        if self.config is not None and self.attention_probs_dropout_prob is not None:
+            raise ValueError("attention_probs_dropout_prob has no effect with config: set it inside config")
+        return self
+
+
+class ModelSection(ModelOrigin):
+    """The model to pretrain: a checkpoint to continue, or the shape of a model with random weights."""
+
+    max_position_embeddings: PositiveInt | None = Field(
+        None,
+        description="With `pretrained`, a ModernBERT: the longest input that it shall read from now on. The base of its "
+        "rotary positions follows, as `model.config.global_rope_theta` says.",
+    )
+
+    @model_validator(mode="after")
+    def _lengthens_a_checkpoint(self) -> Self:
+        if self.max_position_embeddings is not None and self.config is not None:
+            raise ValueError("max_position_embeddings has no effect with config: set it inside config")
         return self
 
 
@@ -178,9 +201,9 @@ class PretrainRecipe(Section):
     @model_validator(mode="after")
     def _positions(self) -> Self:
         shape = self.model.config
-        if shape is not None and self.corpus.block_size > shape.max_position_embeddings:
-            raise ValueError(
-                f"corpus.block_size {self.corpus.block_size} exceeds "
-                f"model.config.max_position_embeddings {shape.max_position_embeddings}"
-            )
+        key, positions = "model.max_position_embeddings", self.model.max_position_embeddings
+        if shape is not None:
+            key, positions = "model.config.max_position_embeddings", shape.max_position_embeddings
+        if positions is not None and self.corpus.block_size > positions:
+            raise ValueError(f"corpus.block_size {self.corpus.block_size} exceeds {key} {positions}")
         return self

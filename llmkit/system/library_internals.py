@@ -88,7 +88,11 @@ UNDOCUMENTED = (
     Internal(_TRAINER, "callback_handler", "tell the callbacks about an evaluation of ours", in_source=True),
     Internal("transformers.Trainer.__init__", "accepts_loss_kwargs", "pass on the step's targets", in_source=True),
     Internal("transformers.trainer_callback", "PrinterCallback", "remove its printing"),
-    Internal("transformers.TrainingArguments", "eval_on_start", "make an evaluation that is owed before training"),
+    Internal(
+        "transformers.TrainingArguments",
+        "eval_on_start",
+        "make an evaluation before training: of step 0, or one that is owed",
+    ),
     Internal("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "register the variable-length kernel"),
     Internal(
         "torch.nn.attention.varlen",

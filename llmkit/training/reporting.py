@@ -58,7 +58,7 @@ class TrainingLog(TrainerCallback):
         self._tokens += tokens
         self._real += inputs["attention_mask"].sum() if "attention_mask" in inputs else tokens
         # The kernel computes the blocks of the rows only. A mask hides the rest once it is computed.
-        pairs = inputs["cu_seq_lens"].diff().long().square().sum() if self._has_kernel else None
+        rows = inputs["cu_seq_lens"].diff().long() if self._has_kernel else None
         if "masked_positions" in inputs:
             targets = len(inputs["masked_positions"])
         else:  # a label for a sequence, or one for each token
@@ -68,7 +68,7 @@ class TrainingLog(TrainerCallback):
             written = inputs["decoder_input_ids"].shape[1]
             self._tokens += batch * written
             self._real += inputs["labels"].ne(IGNORED).sum()
-        self._flops += self._counter.of(batch, length, tokens=tokens, pairs=pairs, targets=targets, written=written)
+        self._flops += self._counter.of(batch, length, tokens=tokens, rows=rows, targets=targets, written=written)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Print the length of the run, and start the live line."""

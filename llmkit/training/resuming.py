@@ -41,6 +41,7 @@ def check_same_recipe(run: RunDir, recipe: Recipe, processes: int) -> Recipe:
         if _share(recipe.train) * processes == _share(started.train) * number:
             recipe = recipe.model_copy(update={"train": same_batch(recipe.train, processes, number)})
         recipe = recipe.model_copy(update={"train": _smaller(recipe.train, started.train)})
+        started, recipe = _evaluated_as_before(started, before), _evaluated_as_before(recipe, before)
         before = yaml.safe_load(dump(started.model_copy(update={"train": _smaller(started.train, recipe.train)})))
     now = yaml.safe_load(dump(recipe))
     for found in (before, now):
@@ -51,6 +52,16 @@ def check_same_recipe(run: RunDir, recipe: Recipe, processes: int) -> Recipe:
             remedy=f"resume it with its own recipe: -r {run.path / 'recipe.yaml'}",
         )
     return recipe
+
+
+def _evaluated_as_before(recipe: Recipe, before: Mapping[str, Any]) -> Recipe:
+    """The recipe with the evaluation of the run. An llmkit that did not know `eval_mlm_probability` evaluated with the
+    masks of training: in the middle of a run, losses of another kind could not be compared."""
+    if not isinstance(recipe, PretrainRecipe) or "eval_mlm_probability" in before["corpus"]:
+        return recipe
+    if "eval_mlm_probability" in recipe.corpus.model_fields_set:
+        return recipe
+    return recipe.model_copy(update={"corpus": recipe.corpus.model_copy(update={"eval_mlm_probability": None})})
 
 
 def _share(train: TrainSection) -> int:

@@ -35,6 +35,7 @@ class Schedule(TrainerCallback):
         self._earlier = 0.0  # seconds trained before this process started
         self._began = time.monotonic()
         self._share_at_start = self._previous = self.share = 0.0
+        self._steps = NEVER
         self._latest = LastMaximum()
         self.stable = False
 
@@ -46,6 +47,13 @@ class Schedule(TrainerCallback):
     def seconds(self) -> float:
         """Seconds of training so far, including those before a resume."""
         return self._earlier + time.monotonic() - self._began
+
+    def share_at(self, step: int) -> float:
+        """The share of the run that is done when the batches of a step are drawn, in a run that has begun.
+
+        By steps it does not depend on when that happens. By time it is the share of now, on which all processes agree.
+        """
+        return self.share if self._train.time_budget else min(1.0, step / self._steps)
 
     def left(self) -> float:
         """Estimated seconds until the end of the run; infinite before the first step."""
@@ -87,6 +95,7 @@ class Schedule(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock."""
+        self._steps = state.max_steps
         self._began = time.monotonic()
         seconds = max_over_processes(self.seconds()) if self._train.time_budget else 0.0
         self.share = self._share_of(state, seconds)

@@ -85,34 +85,38 @@ class Trainer(transformers.Trainer):
         self._resume_hint = ""  # set once there is a run to resume
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
 
-    def fit(self, run: RunDir, *, resume: bool, sizes: Mapping[str, int], chosen: bool = False) -> None:
+    def fit(
+        self, run: RunDir, *, resume: bool, sizes: Mapping[str, int], chosen: bool = False, evaluate_first: bool = False
+    ) -> None:
         """Train from the start or from the last checkpoint, then load the weights of the best checkpoint.
 
+        With `evaluate_first`, the start is evaluated before the first step.
         The batch `sizes` are logged first if --auto-batch has `chosen` them, or if another number of processes wrote
         the checkpoint. Raises Stopped on a signal, and OutOfMemory.
         """
         checkpoint = newest(run.checkpoints) if resume else None
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
         if is_main() and resume:
-            run.trim_log(step)
+            run.trim_log(step if checkpoint else -1)  # without a checkpoint the run starts anew
         moved = checkpoint is not None and self._by_others(checkpoint)
         if is_main() and (chosen or moved):
             run.log({"step": step, **({"processes": self.args.world_size} if moved else {}), **sizes})
+        self.args.eval_on_start = evaluation_due(checkpoint) if checkpoint else evaluate_first
         if checkpoint is not None:
             self._schedule.resume(checkpoint)
-            self.args.eval_on_start = evaluation_due(checkpoint)
             say(f"resuming from {checkpoint}")
         self._resume_hint = f", and resume with --resume -o {run.path}"
         self.add_callback(self._stop)
         try:
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-        except Interrupted:  # during the evaluation that was due on resume, and still is
+        except Interrupted:  # during an evaluation before the first step, which is still due
             self._stop.stop(self.control, evaluation_due=True)
         finally:
             self._stop.restore()
         if self._stop.stopped_by is not None:
             later = "; a resumed run starts with its evaluation" if self._stop.evaluation_due else ""
-            message = f"stopped after step {self.state.global_step:,}, which is saved{later}"
+            step = self.state.global_step
+            message = f"stopped after step {step:,}, which is saved{later}" if step else "stopped before the first step"
             raise Stopped(self._stop.stopped_by, message, run.path)
 
     def best(self) -> Scored:
@@ -276,9 +280,13 @@ class Trainer(transformers.Trainer):
         super()._save(output_dir, retied(self.network, state_dict) if state_dict else state_dict)
 
     def _evaluate(self, trial: Any, ignored: Any, skip_scheduler: bool = False) -> dict[str, float]:
-        """As in Trainer, but an evaluation that a resumed run still owed may also become the best."""
+        """As in Trainer, but an evaluation that a resumed run still owed may also become the best.
+
+        That of step 0 may not, since there is no checkpoint of it.
+        """
         scores = super()._evaluate(trial, ignored, skip_scheduler)
-        if self.args.eval_on_start and skip_scheduler and self._determine_best_metric(scores, trial):
+        first = self.args.eval_on_start and skip_scheduler  # of this process
+        if first and self.state.global_step and self._determine_best_metric(scores, trial):
             self.state.best_model_checkpoint = f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
         return scores
 

@@ -1,4 +1,5 @@
-"""Every family of encoders with every head: fine-tuned, used, exported, and read by transformers alone.
+"""Every family of encoders: pretrained further, and fine-tuned with every head, used, exported, and read by
+transformers alone.
 
 What is true of each is written in docs/families.json, from which docs/models.md is made.
 """
@@ -12,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import DOCS, Command
+from support import DOCS, Command, quick_or_slow
 from support.families import FAMILIES, write_encoder
-from transformers import AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.inference import outputs_of
@@ -100,12 +101,42 @@ def assert_same_in_transformers(head: str) -> None:
         np.testing.assert_allclose(found[name][0].numpy(), expected, atol=1e-5)
 
 
+def pretrain(family: str, tmp_path: Path, llmkit: Command) -> None:
+    """Continue an encoder on text that its own tokenizer reads, and verify that its documents are kept apart."""
+    write_encoder(family, tmp_path / "encoder")
+    text = "".join(f"{row['text']}\n\n" for row in rows("labels") * 12)
+    (tmp_path / "text.txt").write_text(text)
+    corpus = "{sources: [{path: text.txt, documents: blank_line}], tokenizer: {path: encoder}, block_size: 48}"
+    recipe = ["-r", "tiny/pretrain", "model={pretrained: encoder}", f"corpus={corpus}", "train.max_steps=2"]
+    code, _, err = llmkit("pretrain", *recipe, "-o", "run")
+    if STATED[family]["pretraining"] != "yes":
+        assert code == 1
+        assert "see each other" in err
+        assert not (tmp_path / "run").exists()
+        return
+    assert code == 0, err
+    assert "encoder has no masked-LM head: " in err
+    code, out, err = llmkit("verify", "packing", *recipe)
+    assert (code, out.startswith("yes: ")) == (0, True), err
+    model, info = AutoModelForMaskedLM.from_pretrained("run/model", output_loading_info=True)
+    assert not info["missing_keys"] | info["unexpected_keys"]
+    again = AutoTokenizer.from_pretrained("run/model")
+    assert again.get_vocab() == AutoTokenizer.from_pretrained("encoder").get_vocab()
+    predicted = model.eval()(**again(f"Ines {again.mask_token} the lamp", return_tensors="pt")).logits
+    assert predicted.shape[-1] == model.config.vocab_size
+
+
 QUICK = [("RoBERTa", "questions"), ("DistilBERT", "pairs"), ("EuroBERT", "questions")]
 
 
 @pytest.mark.parametrize(("family", "head"), QUICK)
 def test_some_families(family: str, head: str, tmp_path: Path, llmkit: Command) -> None:
     check(family, head, tmp_path, llmkit, export=False)
+
+
+@pytest.mark.parametrize("family", quick_or_slow(FAMILIES, {"RoBERTa", "ModernBERT"}))
+def test_pretraining_goes_on(family: str, tmp_path: Path, llmkit: Command) -> None:
+    pretrain(family, tmp_path, llmkit)
 
 
 @pytest.mark.slow
@@ -117,4 +148,4 @@ def test_every_family(family: str, head: str, tmp_path: Path, llmkit: Command) -
 
 def test_the_page_has_every_family_and_head() -> None:
     assert list(STATED) == list(FAMILIES)
-    assert all(list(heads) == [*HEADS, "export"] for heads in STATED.values())
+    assert all(list(heads) == ["pretraining", *HEADS, "export"] for heads in STATED.values())

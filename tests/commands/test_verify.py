@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -132,10 +131,14 @@ def test_packing(tiny: list[str], llmkit: Command, monkeypatch: pytest.MonkeyPat
     code, out, err = llmkit("verify", "packing", *tiny)
     assert (code, out.startswith("yes: ")) == (0, True), err
 
-    def blind(config: Any, input_ids: torch.Tensor, cu_seq_lens: torch.Tensor) -> dict[str, Any]:
-        return {"attention_mask": None}
+    def blind(batch: int, length: int, cu_seq_lens: torch.Tensor) -> torch.Tensor:
+        return torch.ones(batch, 1, length, length, dtype=torch.bool)
 
-    monkeypatch.setattr("llmkit.models.packed_attention.isolation", blind)
+    monkeypatch.setattr("llmkit.models.packing.block_diagonal", blind)
+    code, _, err = llmkit("verify", "packing", *tiny)
+    assert code == 1
+    assert "documents of a bert model see each other" in err, "the run would not start"
+    monkeypatch.setattr("llmkit.models.masked_lm.settle_packing", lambda *_: None)
     code, out, _ = llmkit("verify", "packing", *tiny)
     assert (code, out.startswith("NO: ")) == (1, True)
 

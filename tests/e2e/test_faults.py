@@ -26,7 +26,7 @@ from pathlib import Path
 if os.environ.get("RANK") in os.environ["FAULT_RANKS"].split(","):
     import torch, transformers
     from llmkit.system.errors import UserError
-    from llmkit.models.masked_lm import BertForMaskedLM
+    from llmkit.models.masked_lm import Packed
     from llmkit.training.trainer import Trainer
 
     place, what, *limit = os.environ["FAULT"].split()
@@ -68,7 +68,7 @@ if os.environ.get("RANK") in os.environ["FAULT_RANKS"].split(","):
 
         kind.forward = new
 
-    limited(BertForMaskedLM)
+    limited(Packed)
     limited(transformers.BertForQuestionAnswering)
 """
 

@@ -119,10 +119,11 @@ def test_a_full_disk_leaves_the_last_checkpoint(folder: Path, pretrain: list[str
 def test_a_killed_run_ends_with_the_same_weights(
     name: str, folder: Path, pretrain: list[str], finetune: list[str], llmkit: Command
 ) -> None:
-    # Several epochs, accumulation and dropout: everything that a resume could get wrong.
+    # Several epochs, accumulation, masks that fall and dropout: everything that a resume could get wrong.
     arguments = ["train.max_steps=60", "train.eval_steps=7", "train.gradient_accumulation_steps=2"]
     if name == "pretrain":
-        arguments = [*pretrain, "train.per_device_train_batch_size=64", *arguments]
+        falling = "corpus.mlm_probability=[0.4, 0.1]"
+        arguments = [*pretrain, falling, "train.per_device_train_batch_size=64", *arguments]
     else:
         arguments = [*finetune, *arguments]
     whole, killed = folder / f"{name}-whole", folder / f"{name}-killed"
@@ -141,7 +142,8 @@ def test_two_processes_train_the_global_batch_that_the_recipe_says(
     optim: str, folder: Path, pretrain: list[str]
 ) -> None:
     shape = f"model.config={SHAPE[:-1]}, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}"
-    shared = [*pretrain, shape, "train.max_steps=4", "train.logging_steps=1", f"train.optim={optim}"]
+    masks = "corpus.mlm_probability=[0.5, 0.1]"
+    shared = [*pretrain, shape, masks, f"train.optim={optim}", "train.max_steps=4", "train.logging_steps=1"]
     shapes = {
         "whole": ["train.per_device_train_batch_size=32"],
         "accumulated": ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=4"],

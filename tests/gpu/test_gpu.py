@@ -12,11 +12,12 @@ import torch
 from support import Command
 from support.runs import run_command
 from support.waits import watch_steps
-from transformers import AutoModelForMaskedLM, BertConfig
+from transformers import AutoModelForMaskedLM, BertConfig, ModernBertConfig
 
 from llmkit.corpus.demo import data as demo
-from llmkit.models.masked_lm import BertForMaskedLM
-from llmkit.models.packed_attention import VARLEN, choose_attention, uses_kernel
+from llmkit.models.masked_lm import packed
+from llmkit.models.packed_attention import VARLEN, uses_kernel
+from llmkit.models.packing_trial import choose_attention
 from llmkit.training.sharding import SHARDED_WEIGHTS
 from llmkit.training.trainer import Trainer
 
@@ -25,13 +26,16 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 BATCH, LENGTH = 4, 128
 
 
-@pytest.fixture
-def model() -> BertForMaskedLM:
+@pytest.fixture(params=["bert", "modernbert"])
+def model(request: pytest.FixtureRequest) -> Any:
     torch.manual_seed(0)
     shape = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256}
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model: BertForMaskedLM = BertForMaskedLM(BertConfig(vocab_size=1000, **shape, **no_dropout)).cuda()
-    return model
+    if request.param == "modernbert":  # its second layer is local: a token sees 32 on each side
+        ids = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0)
+        config: Any = ModernBertConfig(vocab_size=1000, local_attention=64, **ids, **shape)
+    else:
+        config = BertConfig(vocab_size=1000, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **shape)
+    return packed(AutoModelForMaskedLM.from_config(config), LENGTH).cuda()
 
 
 @pytest.fixture
@@ -48,17 +52,18 @@ def batch() -> dict[str, torch.Tensor]:
     return {name: tensor.cuda() for name, tensor in host.items()}
 
 
-def loss_and_gradient(model: BertForMaskedLM, batch: dict[str, torch.Tensor]) -> tuple[float, torch.Tensor]:
+def loss_and_gradient(model: Any, batch: dict[str, torch.Tensor]) -> tuple[float, torch.Tensor]:
     model.zero_grad()
     with torch.autocast("cuda", torch.bfloat16):
         loss = model(**batch).loss
     loss.backward()
-    gradient = model.bert.encoder.layer[0].attention.self.query.weight.grad
+    layers = [weight for name, weight in model.named_parameters() if "attention.self.query" in name or "Wqkv" in name]
+    gradient = torch.cat([weight.grad.flatten() for weight in layers if weight.grad is not None])
     assert gradient is not None
     return loss.item(), gradient.clone()
 
 
-def test_the_kernel_gives_what_the_mask_gives(model: BertForMaskedLM, batch: dict[str, torch.Tensor]) -> None:
+def test_the_kernel_gives_what_the_mask_gives(model: Any, batch: dict[str, torch.Tensor]) -> None:
     masked, gradient = loss_and_gradient(model, batch)
     choose_attention(model, bf16=True)
     assert model.config._attn_implementation == VARLEN
@@ -67,9 +72,7 @@ def test_the_kernel_gives_what_the_mask_gives(model: BertForMaskedLM, batch: dic
     assert torch.nn.functional.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.99
 
 
-def test_documents_of_no_length_and_targets_that_do_not_count(
-    model: BertForMaskedLM, batch: dict[str, torch.Tensor]
-) -> None:
+def test_documents_of_no_length_and_targets_that_do_not_count(model: Any, batch: dict[str, torch.Tensor]) -> None:
     choose_attention(model, bf16=True)
     exact, gradient = loss_and_gradient(model, batch)
     filled = {

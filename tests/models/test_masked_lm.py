@@ -13,8 +13,9 @@ from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizer
 
 from llmkit.models import packed_attention
 from llmkit.models.checkpoint import Checkpoint
-from llmkit.models.masked_lm import BertForMaskedLM, model_for_pretraining
-from llmkit.models.packed_attention import VARLEN, choose_attention, isolation
+from llmkit.models.masked_lm import model_for_pretraining, packed
+from llmkit.models.packed_attention import VARLEN, block_diagonal
+from llmkit.models.packing_trial import choose_attention
 from llmkit.recipes.finetuning import FinetuneModelSection
 from llmkit.recipes.pretraining import ModelSection, TrainSection
 from llmkit.recipes.shapes import BertShape
@@ -27,6 +28,7 @@ from llmkit.training.arguments import CHECKPOINTING
 pytestmark = pytest.mark.oldest
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
+INPUTS = ("input_ids", "position_ids", "cu_seq_lens")
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 
 
@@ -39,7 +41,7 @@ def config(**changes: Any) -> BertConfig:
     return BertConfig(vocab_size=len(VOCABULARY), max_position_embeddings=64, **{**SHAPE, **no_dropout, **changes})
 
 
-def packed(generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
+def blocks(generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
     """Two blocks of 24: documents of 10, 8 and 6 tokens, and of 24."""
     input_ids = torch.randint(5, len(VOCABULARY), (2, 24), generator=generator)
     positions = torch.stack([torch.cat([torch.arange(10), torch.arange(8), torch.arange(6)]), torch.arange(24)])
@@ -53,22 +55,27 @@ def packed(generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
     }
 
 
-def hidden(model: Any, batch: dict[str, torch.Tensor], *, isolated: bool = True) -> torch.Tensor:
-    apart = isolation(model.config, batch["input_ids"], batch["cu_seq_lens"]) if isolated else {}
+def bert(**changes: Any) -> Any:
+    return packed(transformers.BertForMaskedLM(config(**changes)), 24)
+
+
+def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Of all tokens of a batch, [B, L, V]."""
+    everything = torch.arange(batch["input_ids"].numel())
     with torch.no_grad():
-        states = model.bert(batch["input_ids"], position_ids=batch["position_ids"], **apart)
-        return model.cls(states.last_hidden_state)
+        found = model.masked_logits(**{name: batch[name] for name in INPUTS}, masked_positions=everything)
+    return found.view(*batch["input_ids"].shape, -1)
 
 
 def test_the_head_gives_the_loss_and_gradients_of_the_library() -> None:
     torch.manual_seed(0)
-    ours = BertForMaskedLM(config())
+    ours = bert()
     theirs = transformers.BertForMaskedLM(config())
     theirs.load_state_dict(ours.state_dict())
-    batch = packed()
+    batch = blocks()
     labels = torch.full((2 * 24,), -100)
     labels[batch["masked_positions"]] = batch["labels"]
-    mask = isolation(ours.config, batch["input_ids"], batch["cu_seq_lens"])["attention_mask"]
+    mask = block_diagonal(2, 24, batch["cu_seq_lens"])
     expected = theirs(
         batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"], labels=labels.view(2, 24)
     ).loss
@@ -84,8 +91,8 @@ def test_the_head_gives_the_loss_and_gradients_of_the_library() -> None:
 
 def test_the_loss_is_normalised_by_the_global_number_of_targets() -> None:
     torch.manual_seed(0)
-    model = BertForMaskedLM(config())
-    whole = packed()
+    model = bert()
+    whole = blocks()
     whole["labels"] = whole["labels"][:6]
     together = model(**whole).loss
     # The same two blocks, one micro-batch each, with 4 and 2 targets.
@@ -99,7 +106,7 @@ def test_the_loss_is_normalised_by_the_global_number_of_targets() -> None:
     assert sum(parts).item() == pytest.approx(together.item(), abs=1e-5)
 
 
-def gradients(model: BertForMaskedLM, batch: dict[str, torch.Tensor]) -> tuple[float, list[torch.Tensor]]:
+def gradients(model: Any, batch: dict[str, torch.Tensor]) -> tuple[float, list[torch.Tensor]]:
     model.zero_grad()
     torch.manual_seed(1)  # of the dropout
     loss = model(**batch).loss
@@ -109,8 +116,8 @@ def gradients(model: BertForMaskedLM, batch: dict[str, torch.Tensor]) -> tuple[f
 
 def test_what_only_fills_a_batch_changes_nothing() -> None:
     torch.manual_seed(0)
-    model = BertForMaskedLM(config())
-    batch = packed()
+    model = bert()
+    batch = blocks()
     filled = {
         **batch,
         "cu_seq_lens": torch.cat([batch["cu_seq_lens"], batch["cu_seq_lens"][-1:].expand(7)]),
@@ -126,26 +133,27 @@ def test_what_only_fills_a_batch_changes_nothing() -> None:
 
 def test_activations_that_are_computed_again_give_the_same_gradients() -> None:
     torch.manual_seed(0)
-    model = BertForMaskedLM(config(hidden_dropout_prob=0.3)).train()
-    loss, expected = gradients(model, packed(torch.Generator().manual_seed(2)))
+    model = bert(hidden_dropout_prob=0.3).train()
+    loss, expected = gradients(model, blocks(torch.Generator().manual_seed(2)))
     getattr(model, f"{CHECKPOINTING}_enable")()
     assert model.bert.encoder.layer[0].gradient_checkpointing
-    other, found = gradients(model, packed(torch.Generator().manual_seed(2)))
+    other, found = gradients(model, blocks(torch.Generator().manual_seed(2)))
     assert other == loss
     assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 
 def test_a_document_does_not_see_its_neighbours() -> None:
     torch.manual_seed(0)
-    model = BertForMaskedLM(config()).eval()
-    batch = packed()
+    model = bert().eval()
+    batch = blocks()
     changed = {**batch, "input_ids": batch["input_ids"].clone()}
     changed["input_ids"][0, 10:18] = (changed["input_ids"][0, 10:18] - 5 + 7) % 26 + 5
-    moved = (hidden(model, batch) - hidden(model, changed)).abs().amax(dim=-1)[0]
+    moved = (logits(model, batch) - logits(model, changed)).abs().amax(dim=-1)[0]
     assert moved[10:18].min() > 1e-4
     assert torch.cat([moved[:10], moved[18:]]).max() <= 1e-6
-    leaking = (hidden(model, batch, isolated=False) - hidden(model, changed, isolated=False)).abs().amax(dim=-1)[0]
-    assert leaking[:10].max() > 1e-5, "without the mask it would"
+    with torch.no_grad():
+        leaking = (model.plain(batch["input_ids"]).logits - model.plain(changed["input_ids"]).logits).abs()[0, :10]
+    assert leaking.max() > 1e-5, "without the mask it would"
 
 
 def test_the_kernel_of_gpus_is_given_the_same_documents(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,8 +182,8 @@ def test_the_kernel_of_gpus_is_given_the_same_documents(monkeypatch: pytest.Monk
     by_mask = packed_attention._by_mask
     monkeypatch.setattr(packed_attention, "_by_mask", packed_attention._by_kernel)
     torch.manual_seed(0)
-    model = BertForMaskedLM(config()).eval()
-    batch = packed()
+    model = bert().eval()
+    batch = blocks()
     masked = model(**batch).loss
     assert model.config._attn_implementation == "sdpa"
     choose_attention(model, bf16=True)
@@ -191,26 +199,26 @@ def test_the_kernel_of_gpus_is_given_the_same_documents(monkeypatch: pytest.Monk
 
 def test_a_packed_document_is_read_as_if_it_were_alone() -> None:
     torch.manual_seed(0)
-    model = BertForMaskedLM(config()).eval()
-    batch = packed()
+    model = bert().eval()
+    batch = blocks()
     with torch.no_grad():
-        alone = model.cls(model.bert(batch["input_ids"][:1, 10:18]).last_hidden_state)
-    assert torch.allclose(hidden(model, batch)[0, 10:18], alone[0], atol=1e-5)
+        alone = model.plain(batch["input_ids"][:1, 10:18]).logits
+    assert torch.allclose(logits(model, batch)[0, 10:18], alone[0], atol=1e-5)
 
 
 def test_a_checkpoint_is_a_plain_one(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = BertForMaskedLM(config()).eval()
+    model = bert().eval()
     model.save_pretrained(tmp_path)
     plain, info = AutoModelForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
     assert type(plain) is transformers.BertForMaskedLM
     assert plain.config.architectures == ["BertForMaskedLM"]
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
-    batch = packed()
+    batch = blocks()
     with torch.no_grad():
-        logits = plain.eval()(batch["input_ids"][1:]).logits
-    assert torch.allclose(hidden(model, batch)[1:], logits, atol=1e-5)
+        expected = plain.eval()(batch["input_ids"][1:]).logits
+    assert torch.allclose(logits(model, batch)[1:], expected, atol=1e-5)
 
 
 def answering(section: FinetuneModelSection, max_length: int) -> Any:
@@ -227,19 +235,22 @@ def test_models_come_from_a_shape_or_a_checkpoint(tmp_path: Path) -> None:
     fresh.save_pretrained(tmp_path)
     again = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer(), 32)
     assert torch.equal(again.bert.embeddings.word_embeddings.weight, fresh.bert.embeddings.word_embeddings.weight)
+    assert again.bert.encoder.layer[0].attention.self.dropout.p == 0.0, "it keeps attention off its fast kernels"
+    section = ModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.3)
+    assert model_for_pretraining(section, tokenizer(), 32).bert.encoder.layer[0].attention.self.dropout.p == 0.3
     answerer = answering(FinetuneModelSection(pretrained=str(tmp_path)), 64)
     assert type(answerer).__name__ == "BertForQuestionAnswering"
     assert fresh.config.attention_probs_dropout_prob == 0.1
     assert answerer.bert.encoder.layer[0].attention.self.dropout.p == 0.0, "it keeps attention off its fast kernels"
-    section = FinetuneModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.2)
-    assert answering(section, 64).bert.encoder.layer[0].attention.self.dropout.p == 0.2
+    finetuning = FinetuneModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.2)
+    assert answering(finetuning, 64).bert.encoder.layer[0].attention.self.dropout.p == 0.2
     answerer.save_pretrained(tmp_path / "answerer")
     tokenizer().save_pretrained(tmp_path / "answerer")
     TASKS["squad"].load_trained(Checkpoint.named(str(tmp_path / "answerer")), SpanData(path="x"))
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
-    small = BertForMaskedLM(config())
+    small = bert()
     small.save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
     pretrained = ModelSection(pretrained=str(tmp_path))

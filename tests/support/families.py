@@ -31,6 +31,8 @@ RELATIVE: dict[str, Any] = {
     "position_biased_input": False,
 }
 BUCKETS: dict[str, Any] = {"position_buckets": 32, "norm_rel_ebd": "layer_norm", "share_att_key": True}
+# The first layer attends to everything, the second to 8 tokens on each side.
+LOCAL: dict[str, Any] = {"num_hidden_layers": 2, "max_position_embeddings": 64, "local_attention": 16}
 
 # model_type, tokenizer, and what the configuration has besides SHAPE.
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -65,19 +67,21 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
             "d_inner": 64,
         },
     ),
-    "ModernBERT": ("modernbert", "modernbert", {"max_position_embeddings": 64, "local_attention": 16}),
-    "mmBERT": ("modernbert", "mmbert", {"max_position_embeddings": 64, "local_attention": 16}),
+    "ModernBERT": ("modernbert", "modernbert", LOCAL),
+    "mmBERT": ("modernbert", "mmbert", LOCAL),
     "EuroBERT": ("eurobert", "eurobert", {"max_position_embeddings": 64, "num_key_value_heads": 2, "head_dim": 16}),
 }
 
 
-def encoder_config(family: str) -> Any:
+def encoder_config(family: str, **changes: Any) -> Any:
     """The configuration of a family's tiny encoder."""
     model_type, tokenizer, more = FAMILIES[family]
     ids = special_ids(tokenizer_of(tokenizer))
     # Some configurations name the width and depth otherwise: they take no others.
     shape = {} if model_type in ("distilbert", "funnel") else SHAPE
-    return AutoConfig.for_model(model_type, vocab_size=len(tokenizer_of(tokenizer)), **{**shape, **ids, **more})
+    return AutoConfig.for_model(
+        model_type, vocab_size=len(tokenizer_of(tokenizer)), **{**shape, **ids, **more, **changes}
+    )
 
 
 def special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int | None]:

@@ -60,6 +60,19 @@ def walk(schedule: Schedule, steps: int, max_steps: int) -> dict[str, list[int]]
     return due
 
 
+def test_the_share_at_which_batches_are_drawn() -> None:
+    """By steps that of their step; by time that of the clock, which a step has read."""
+    state: Any = SimpleNamespace(global_step=30, max_steps=40)
+    steps, clock = Schedule(section(max_steps=40)), Schedule(section(max_steps=None, time_budget=3600.0))
+    for schedule in (steps, clock):
+        schedule.on_train_begin(None, state, TrainerControl())
+    assert [steps.share_at(step) for step in (0, 10, 40, 41)] == [0, 0.25, 1, 1]
+    clock._earlier = 900.0
+    assert clock.share_at(35) < 0.01
+    clock.on_pre_optimizer_step(None, state, TrainerControl())
+    assert clock.share_at(35) == clock.share == pytest.approx(0.25, abs=0.01)
+
+
 def test_what_is_due_by_share_and_by_step() -> None:
     due = walk(Schedule(section(logging_steps=0.1, eval_steps=0.25)), 100, 100)
     quarters = [25, 50, 75, 100]
