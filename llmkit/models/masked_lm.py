@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -145,6 +146,12 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
             remedy=f"set corpus.block_size={positions}",
         )
     model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
+    published = any(name.startswith("lm_predictions.") for name in info["unexpected_keys"])
+    if published and len(tokenizer) <= config.vocab_size:
+        # DeBERTa as it was published has a head that transformers leaves out by default, and that cannot grow.
+        config = deepcopy(config)
+        config.legacy = False
+        model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):
         start = "starts" if len(fresh) == 1 else "start"
         say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")
