@@ -119,7 +119,7 @@ def pretrain(
     auto_batch: AutoBatch = False,
     processes: Processes = None,
 ) -> None:
-    """Pretrain a BERT on token shards or text.
+    """Pretrain a BERT, or any masked LM further, on token shards or text.
 
     The default recipe is bert-base: Wikipedia and BookCorpus.
 

@@ -22,7 +22,7 @@ from llmkit.system.console import is_main, say
 from llmkit.system.machine import choose, environment, quiet
 from llmkit.system.processes import world_size
 from llmkit.system.run_folder import RunDir, hold, open_run, start
-from llmkit.training.arguments import training_arguments
+from llmkit.training.arguments import check_checkpointing, training_arguments
 from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out_of_memory
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.estimate import estimate, show
@@ -131,6 +131,7 @@ def dry_run(job: Job) -> None:
 
 
 def _introduce(job: Job) -> None:
+    check_checkpointing(job.recipe.train, job.model)
     say(f"computing on {choose(job.recipe.train.bf16).why}")
     say(f"model: {describe(job.model)}")
     job.introduce()

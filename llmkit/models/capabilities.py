@@ -35,8 +35,8 @@ def positions_of(model: PreTrainedModel) -> int | None:
 def skipped_positions(model: PreTrainedModel) -> int:
     """The rows of the table of positions that no token uses: the position of a text's first token."""
     limit = getattr(model.config, "max_position_embeddings", None)
-    counting = (table for table in _tables(model) if table.padding_idx is not None and table.num_embeddings == limit)
-    return max((table.padding_idx + 1 for table in counting), default=0)
+    skipped = [table.padding_idx for table in _tables(model) if table.num_embeddings == limit]
+    return max((padding + 1 for padding in skipped if padding is not None), default=0)
 
 
 def _tables(model: PreTrainedModel) -> list[nn.Embedding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from functools import cache
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -82,7 +82,7 @@ class Packed(Plain):
     def logits_at(self, places: Tensor, **inputs: Any) -> Tensor:
         """The logits [T, V] at places [T] of a flattened batch: the head runs on these alone."""
         self._chosen = places
-        logits: Tensor = self.plain(**inputs).logits[0]
+        logits: Tensor = self.plain(**inputs).logits.flatten(0, 1)
         self._chosen = None
         return logits
 
@@ -106,23 +106,15 @@ class Packed(Plain):
         return args, {**kwargs, "attention_mask": self._mask}
 
 
-@cache
-def packed_class(plain: type[Any]) -> type[Any]:
-    """The class of packed models of a family. It has the family's name, which is saved with a model."""
-    return type(plain.__name__, (Packed, plain), {"__module__": plain.__module__})
-
-
 def packed(model: Any, block_size: int, name: str = "") -> Any:
     """Let a masked-LM model of transformers, on a CPU in float32, compute packed blocks. Returns the same model.
 
     `name` is for messages. Raises UserError if it does not keep the documents of a block of this size apart.
     """
     name = name or type(model).__name__
-    if model.config.is_encoder_decoder:
-        raise UserError(
-            f"{name} is an encoder-decoder", remedy="continue from an encoder: BERT, RoBERTa, ModernBERT, …"
-        )
-    model.__class__ = packed_class(type(model))
+    plain = type(model)
+    # The family's name is saved with a model.
+    model.__class__ = type(plain.__name__, (Packed, plain), {"__module__": plain.__module__})
     model.base_model.register_forward_hook(model._keep_chosen)
     layers = holder_of_layers(model.base_model)
     arguments = list(inspect.signature(layers.forward).parameters)
@@ -143,6 +135,8 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
         return packed(AutoModelForMaskedLM.from_config(fresh_config(section.config, tokenizer)), block_size)
     assert section.pretrained is not None
     checkpoint = Checkpoint.named(section.pretrained)
+    if checkpoint.config.is_encoder_decoder:
+        raise UserError(f"{checkpoint.name} is an encoder-decoder", remedy="continue from an encoder, such as RoBERTa")
     check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
     config = lengthened(checkpoint, section.max_position_embeddings)
     positions = section.max_position_embeddings or checkpoint.positions
@@ -152,6 +146,12 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
             remedy=f"set corpus.block_size={positions}",
         )
     model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
+    published = any(name.startswith("lm_predictions.") for name in info["unexpected_keys"])
+    if published and len(tokenizer) <= config.vocab_size:
+        # DeBERTa as it was published has a head that transformers leaves out by default, and that cannot grow.
+        config = deepcopy(config)
+        config.legacy = False
+        model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):
         start = "starts" if len(fresh) == 1 else "start"
         say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")

@@ -60,7 +60,8 @@ class Packing:
         """The mask that takes the place of the one that the model gives its layers; None if that one is right."""
         if self.mask is not Mask.AT_LAYERS or config._attn_implementation == VARLEN:
             return None
-        return block_diagonal(*input_ids.shape, cu_seq_lens)
+        batch, length = input_ids.shape
+        return block_diagonal(batch, length, cu_seq_lens)
 
     def _mask_of(self, config: PretrainedConfig, input_ids: Tensor, cu_seq_lens: Tensor) -> Tensor | dict[str, Tensor]:
         batch, length = input_ids.shape

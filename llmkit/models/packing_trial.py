@@ -22,14 +22,19 @@ from llmkit.models.packed_attention import VARLEN, kernel_holds
 from llmkit.models.packing import Mask, Packing
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
+from llmkit.system.out_of_memory import is_out_of_memory
 
 LEAK = 1e-6  # allowed change of a logit when another document changes
 TOLERANCE = 1e-4  # of the largest logit: many times the rounding errors, far less than what another mask changes
-DOCUMENTS = (300, 100)  # tokens of the first two; the first is longer than the local attention of known models
-LONGEST = 512  # tokens of a trial of the kernel
+LONGEST = 1024  # tokens of a block in a trial: more than those of which BigBird attends to all
+DOCUMENTS = (300, 100)  # tokens of its first two; the first is longer than the local attention of known models
 PLACES = 64  # at which logits are compared, besides the ends of documents
 # What a model may raise that is given a mask or positions in a form that it does not take.
 NOT_TAKEN = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, AssertionError)
+
+
+class _Misread(Exception):
+    """Why a block is not read as its documents are."""
 
 
 def settle_packing(model: Any, name: str, length: int) -> None:
@@ -39,18 +44,21 @@ def settle_packing(model: Any, name: str, length: int) -> None:
     """
     family = model.config.model_type
     first = skipped_positions(model.base_model) if _takes(model, "position_ids") else None
+    reason: _Misread | None = None
     with _trying(model):
         for head_on_chosen, mask in product((True, False), _masks(model.config)):
             model.packing = Packing(mask, first, head_on_chosen)
-            restarted = _packs(model, length)
-            if restarted is not None:
+            try:
+                restarted = _positions_restart(model, min(length, LONGEST))
                 break
+            except _Misread as misread:
+                reason = misread
         else:
             raise UserError(
                 f"{name} cannot be pretrained: packed into a block of {length}, documents of a {family} model see each "
                 "other, since it looks at other tokens by more than attention or by an attention of its own",
                 remedy="continue from another family, such as BERT, RoBERTa, DeBERTa v3 or ModernBERT",
-            )
+            ) from reason
     if not restarted:
         say(f"{name}: positions run on through a block, since a {family} model counts them itself")
     if not head_on_chosen:
@@ -72,7 +80,9 @@ def _kernel_gives_the_same(model: Any) -> bool:
         model.config._attn_implementation = VARLEN
         try:
             return _same(model.masked_logits(**block), expected)
-        except NOT_TAKEN:
+        except NOT_TAKEN as error:
+            if is_out_of_memory(error):
+                raise
             return False
         finally:
             model.config._attn_implementation = attention
@@ -99,8 +109,8 @@ def _masks(config: PretrainedConfig) -> list[Mask]:
     return [*([Mask.BY_LAYER] if local else []), Mask.BOOLEAN, Mask.ADDED, Mask.AT_LAYERS]
 
 
-def _packs(model: Any, length: int) -> bool | None:
-    """Whether positions start anew in each document of a block. None if documents see each other, or are misread."""
+def _positions_restart(model: Any, length: int) -> bool:
+    """Whether positions start anew in each document of a block. Raises _Misread if documents are not kept apart."""
     block = _block(model, length)
     ids, places = block["input_ids"], block["masked_positions"]
     _, first, second, _ = block["cu_seq_lens"].tolist()
@@ -111,12 +121,14 @@ def _packs(model: Any, length: int) -> bool | None:
         packed, other = model.masked_logits(**block), model.masked_logits(**{**block, "input_ids": changed})
         # Before BigBird reads a short text: from then on it attends to everything.
         if not (packed - other).abs()[~within].max() <= LEAK:
-            return None
+            raise _Misread("documents see each other")
         alone = [model.plain(input_ids=ids[:, start:end]).logits[0] for start, end in ((0, first), (first, second))]
-    except NOT_TAKEN:
-        return None
+    except NOT_TAKEN as error:
+        if is_out_of_memory(error):
+            raise
+        raise _Misread(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
     if not _same(packed[places < first], alone[0][places[places < first]]):
-        return None
+        raise _Misread("a document is not read as if it were alone")
     return _same(packed[within], alone[1][places[within] - first])
 
 

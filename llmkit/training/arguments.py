@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.errors import UserError
@@ -23,6 +23,15 @@ CHECKPOINTING = next(
     for name in ("activation_checkpointing", "gradient_checkpointing")
     if name in {field.name for field in fields(TrainingArguments)}
 )
+
+
+def check_checkpointing(train: TrainSection, model: PreTrainedModel) -> None:
+    """Raises UserError if the recipe asks for activations to be computed again, which this model cannot."""
+    if train.activation_checkpointing and not model.supports_gradient_checkpointing:
+        raise UserError(
+            f"train.activation_checkpointing: transformers has none for {model.config.model_type} models",
+            remedy="leave it out; --auto-batch finds a micro-batch that fits in memory",
+        )
 
 
 def training_arguments(train: TrainSection, run: RunDir, *, metric: str, higher_is_better: bool) -> TrainingArguments:

@@ -29,7 +29,10 @@ GEMM_SECONDS = 0.5
 
 
 class FlopCounter:
-    """Counts the FLOP of a model's training steps. As usual, only matrix products count."""
+    """Counts the FLOP of a model's training steps. As usual, only matrix products count.
+
+    Those of relative positions (DeBERTa's) are left out, and attention is counted as if it were plain.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         config: Any = model.config
@@ -83,7 +86,8 @@ def _weights_used_again(encoder: nn.Module, config: Any) -> int:
     if groups is None:
         return 0
     stacks = [part for part in encoder.modules() if isinstance(part, nn.ModuleList) and len(part) == groups]
-    return _weights(stacks[0]) * (config.num_hidden_layers // groups - 1)
+    times: int = config.num_hidden_layers // groups
+    return _weights(stacks[0]) * (times - 1)
 
 
 def _attention(config: Any) -> tuple[int, int, int]:

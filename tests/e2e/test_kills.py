@@ -13,7 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.families import encoder_config
 from support.runs import PRETRAIN, SHAPE, Material, run_command, weights
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from llmkit.training.checkpoints import SEAL, newest
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 # Long enough that no run comes to its end between its kills.
 STEPS = ["train.max_steps=450", "train.save_steps=3", "train.eval_steps=150", "train.logging_steps=1"]
-RANDOM_KILLS = 16  # of each kind of run, of which there are four
+RANDOM_KILLS = 16  # of each kind of run, of which there are six
 WRITING_KILLS = 10  # of each kind of run in one process
 
 
@@ -37,13 +39,20 @@ class Base:
         small = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=2", "-n", str(processes)]
         if name == "pretrain":
             return ["pretrain", *PRETRAIN, f"corpus.path={self.material.shards}", *STEPS, *small]
+        if name == "continue":
+            model = [f"model={{pretrained: {self.folder / 'encoder'}}}", "corpus.block_size=32"]
+            return ["pretrain", "-r", "tiny/pretrain", *model, f"corpus.path={self.material.shards}", *STEPS, *small]
         model = [f"model.config={SHAPE}", f"model.tokenizer={self.material.shards / 'tokenizer'}"]
         return ["finetune", "-r", "tiny/squad", *model, *self.material.questions, *STEPS, *small]
 
 
 @pytest.fixture(scope="module")
 def base(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Base:
-    return Base(tmp_path_factory.mktemp("killed"), material)
+    base = Base(tmp_path_factory.mktemp("killed"), material)
+    size = len(AutoTokenizer.from_pretrained(material.shards / "tokenizer"))
+    config = encoder_config("ModernBERT", vocab_size=size, mlp_dropout=0.1)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(base.folder / "encoder")
+    return base
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +96,7 @@ def steps_of(run: Path) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+@pytest.mark.parametrize("name", ["pretrain", "continue", "finetune"])
 def test_at_random(name: str, processes: int, base: Base, undisturbed: Callable[[str, int], Path]) -> None:
     run = base.folder / f"killed-{name}-{processes}"
     arguments = [*base.command(name, processes), "-o", str(run)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 import torch
 from support import quick_or_slow
 from support.families import FAMILIES, encoder_config, write_encoder
-from transformers import AutoModelForMaskedLM
+from support.tokenizer_families import tokenizer_of
+from transformers import AutoModelForMaskedLM, BartConfig, ElectraForPreTraining
 from transformers import logging as transformers_logging
 
 from llmkit.corpus.masking import Vocabulary
@@ -141,15 +144,72 @@ def test_the_kernel_of_gpus(family: str, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 @families
 def test_compiled(family: str) -> None:
+    """Hooks and all make one graph, which a second batch of these sizes takes too."""
     model = packed(plain(family), LENGTH).train()
     batch = batch_of(model.config.vocab_size)
     loss, expected = gradients(model, batch)
     model.zero_grad()
-    found = torch.compile(model, backend="aot_eager")(**batch).loss
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    found = compiled(**batch).loss
     found.backward()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        compiled(**batch)
     assert found.item() == pytest.approx(loss, abs=1e-5)
     for name, parameter in model.named_parameters():
         assert torch.allclose(parameter.grad, expected[name], atol=1e-5), name
+
+
+def test_a_discriminator_gets_a_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Checkpoints of ELECTRA that people have are discriminators. The encoder is theirs, the head is new."""
+    torch.manual_seed(0)
+    discriminator = ElectraForPreTraining(encoder_config("ELECTRA"))
+    discriminator.save_pretrained(tmp_path)
+    tokenizer = tokenizer_of("bert-uncased")
+    model = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer, 64)
+    said = capsys.readouterr().err
+    assert "has no masked-LM head: generator_lm_head, generator_predictions start from random weights" in said
+    theirs = discriminator.electra.state_dict()
+    assert all(torch.equal(theirs[name], weight) for name, weight in model.electra.state_dict().items())
+
+
+@pytest.mark.parametrize("family", ["DeBERTa", "DeBERTa v3"])
+def test_the_head_of_deberta_as_it_was_published(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Published configurations do not name it, and transformers then makes another head."""
+    published = plain(family, legacy=False)
+    published.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    assert settings.pop("legacy") is False
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    tokenizer = tokenizer_of(FAMILIES[family][1])
+    model = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer, LENGTH)
+    assert "has no masked-LM head" not in capsys.readouterr().err
+    batch = batch_of(model.config.vocab_size)
+    with torch.no_grad():
+        expected = published(batch["input_ids"][1:]).logits[0, [0, 3, 17]]
+    assert torch.allclose(logits(model, batch)[8:], expected, atol=1e-5)
+    model.save_pretrained(tmp_path / "continued")
+    _, info = AutoModelForMaskedLM.from_pretrained(tmp_path / "continued", output_loading_info=True)
+    assert not info["missing_keys"] | info["unexpected_keys"]
+
+
+def test_a_model_of_two_halves_is_refused(tmp_path: Path) -> None:
+    BartConfig().save_pretrained(tmp_path)  # before its weights are loaded
+    with pytest.raises(UserError, match="is an encoder-decoder"):
+        model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer_of("bert-uncased"), LENGTH)
+
+
+def test_a_copy_reads_its_own_batch() -> None:
+    """The hooks of a copied model, on which batch sizes are tried, are its own."""
+    model = packed(plain("DeBERTa v3"), LENGTH)
+    batch = batch_of(model.config.vocab_size)
+    expected = logits(model, batch)
+    copy = deepcopy(model)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    assert torch.equal(logits(copy, batch), expected)
 
 
 @pytest.mark.parametrize("family", sorted(REFUSED))
@@ -157,6 +217,15 @@ def test_a_family_whose_documents_would_see_each_other_is_refused(family: str) -
     transformers_logging.set_verbosity_error()
     with pytest.raises(UserError, match=r"documents of a [a-z0-9_-]+ model see each other"):
         packed(plain(family, **({"architectures": None} if family == "Funnel" else {})), 48)
+
+
+def test_a_trial_that_runs_out_of_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("llmkit.models.masked_lm.Packed.masked_logits", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        packed(plain("BERT"), LENGTH)
 
 
 def test_what_packs_in_short_blocks_alone() -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from transformers import AlbertConfig, AlbertModel, BertConfig, BertModel
 from transformers.training_args import ParallelMode
 
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system import gpu
+from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
-from llmkit.training.arguments import CHECKPOINTING, training_arguments
+from llmkit.training.arguments import CHECKPOINTING, check_checkpointing, training_arguments
 
 pytestmark = pytest.mark.oldest
 
@@ -121,3 +123,13 @@ def test_a_cpu_is_left_alone() -> None:
     gpu.set_up("auto", deterministic=True)
     assert before == (dict(os.environ), torch.get_float32_matmul_precision(), torch.backends.cuda.cudnn_sdp_enabled())
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_family_that_cannot_compute_activations_again() -> None:
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    albert, bert = AlbertModel(AlbertConfig(**shape)), BertModel(BertConfig(**shape))
+    asked = TrainSection(max_steps=1, activation_checkpointing=True)
+    with pytest.raises(UserError, match="transformers has none for albert models"):
+        check_checkpointing(asked, albert)
+    check_checkpointing(asked, bert)
+    check_checkpointing(TrainSection(max_steps=1), albert)
