@@ -11,11 +11,13 @@ import torch
 from support import Command
 from support.runs import command, questions, write_questions
 from support.tasks import fixture
+from support.tokenizer_families import tokenizer_of
 from transformers import AutoModelForMaskedLM, AutoTokenizer, ModernBertForMaskedLM, pipeline
 
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.onnx import OnnxModel
-from llmkit.recipes.pretraining import ModelSection
+from llmkit.recipes.pretraining import ModelSection, PretrainRecipe
+from llmkit.recipes.reading import read_recipe
 from llmkit.tasks.settings import settings_of
 
 VOCABULARIES = {"wordpiece": "{vocab_size: 300}", "bpe": "{type: bpe, vocab_size: 400}"}
@@ -147,6 +149,20 @@ class TestPretrained:
         found = fill(f"The old {fill.tokenizer.mask_token} of Velmora.")
         assert len(found) == 5
         assert found[0]["sequence"].startswith("the old")
+
+
+def test_from_random_weights_with_a_tokenizer_of_bert(llmkit: Command, tmp_path: Path) -> None:
+    """It has no segments, and so its inputs have none."""
+    tokenizer_of("bert-uncased").save_pretrained(tmp_path / "bert")
+    write_questions(tmp_path / "rows.jsonl")
+    shape = read_recipe(PretrainRecipe, "tiny/modernbert").model.config
+    assert shape is not None
+    model = [f"model.config={json.dumps(shape.model_dump())}", "model.tokenizer=bert"]
+    data = ["data.train=rows.jsonl", "data.validation=rows.jsonl"]
+    code, _, err = llmkit("finetune", "-r", "tiny/squad", *model, *data, "train.max_steps=2", "-o", "run")
+    assert code == 0, err
+    assert AutoTokenizer.from_pretrained("run/model").model_input_names == ["input_ids", "attention_mask"]
+    assert same_in_transformers(tmp_path / "run") <= 1e-5
 
 
 def test_answers_begin_at_their_first_letter(pretrained: Path, tmp_path: Path) -> None:
