@@ -100,7 +100,7 @@ def _loss(model: Any, blocks: MaskedBlocks, numbers: Numbers, batch_size: int | 
         return out.loss, len(batch["labels"])
 
     results = sharded(batches, work, lambda result: (float(result[0]), result[1]))
-    loss = None
+    loss: float | None = None
     if results is not None:
         loss = math.fsum(total for total, _ in results) / sum(targets for _, targets in results)
     return from_first(loss)
