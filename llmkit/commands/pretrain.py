@@ -63,12 +63,12 @@ def prepare(
         fingerprints["also_evaluate"] = {name: other.key for name, other in others.items()}
     if resume:
         check_same_data(run, fingerprints)
+    set_seed(recipe.train.seed)
+    model = model_for_pretraining(recipe.model, tokenizer, size)
     if recipe.model.pretrained is not None:
         checkpoint = Checkpoint.named(recipe.model.pretrained)
         if checkpoint.file("tokenizer.json") is not None:
             check_same_tokens(tokenizer, checkpoint.tokenizer(), checkpoint.name)
-    set_seed(recipe.train.seed)
-    model = model_for_pretraining(recipe.model, tokenizer, size)
     fit_inputs(tokenizer, model.base_model)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
 
