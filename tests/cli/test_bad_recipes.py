@@ -62,7 +62,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "train.seed=-1": "train.seed: should be greater than or equal to 0",
             "train.seed=true": "train.seed: should be a valid integer",
             "train.time_budget=ten minutes": "train.time_budget: should be a time such as 90s, 30m or 1h30m",
-            "train.lr_scheduler_type=polynomial": "train.lr_scheduler_type: should be 'linear', 'cosine' or 'constant'",
+            "train.lr_scheduler_type=polynomial": "train.lr_scheduler_type: should be 'linear', 'cosine', 'constant' or 'warmup_stable_decay'",
             "train.adam_beta2=1.5": "train.adam_beta2: should be less than or equal to 1",
             "train.torch_compile=maybe": "train.torch_compile: should be a valid boolean",
             "train.save_total_limit=0": "train.save_total_limit: should be greater than or equal to 1",
@@ -102,7 +102,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "mistokened": ["no tokenizer could be loaded"],
         }.items()
     },
-    "another architecture": ([*TRAIN, "corpus.sources=[{path: many.txt, documents: blank_line}]", "corpus.tokenizer.vocab_size=100", "model.pretrained=gpt"], ["gpt is a gpt2 model", "Continue from a BERT model"]),
+    "another architecture": ([*TRAIN, "corpus.sources=[{path: many.txt, documents: blank_line}]", "corpus.tokenizer.vocab_size=100", "model.pretrained=gpt"], ["gpt is a gpt2 model", "Choose a model of another family"]),
     "copy over": (["recipes", "copy", "bert-mini", "good.yaml"], ["good.yaml already exists"]),
 }  # fmt: skip
 

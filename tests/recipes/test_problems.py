@@ -61,7 +61,10 @@ class TestWhatIsWrong:
                 "corpus={path: x, mlm_probability: [0.3, 0.1], eval_mlm_probability: null}",
                 "corpus: eval_mlm_probability is needed where mlm_probability is a pair",
             ),
-            ("train.lr_scheduler_type=step", "train.lr_scheduler_type: should be 'linear', 'cosine' or 'constant'"),
+            (
+                "train.lr_scheduler_type=step",
+                "train.lr_scheduler_type: should be 'linear', 'cosine', 'constant' or 'warmup_stable_decay'",
+            ),
             ("train.time_budget=.inf", "train.time_budget: should be a finite number, got inf"),
             ("train.weight_decay=.nan", "train.weight_decay: should be a finite number, got nan"),
             ("name=3", "name: should be a valid string, got 3"),
