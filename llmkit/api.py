@@ -111,7 +111,7 @@ def pretrain(
     model: Section | None = None,
     train: Section | None = None,
 ) -> Run:
-    """Pretrain a BERT. `recipe` is a name or a path; `corpus`, `model` and `train` override its keys.
+    """Pretrain a BERT or a ModernBERT. `recipe` is a name or a path; `corpus`, `model` and `train` override its keys.
 
     With `resume`, a run that has started goes on, and a finished one is returned as it is.
     """

@@ -1,4 +1,4 @@
-"""`llmkit pretrain`: token shards (or text) and a recipe in, a run with a BERT and its perplexity out."""
+"""`llmkit pretrain`: token shards (or text) and a recipe in, a run with an encoder and its perplexity out."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
 from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules, set_attention_dropout
-from llmkit.models.context import lengthened
+from llmkit.models.context import KEY, lengthened
 from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import settle_packing
 from llmkit.models.unpadded import holder_of_layers
@@ -141,12 +141,19 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
     config = deepcopy(lengthened(checkpoint, section.max_position_embeddings))
     positions = section.max_position_embeddings or checkpoint.positions
     if positions is not None and block_size > positions:
+        longer = f", or lengthen it: {KEY}={block_size}" if config.model_type == "modernbert" else ""
         raise UserError(
             f"corpus.block_size {block_size} exceeds the {positions} positions of {checkpoint.name}",
-            remedy=f"set corpus.block_size={positions}",
+            remedy=f"set corpus.block_size={positions}{longer}",
         )
     set_attention_dropout(config, section)
     model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
+    published = any(name.startswith("lm_predictions.") for name in info["unexpected_keys"])
+    if published and len(tokenizer) <= config.vocab_size:
+        # DeBERTa as it was published has a head that transformers leaves out by default, and that cannot grow.
+        config = deepcopy(config)
+        config.legacy = False
+        model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):
         start = "starts" if len(fresh) == 1 else "start"
         say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")

@@ -50,8 +50,8 @@ class ModelSection(ModelOrigin):
 
     max_position_embeddings: PositiveInt | None = Field(
         None,
-        description="With `pretrained`, a ModernBERT: the longest input that it shall read from now on. The base of its "
-        "rotary positions follows, as `model.config.global_rope_theta` says.",
+        description="With `pretrained`, a ModernBERT: the longest input that it shall read from now on. The base of "
+        "its rotary positions follows, as `model.config.global_rope_theta` says.",
     )
 
     @model_validator(mode="after")

@@ -35,7 +35,12 @@ def codec_to_train(task: Task[Any], recipe: FinetuneRecipe, checkpoint: Checkpoi
     labels = task.labels(train)
     if checkpoint is not None and labels:
         labels = in_own_order(own_labels(checkpoint, task.head), labels)
-    return Codec(source.tokenizer(), labels=labels)
+    tokenizer = source.tokenizer()
+    if (shape := recipe.model.config) is not None:
+        from llmkit.models.capabilities import fit_inputs, skeleton
+
+        fit_inputs(tokenizer, skeleton(fresh_config(shape, tokenizer)))
+    return Codec(tokenizer, labels=labels)
 
 
 def model_to_train(
@@ -47,7 +52,7 @@ def model_to_train(
         check_length(recipe.data.max_length, shape.max_position_embeddings, "model.config")
         config = fresh_config(shape, codec.tokenizer)
         _set_labels(config, codec.labels)
-        return head.fresh(config), False
+        return head.auto.from_config(config), False
     assert checkpoint is not None
     check_length(recipe.data.max_length, checkpoint.positions, checkpoint.name)
     check_vocabulary(codec.tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)

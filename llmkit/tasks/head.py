@@ -26,8 +26,7 @@ class Head:
     """A model head.
 
     noun      its name in messages: `tagging`
-    auto      the AutoModelFor… class that loads a checkpoint
-    fresh     builds a model with random weights from a BertConfig
+    auto      the AutoModelFor… class, which loads a checkpoint or makes a model of random weights
     targets   (features, padded length, codec) → the tensors that a training batch has besides the inputs
     outputs   (model, batch) → tensors [B, …] of what to keep per feature, on the model's device
     loss      of a micro-batch
@@ -38,7 +37,6 @@ class Head:
 
     noun: str
     auto: Any
-    fresh: Callable[[Any], PreTrainedModel]
     targets: Callable[[Rows, int, Codec], Batch]
     outputs: Callable[[PreTrainedModel, Batch], Batch]
     loss: Loss

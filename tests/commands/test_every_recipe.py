@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 from support import Command
 from support.tasks import fixture, letters
-from transformers import BertConfig, BertForMaskedLM
+from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
+from llmkit.models.checkpoint import fresh_config
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import dump, kind_of, read_recipe
+from llmkit.recipes.shapes import ModernBertShape
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS
 from llmkit.tasks.span.task import ExtractiveQA
 from llmkit.tasks.text.task import Seq2Seq
 
 pytestmark = pytest.mark.oldest
-SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+SHAPE: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 WRITING = ["data.max_target_length=16", "generation.num_beams=1", "generation.length_penalty=1.0"]
 # One of a kind, which is always trained; the others are in `make test-all`.
 TRAINED = ["bert-mini", "squad-v2-bert-base", "glue-bert-base", "ner-bert-base", "summarization-bert2bert", "scan"]
@@ -33,6 +35,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = letters()
     BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **SHAPE)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    modern = ModernBertShape(model_type="modernbert", max_position_embeddings=64, **SHAPE)
+    AutoModelForMaskedLM.from_config(fresh_config(modern, tokenizer)).save_pretrained(folder / "modernbert")
     return folder
 
 
@@ -40,7 +44,8 @@ def overrides(recipe: Any, encoder: Path) -> list[str]:
     """What makes a recipe small, and takes the place of what it would download."""
     shape = [f"model.config.{name}={value}" for name, value in SHAPE.items()]
     if isinstance(recipe, PretrainRecipe):
-        model = shape if recipe.model.config is not None else [f"model.pretrained={encoder}"]
+        start = encoder if recipe.model.max_position_embeddings is None else encoder / "modernbert"
+        model = shape if recipe.model.config is not None else [f"model.pretrained={start}"]
         text = ["corpus.sources=['words.txt,documents=blank_line']", f"corpus.tokenizer={{path: {encoder}}}"]
         return [*STEPS, *model, *text, "corpus.block_size=32"]
     task = TASKS[recipe.task]

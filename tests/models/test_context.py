@@ -71,8 +71,9 @@ def test_a_larger_base_stays(modernbert: str) -> None:
 
 def test_a_lengthened_model_reads_longer_blocks_with_the_same_weights(short: str, tmp_path: Path) -> None:
     tokenizer = tokenizer_of("modernbert")
-    with pytest.raises(UserError, match=r"block_size 128 exceeds the 64 positions"):
+    with pytest.raises(UserError, match=r"block_size 128 exceeds the 64 positions") as caught:
         model_for_pretraining(ModelSection(pretrained=short), tokenizer, 128)
+    assert "lengthen it: model.max_position_embeddings=128" in caught.value.remedy
     model = model_for_pretraining(ModelSection(pretrained=short, max_position_embeddings=2048), tokenizer, 128)
     frequencies = model.base_model.rotary_emb.full_attention_inv_freq
     torch.testing.assert_close(frequencies, 160_000.0 ** (-torch.arange(0, 16, 2) / 16))

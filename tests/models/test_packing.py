@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
@@ -170,6 +171,28 @@ def test_a_discriminator_gets_a_head(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "has no masked-LM head: generator_lm_head, generator_predictions start from random weights" in said
     theirs = discriminator.electra.state_dict()
     assert all(torch.equal(theirs[name], weight) for name, weight in model.electra.state_dict().items())
+
+
+@pytest.mark.parametrize("family", ["DeBERTa", "DeBERTa v3"])
+def test_the_head_of_deberta_as_it_was_published(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Published configurations do not name it, and transformers then makes another head."""
+    published = plain(family, legacy=False)
+    published.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    assert settings.pop("legacy") is False
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    tokenizer = tokenizer_of(FAMILIES[family][1])
+    model = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer, LENGTH)
+    assert "has no masked-LM head" not in capsys.readouterr().err
+    batch = batch_of(model.config.vocab_size)
+    with torch.no_grad():
+        expected = published(batch["input_ids"][1:]).logits[0, [0, 3, 17]]
+    assert torch.allclose(logits(model, batch)[8:], expected, atol=1e-5)
+    model.save_pretrained(tmp_path / "continued")
+    _, info = AutoModelForMaskedLM.from_pretrained(tmp_path / "continued", output_loading_info=True)
+    assert not info["missing_keys"] | info["unexpected_keys"]
 
 
 def test_a_model_of_two_halves_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
-from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from llmkit.models.collator import Batch
 from llmkit.tasks.head import Head, Rows, mean_per_target
@@ -33,7 +33,6 @@ def _loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None 
 HEAD = Head(
     noun="classification",
     auto=AutoModelForSequenceClassification,
-    fresh=BertForSequenceClassification,
     targets=_targets,
     outputs=_outputs,
     loss=_loss,

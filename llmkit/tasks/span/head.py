@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering, PreTrainedModel
+from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from llmkit.models.collator import Batch
 from llmkit.tasks.head import Head, Rows, mean_per_target
@@ -39,7 +39,6 @@ def _loss(
 HEAD = Head(
     noun="question-answering",
     auto=AutoModelForQuestionAnswering,
-    fresh=BertForQuestionAnswering,
     targets=_targets,
     outputs=_outputs,
     per_token=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transformers import AutoModelForTokenClassification, BertForTokenClassification, PreTrainedModel
+from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from llmkit.models.collator import Batch, padded
 from llmkit.tasks.head import Head, Rows, token_loss
@@ -20,7 +20,6 @@ def _outputs(model: PreTrainedModel, batch: Batch) -> Batch:
 HEAD = Head(
     noun="tagging",
     auto=AutoModelForTokenClassification,
-    fresh=BertForTokenClassification,
     targets=_targets,
     outputs=_outputs,
     per_token=True,

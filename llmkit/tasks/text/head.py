@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch.distributed.fsdp import FSDPModule
-from transformers import AutoModelForSeq2SeqLM, EncoderDecoderModel, PreTrainedModel
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 from llmkit.models.collator import Batch, padded
 from llmkit.tasks.head import Head, Rows, token_loss
@@ -44,7 +44,6 @@ def _outputs(model: PreTrainedModel, batch: Batch) -> Batch:
 HEAD = Head(
     noun="text-generation",
     auto=AutoModelForSeq2SeqLM,
-    fresh=EncoderDecoderModel,
     targets=_targets,
     outputs=_outputs,
     loss=token_loss(),
