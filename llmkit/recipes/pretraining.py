@@ -148,7 +148,9 @@ class TrainSection(Section):
         None,
         description="Steps between additional checkpoints without an evaluation; below 1, a fraction of the run.",
     )
-    save_total_limit: Annotated[int, Field(ge=1)] = Field(2, description="Checkpoints to keep, including the best one.")
+    save_total_limit: Annotated[int, Field(ge=1)] = Field(
+        2, description="Checkpoints to keep, including the best one. Those that a longer run would need stay too."
+    )
     dataloader_num_workers: Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="Processes that make batches while the device computes. Default: 2 for a GPU, none on a CPU. They "

@@ -17,6 +17,7 @@ from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
 from llmkit.training.checkpoints import SEAL, damage, last_stable, sealed
+from llmkit.training.schedule import STABLE
 
 LENGTHS = ("num_train_epochs", "max_steps", "time_budget")
 
@@ -42,7 +43,7 @@ def with_length_of(train: TrainSection, other: TrainSection) -> TrainSection:
 def check_can_lengthen(run: RunDir, train: TrainSection) -> None:
     """Raises UserError if the run has no checkpoint to become longer from. `train` is what it was started with."""
     instead = f"start a new run from its model: model.pretrained={run.path}, with -o for another folder"
-    if train.lr_scheduler_type not in ("constant", "warmup_stable_decay"):
+    if train.lr_scheduler_type not in STABLE:
         raise UserError(
             f"{run.path} cannot become longer: with lr_scheduler_type={train.lr_scheduler_type} its learning rate "
             "decayed from the start; one with warmup_stable_decay could",

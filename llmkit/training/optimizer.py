@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers import TrainingArguments
 
+from llmkit.system.errors import UserError
 from llmkit.training.muon import Muon
 
 
@@ -17,8 +18,10 @@ def muon(model: nn.Module, arguments: TrainingArguments, decayed: Collection[str
     """Muon for the matrices of a model's layers, and the Trainer's AdamW for the rest.
 
     `decayed` are the names of the parameters that weight decay applies to. Muon computes in bf16 where the run does.
+    Raises UserError if the model has no layers.
     """
-    matrices = matrices_of_layers(model, decayed)
+    if not (matrices := matrices_of_layers(model, decayed)):
+        raise UserError(f"Muon finds no layers in {type(model).__name__}", remedy="leave train.optim out")
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     rest = {name: parameter for name, parameter in trained.items() if name not in matrices}
     kind, settings = transformers.Trainer.get_optimizer_cls_and_kwargs(arguments)

@@ -18,6 +18,8 @@ from llmkit.training.checkpoints import is_stable, seconds_of
 
 # The interval we give the Trainer for logging, evaluating and saving: Schedule decides about these.
 NEVER = 10**9
+# The kinds of schedule with a time when the learning rate is constant: with them, a run can become longer.
+STABLE = ("constant", "warmup_stable_decay")
 
 
 class Schedule(TrainerCallback):
@@ -84,7 +86,7 @@ class Schedule(TrainerCallback):
 
     def _check_stable(self, state: TrainerState, control: TrainerControl) -> None:
         """Follow whether the learning rate is constant, and request a checkpoint before it decays."""
-        if self._train.lr_scheduler_type not in ("constant", "warmup_stable_decay"):
+        if self._train.lr_scheduler_type not in STABLE:
             return
         done, _, warm, decay = self._phases(state.global_step, state.max_steps)
         # The learning rate of the step that ended, if by time, is the one of the share before it.

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArgum
 from llmkit.models.collator import to_device
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import is_main, say
-from llmkit.system.errors import Stopped, UserError
+from llmkit.system.errors import Stopped
 from llmkit.system.files import libraries_writing
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_micro_batch
 from llmkit.system.processes import Interrupted, from_first
@@ -27,14 +27,13 @@ from llmkit.training.buckets import settle_buckets
 from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.feeding import batch_loader
+from llmkit.training.finite import FirstNotFinite, not_finite
 from llmkit.training.optimizer import muon
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import new_random_numbers
-from llmkit.training.schedule import NEVER, Schedule, SetEpoch
+from llmkit.training.schedule import Schedule, SetEpoch
 from llmkit.training.sharding import parameters_of, restore_parameters, retied, shard
 from llmkit.training.signals import StopOnSignal
-
-MAX_NAMED = 8  # examples, in an error
 
 
 class Trainer(transformers.Trainer):
@@ -80,7 +79,7 @@ class Trainer(transformers.Trainer):
         self._train, self._schedule, self._log = train, schedule, log
         # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.
         self.args.save_total_limit = None
-        self._first_bad: torch.Tensor | None = None
+        self._bad = FirstNotFinite()
         self._stop = StopOnSignal()
         self._resume_hint = ""  # set once there is a run to resume
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
@@ -205,19 +204,11 @@ class Trainer(transformers.Trainer):
         return loss * 0.0 if weightless else loss
 
     def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, *args: Any, **kwargs: Any) -> None:
-        """As in Trainer, but raises UserError if a loss or gradient is not finite, before it is logged or saved.
-
-        The first bad step is tracked on the device and read only when something is due: reading it from a GPU blocks.
-        """
-        step = self.state.global_step
-        for value in (tr_loss, grad_norm):
-            if isinstance(value, torch.Tensor):
-                # torch.where would copy both numbers to the GPU, and wait.
-                bad = (torch.isfinite(value).squeeze().logical_not().long() * (step - NEVER)) + NEVER
-                self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
+        """As in Trainer, but raises UserError if a loss or gradient is not finite, before it is logged or saved."""
+        self._bad.look_at(self.state.global_step, tr_loss, grad_norm)
         due = self.control.should_log or self.control.should_evaluate or self.control.should_save
-        if due and self._first_bad is not None and self._first_bad < NEVER:
-            raise self._not_finite(int(self._first_bad))
+        if due and (step := self._bad.read()) is not None:
+            raise not_finite(step, self.names_of(step), Path(str(self.args.output_dir)))
         try:
             super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **kwargs)
         except (Interrupted, OutOfMemory) as error:
@@ -229,16 +220,6 @@ class Trainer(transformers.Trainer):
             self.control.should_save = False
             if isinstance(error, OutOfMemory):
                 raise
-
-    def _not_finite(self, step: int) -> UserError:
-        names = self.names_of(step)
-        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-        return UserError(
-            f"the loss or its gradient is not finite, first at step {step:,}",
-            f"that step's examples: {', '.join(names[:MAX_NAMED])}{more}",
-            remedy="check these examples; or lower train.learning_rate, raise train.warmup_steps or set "
-            f"train.bf16=false, and start again, or --resume from the last checkpoint in {self.args.output_dir}",
-        )
 
     def names_of(self, step: int) -> list[str]:
         """The names of the items of a step, counted from 1, on all processes."""

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
+from llmkit.system.errors import UserError
 from llmkit.training import muon
 from llmkit.training.muon import Muon, orthogonal
 from llmkit.training.optimizer import matrices_of_layers
+from llmkit.training.optimizer import muon as muon_for
 
 LR, DECAY = 0.01, 0.1
 SHAPES = [(6, 6), (6, 6), (4, 10), (10, 4), (6, 7)]
@@ -179,3 +181,8 @@ def test_of_an_encoder_and_a_decoder_it_takes_both_but_no_positions() -> None:
     names = matrices_of_layers(model, {name for name, _ in model.named_parameters()})
     assert len(names) == (4 + 2) + (8 + 2)
     assert not [name for name in names if "relative_attention_bias" in name]
+
+
+def test_a_model_without_layers_is_refused() -> None:
+    with pytest.raises(UserError, match="Muon finds no layers in Linear"):
+        muon_for(nn.Linear(2, 2), None, ["weight"])  # type: ignore[arg-type]
