@@ -29,8 +29,9 @@ SPACE = "▁"  # SentencePiece's mark
 _JOINS = regex.compile(r"[\p{M}\u200c\u200d]")  # accents, vowel signs and joiners: never apart from what is before
 _LETTER = regex.compile(rf"(?![{UNSPACED}])\w")
 _FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")  # a byte of a character that a SentencePiece vocabulary lacks
-# The second byte of a character where most of those that follow its first byte would be wrong. Of four bytes, emoji.
-_SECOND = {0xE0: b"\xa0", 0xF0: b"\x9f"}
+# The second byte of a character of three or four, where 0x80 would be wrong or rare: one of Samaritan stands for all
+# Indic letters and Thai, one of Vietnamese for all from Georgian to Greek with accents, and an emoji for what is rarer.
+_SECOND = {0xE0: b"\xa0", 0xE1: b"\xba", 0xF0: b"\x9f"}
 
 Marks = tuple[bool, bool, bool, bool]  # of a token: begins, joins, ends, opens
 
@@ -123,15 +124,21 @@ def _completed(token: bytes) -> tuple[str, bool]:
     except UnicodeDecodeError as error:
         start = token[error.start :]
         length = 2 if start[0] < 0xE0 else 3 if start[0] < 0xF0 else 4
-        full = (start + _SECOND.get(start[0], b"\x80") if len(start) == 1 else start).ljust(length - 1, b"\x80")
-        return token[: error.start].decode() + _likely(full), False
+        if len(start) == 1 and length > 2:
+            start += _SECOND.get(start[0], b"\x80")
+        return token[: error.start].decode() + _likely(start.ljust(length - 1, b"\x80")), False
 
 
 @cache
 def _likely(start: bytes) -> str:
-    """A character that these bytes begin: the first one, or the first letter if Unicode has not assigned that."""
+    """A character that lacks its last byte: the first one of its row, or a letter if that is none and most are."""
     row = [(start + bytes([last])).decode(errors="replace")[0] for last in range(0x80, 0xC0)]
-    return row[0] if category(row[0]) != "Cn" else next((one for one in row if one.isalpha()), row[0])
+    kinds = [category(character) for character in row]
+    if kinds[0][0] in "LM":
+        return row[0]
+    letters = [character for character, kind in zip(row, kinds, strict=True) if kind[0] == "L"]
+    others = sum(kind[0] in "PSZC" and kind != "Cn" for kind in kinds)
+    return letters[0] if len(letters) > others else row[0]
 
 
 @cache

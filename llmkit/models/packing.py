@@ -67,10 +67,20 @@ class Packing:
         batch, length = input_ids.shape
         same = block_diagonal(batch, length, cu_seq_lens)
         if self.mask is Mask.ADDED:
-            return torch.zeros_like(same, dtype=torch.float32).masked_fill(~same, float("-inf"))
+            return _added(same)
         if self.mask is Mask.BY_LAYER:
             # A single mask would replace the window of the local layers too.
             # Distances as numbers would take eight times the memory of a mask: a gigabyte for a block of 8,192 tokens.
             near = same.tril(config.sliding_window).triu_(-config.sliding_window)
-            return {"full_attention": same, "sliding_attention": near}
+            masks = {"full_attention": same, "sliding_attention": near}
+            if same.is_cuda:
+                return masks
+            # On a CPU, every layer would make these numbers of a boolean mask and keep them for the backward pass: a
+            # quarter of a gigabyte a layer for such a block.
+            return {kind: _added(mask) for kind, mask in masks.items()}
         return same
+
+
+def _added(mask: Tensor) -> Tensor:
+    """A boolean mask as 0 and -inf."""
+    return torch.zeros_like(mask, dtype=torch.float32).masked_fill_(~mask, float("-inf"))

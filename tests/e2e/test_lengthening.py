@@ -56,6 +56,7 @@ def test_it_is_the_longer_run(runs: Path, short: Path, material: Material, llmki
     assert "it goes on from checkpoint-32" in err, "and longer again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", ["20", "40"])
 def test_killed_before_it_goes_on_it_takes_either_length(
     length: str, runs: Path, short: Path, material: Material, llmkit: Command, monkeypatch: pytest.MonkeyPatch
