@@ -245,11 +245,12 @@ def test_a_lengthened_run_answers_from_a_long_passage(pretrained: Path, llmkit: 
     assert config.max_position_embeddings == 2048
     assert config.rope_parameters["full_attention"]["rope_theta"] == 160_000
     tokenizer = AutoTokenizer.from_pretrained("long/model")
+    some = " ".join(WORDS[2:8])
+    most = 1950 // len(tokenizer(some, add_special_tokens=False)["input_ids"])
     rows = []
     for number, name in enumerate(["Ines Carrow", "Tom Reed"] * 2):
-        filler = " ".join(WORDS[2:8] * (1 + 300 * (number > 1)))
-        context = f"{filler} {name} {filler}" if number < 2 else f"{filler} {name}."
-        answers = {"text": [name], "answer_start": [context.rindex(name)]}
+        context = f"{' '.join([some] * (most if number > 1 else 1))} {name}."
+        answers = {"text": [name], "answer_start": [context.index(name)]}
         rows.append({"id": str(number), "context": context, "question": "Who?", "answers": answers})
     assert 1900 < len(tokenizer(rows[-1]["question"], rows[-1]["context"])["input_ids"]) <= 2048
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
