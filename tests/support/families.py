@@ -79,9 +79,8 @@ def encoder_config(family: str, **changes: Any) -> Any:
     ids = special_ids(tokenizer_of(tokenizer))
     # Some configurations name the width and depth otherwise: they take no others.
     shape = {} if model_type in ("distilbert", "funnel") else SHAPE
-    return AutoConfig.for_model(
-        model_type, vocab_size=len(tokenizer_of(tokenizer)), **{**shape, **ids, **more, **changes}
-    )
+    settings = {"vocab_size": len(tokenizer_of(tokenizer)), **shape, **ids, **more, **changes}
+    return AutoConfig.for_model(model_type, **settings)
 
 
 def special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int | None]:
