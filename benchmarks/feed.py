@@ -27,9 +27,11 @@ from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
+from llmkit.recipes.corpus import Masking
 from llmkit.training.batches import EpochBatches, MaskedBlocks, collate_blocks
 from llmkit.training.feeding import batch_loader
 
+MASKING: tuple[Masking, ...] = ("tokens", "whole_words", "spans")
 TOKENS = 4096  # in a batch
 
 
@@ -49,9 +51,9 @@ def contenders(shards: Path, work: Path, size: int, count: int) -> dict[str, Any
     """A measurement of `count` batches for each way to make them."""
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     blocks = PackedBlocks(TokenShards(shards, "train"), size)
-    ours, words = (
-        MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=whole_words, seed=42)
-        for whole_words in (False, True)
+    ours, words, spans = (
+        MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, masking=masking, seed=42)
+        for masking in MASKING
     )
     batches = _First(len(blocks), max(1, TOKENS // size), count)
     rows = datasets.Dataset.from_dict(
@@ -67,6 +69,7 @@ def contenders(shards: Path, work: Path, size: int, count: int) -> dict[str, Any
         "llmkit": batch_loader(ours, batches, collate_blocks, workers=0, ahead=1),
         "run_mlm.py's feeding": DataLoader(theirs, batch_sampler=batches, collate_fn=collate),
         "llmkit, whole words": batch_loader(words, batches, collate_blocks, workers=0, ahead=1),
+        "llmkit, spans": batch_loader(spans, batches, collate_blocks, workers=0, ahead=1),
     }
     return {name: partial(_measure, loader, list(batches), size) for name, loader in loaders.items()}
 

@@ -79,7 +79,7 @@ def figures(arguments: argparse.Namespace, shards: Path, seconds: float, model: 
     loaded = packed(AutoModelForMaskedLM.from_pretrained(model, dtype=torch.float32), arguments.block_size)
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
-    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=False, seed=1)
+    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, masking="tokens", seed=1)
     scores = HeldOut(masked, HELD_OUT_BLOCKS)(loaded, arguments.batch_size, bf16=False).scores
     tokens = arguments.steps * arguments.batch_size * arguments.block_size
     return {"tokens/s": tokens / seconds, "held-out loss": scores["loss"], "command, s": wall}

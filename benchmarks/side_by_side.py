@@ -57,17 +57,19 @@ def run(command: list[str], folder: Path, *, output: Path | None = None, **envir
 
 
 def script(path: Path, folder: Path, arguments: list[str], **environment: str) -> float:
-    """Run a transformers example script on the GPU, or else the CPU, and return its wall-clock seconds.
-
-    Links the files next to the script into `folder`: its helpers, and the metric that it loads by name.
-    """
+    """Run a transformers example script on the GPU, or else the CPU, and return its wall-clock seconds."""
     import torch
 
+    link_helpers(path, folder)
+    device = [] if torch.cuda.is_available() else ["--use_cpu"]
+    return run([sys.executable, path.name, *device, *arguments], folder, **environment)
+
+
+def link_helpers(path: Path, folder: Path) -> None:
+    """Link the files next to a script into `folder`: the script, its helpers, and the metric that it loads by name."""
     for file in path.resolve().parent.iterdir():
         if not (folder / file.name).exists():
             (folder / file.name).symlink_to(file)
-    device = [] if torch.cuda.is_available() else ["--use_cpu"]
-    return run([sys.executable, path.name, *device, *arguments], folder, **environment)
 
 
 def compare(title: str, contenders: Mapping[str, Measure], *, runs: int, speed: str) -> None:

@@ -54,6 +54,7 @@ EXPECTED = {
     "bert-small": "not run to the end",
     "bert-mini": "not run to the end",
     "bert-tiny": "not run to the end",
+    "domain-adaptation": "[measured on novels](guide/domain.md#what-to-expect), in minutes on one core",
     "modernbert-mini-long": "not run to the end",
     "squad-bert-base": "EM 80.8, F1 88.5 (published: Devlin et al. 2019)",
     "squad-v2-bert-base": "F1 about 76.8 (published)",
@@ -251,6 +252,8 @@ def _type(value: Schema) -> str:
         return ", ".join(f"`{choice}`" for choice in choices)
     if value["type"] == "array":
         return f"list of {_type(value['items'])}s"
+    if "additionalProperties" in value and value["type"] == "object":
+        return "section for each name"
     limits = [f"{sign} {_number(value[name])}" for name, sign in LIMITS.items() if name in value]
     return " ".join([TYPES[value["type"]], ", ".join(limits)]).strip()
 
@@ -264,7 +267,7 @@ def _key_default(key: str, value: Schema, section: Schema) -> str:
         return "needed"
     default = value.get("default")
     if isinstance(default, dict):
-        return "its defaults"
+        return "its defaults" if default else "none"
     return "" if default is None else f"`{json.dumps(default) if not isinstance(default, str) else default}`"
 
 

@@ -27,6 +27,7 @@ from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.estimate import estimate, show
 from llmkit.training.evaluation import Evaluation, Scored
+from llmkit.training.lengthening import go_back, longer
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import Recipe, check_same_recipe, run_folder, same_batch
 from llmkit.training.saving import save_model
@@ -49,7 +50,8 @@ class Job:
     With `resume` the run has started before, and `recipe` is for the number of processes that it was started with.
     `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
     a resumed run must find the same ones. `sizes` say how much data there is, for env.json, and `more_facts` are
-    further entries of it. `introduce` describes the data on the screen. `finalize` may change the best model before it
+    further entries of it. `introduce` describes the data on the screen. With `evaluate_first` the model is also
+    evaluated before the first step. `finalize` may change the best model before it
     is saved. `finish` runs on the first process, once the model is saved: it writes the files that only this kind of
     run has, and returns the content of metrics.json.
     """
@@ -72,6 +74,7 @@ class Job:
     finalize: Callable[[PreTrainedModel], None] = lambda model: None
     more_facts: Mapping[str, Any] = field(default_factory=dict)
     group_by_length: bool = False
+    evaluate_first: bool = False
     loss: Callable[..., Tensor] | None = None
     target_tokenizer: PreTrainedTokenizerFast | None = None
 
@@ -86,7 +89,8 @@ def open_job(
     quiet()
     check_sharding(recipe.train, auto_batch=auto_batch)
     gpu.set_up(recipe.train.bf16, deterministic=recipe.train.deterministic)
-    run = open_run(run_folder(recipe, output), resume=resume)
+    folder = run_folder(recipe, output)
+    run = open_run(folder, resume=resume, longer=resume and RunDir(folder).started and longer(RunDir(folder), recipe))
     if not run.started:
         return run, recipe, False
     return run, check_same_recipe(run, recipe, processes or world_size()), True
@@ -98,6 +102,8 @@ def train(job: Job) -> RunDir:
     check_same_sharding(run)
     with hold(run):
         _introduce(job)
+        if job.resume and is_main():
+            go_back(run, job.recipe)
         started = run.environment()["processes"] if job.resume else world_size()
         recorded, job = job.recipe, _share_batch(job, started)
         if job.auto_batch:
@@ -110,7 +116,13 @@ def train(job: Job) -> RunDir:
             facts = {**environment(job.fingerprints, job.sizes), **job.more_facts}
             start(run, dump(recorded), {**facts, "processes": started})
         with shrink_on_out_of_memory(run, job.recipe, started) if job.auto_batch else nullcontext():
-            trainer.fit(run, resume=job.resume, sizes=batch_sizes(job.recipe), chosen=job.auto_batch)
+            trainer.fit(
+                run,
+                resume=job.resume,
+                sizes=batch_sizes(job.recipe),
+                chosen=job.auto_batch,
+                evaluate_first=job.evaluate_first,
+            )
         best = trainer.best()
         job.finalize(trainer.network)
         save_model(trainer, run, job.target_tokenizer)
@@ -127,7 +139,8 @@ def dry_run(job: Job) -> None:
     if job.auto_batch:
         job = _fit_to_memory(job)
     with TemporaryDirectory() as folder:
-        show(estimate(_trainer(job, RunDir(Path(folder))), job.recipe.train, job.lengths))
+        trainer = _trainer(job, RunDir(Path(folder)))
+        show(estimate(trainer, job.recipe.train, job.lengths, evaluate_first=job.evaluate_first))
 
 
 def _introduce(job: Job) -> None:
@@ -163,6 +176,7 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
     """The trainer of a job. With several processes this starts their group."""
     train, evaluation = job.recipe.train, job.evaluation
     arguments = training_arguments(train, run, metric=evaluation.metric, higher_is_better=evaluation.higher_is_better)
+    schedule = Schedule(train)
     batches = EpochBatches(
         len(job.data),
         arguments.per_device_train_batch_size,
@@ -170,8 +184,8 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         lengths=job.lengths if job.group_by_length else None,
         accumulation=arguments.gradient_accumulation_steps,
         processes=arguments.world_size,
+        share=schedule.share_at,
     )
-    schedule = Schedule(train)
     return Trainer(
         job.model,
         arguments,
@@ -179,10 +193,9 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         batches=batches,
         collate=job.collate,
         evaluation=evaluation,
-        eval_batch_size=train.per_device_eval_batch_size,
+        train=train,
         schedule=schedule,
         log=TrainingLog(run, schedule, job.command, job.model, arguments),
-        keep=train.save_total_limit,
         tokenizer=job.tokenizer,
         loss=job.loss,
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from llmkit.commands.also_evaluate import Found, check_tokenizers, find, tokenized
 from llmkit.commands.job import Job, open_job
 from llmkit.commands.tokenize import prepare as prepare_corpus
 from llmkit.commands.tokenize import tokenize
@@ -16,11 +18,13 @@ from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.capabilities import fit_inputs
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packing_trial import choose_attention
+from llmkit.models.vocabulary import check_same_tokens
 from llmkit.recipes.corpus import CorpusSection
 from llmkit.recipes.pretraining import PretrainRecipe
-from llmkit.system.console import count, is_main, result, say
+from llmkit.system.console import count, is_main, result, say, warn
 from llmkit.system.machine import choose
 from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import MaskedBlocks, collate_blocks
@@ -44,34 +48,43 @@ def prepare(
     from transformers import set_seed
 
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
-    corpus = corpus_folder(recipe.corpus)
+    found = find(recipe.corpus)
+    corpus = corpus_folder(recipe.corpus, found)
     manifest = read_manifest(corpus)
-    fingerprints = {"corpus": manifest["key"]}
-    if resume:
-        check_same_data(run, fingerprints)
     tokenizer = load_tokenizer(str(corpus / "tokenizer"))
+    check_tokenizers(found, tokenizer)
     vocabulary = Vocabulary.of(tokenizer)
-    if recipe.corpus.whole_word_mask:
-        vocabulary.check_whole_words(str(corpus))
+    vocabulary.check(recipe.corpus.masking, str(corpus))
     size = recipe.corpus.block_size
     train, held_out = (PackedBlocks(TokenShards(corpus, split), size) for split in ("train", "validation"))
+    others = tokenized(found, corpus, size)
+    fingerprints = {"corpus": manifest["key"]}
+    if others:
+        fingerprints["also_evaluate"] = {name: other.key for name, other in others.items()}
+    if resume:
+        check_same_data(run, fingerprints)
+    if recipe.model.pretrained is not None:
+        checkpoint = Checkpoint.named(recipe.model.pretrained)
+        if checkpoint.file("tokenizer.json") is not None:
+            check_same_tokens(tokenizer, checkpoint.tokenizer(), checkpoint.name)
     set_seed(recipe.train.seed)
     model = model_for_pretraining(recipe.model, tokenizer, size)
     fit_inputs(tokenizer, model.base_model)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
 
-    def masked(blocks: PackedBlocks) -> MaskedBlocks:
-        return MaskedBlocks(
-            blocks,
-            vocabulary,
-            probability=recipe.corpus.mlm_probability,
-            whole_words=recipe.corpus.whole_word_mask,
-            seed=recipe.train.seed,
-        )
+    section, fraction = recipe.corpus, recipe.corpus.eval_mlm_probability
+    masked = partial(MaskedBlocks, vocabulary=vocabulary, seed=recipe.train.seed)
+    data = masked(train, probability=section.probabilities, masking=section.masking)
+    if fraction is not None:
+        evaluated = partial(masked, probability=fraction, masking="tokens")
+    else:  # a run of an older llmkit, see training/resuming.py
+        evaluated = partial(masked, probability=section.probabilities, masking=section.masking)
 
     def introduce() -> None:
         blocks = f"{len(train):,} blocks of {size}, {len(held_out):,} blocks held out"
         say(f"corpus: {count(train.tokens)} tokens in {blocks}")
+        for name, other in others.items():
+            say(f"also evaluated: {name}, {count(other.blocks.tokens)} tokens in {len(other.blocks):,} blocks")
 
     return Job(
         command="pretrain",
@@ -81,32 +94,45 @@ def prepare(
         auto_batch=auto_batch,
         model=model,
         tokenizer=tokenizer,
-        data=masked(train),
+        data=data,
         lengths=np.full(len(train), size),
         collate=partial(collate_blocks, few_shapes=recipe.train.torch_compile or torch.cuda.is_available()),
-        evaluation=HeldOut(masked(held_out)),
+        evaluation=HeldOut(
+            evaluated(held_out), others={name: evaluated(other.blocks) for name, other in others.items()}
+        ),
         fingerprints=fingerprints,
         sizes=manifest["totals"],
         introduce=introduce,
+        evaluate_first=recipe.model.pretrained is not None,  # what continuing changes is what its scores are about
         finish=lambda best, state: {**best.scores, "step": state.best_global_step, "steps": state.global_step},
     )
 
 
-def corpus_folder(section: CorpusSection) -> Path:
-    """The token shards of a recipe, tokenized now if it names sources."""
+def corpus_folder(section: CorpusSection, others: Found) -> Path:
+    """The token shards of a recipe, tokenized now if it names sources: first see that the `others` fit to them."""
     if section.sources is not None:
         prepared = prepare_corpus(section.sources, section.tokenizer, None)
-        if section.whole_word_mask and prepared.tokenizer is not None:
-            Vocabulary.of(prepared.tokenizer).check_whole_words(str(section.tokenizer.path))
+        if prepared.tokenizer is not None:
+            check_tokenizers(others, prepared.tokenizer)
+            Vocabulary.of(prepared.tokenizer).check(section.masking, str(section.tokenizer.path))
         return tokenize(prepared)
     assert section.path is not None
     return Path(section.path)
 
 
 def finish_line(run: RunDir) -> None:
-    """Print the run's perplexity and what to do next."""
+    """Print the run's perplexities, with those of a checkpoint that it continued, and what to do next."""
     if not is_main():
         return
     scores = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
-    result(f"{run.path}: held-out perplexity {scores['perplexity']:.2f} at step {scores['step']:,}")
+    start = run.scores_of_start()
+
+    def told(name: str) -> str:
+        return f"{scores[name]:.2f}" + (f" (was {start[name]:.2f})" if name in start else "")
+
+    own = f"{run.path}: held-out perplexity {told('perplexity')} at step {scores['step']:,}"
+    others = [name for name in scores if name.endswith("_perplexity")]
+    result("; ".join([own, *(f"{name.removesuffix('_perplexity')} {told(name)}" for name in others)]))
+    if scores["loss"] > start.get("loss", math.inf):
+        warn("the held-out loss never fell below that of the start: lower train.learning_rate, or train for longer")
     say(f"fine-tune it: llmkit finetune --task squad model.pretrained={run.path}")

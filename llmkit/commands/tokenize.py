@@ -69,12 +69,14 @@ class Prepared:
         return True
 
 
-def prepare(sources: Sequence[Source], settings: TokenizerSection, output: Path | None) -> Prepared:
+def prepare(sources: Sequence[Source | OpenSource], settings: TokenizerSection, output: Path | None) -> Prepared:
     """Find the sources, the tokenizer and the folder, which is in the cache if `output` is None. Writes nothing.
+
+    Sources that were found before are not looked for again.
 
     Raises UserError if a source or the tokenizer cannot be found, or if `output` holds something else.
     """
-    opened = [open_source(source) for source in sources]
+    opened = [source if isinstance(source, OpenSource) else open_source(source) for source in sources]
     tokenizer = None
     if settings.path is not None:
         tokenizer = Checkpoint.named(settings.path).tokenizer()

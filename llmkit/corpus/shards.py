@@ -105,17 +105,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 class TokenShards:
-    """The documents of one split, memory-mapped.
+    """The documents of a split, or of several in this order, memory-mapped. With `source`, those of this source alone.
 
     `lengths` [D]: tokens per document, int64. `weights` [D]: how often an epoch reads the document. `files`: the ids of
     all documents of a file, one after another; document d begins in `files[file[d]]` at `first[d]`.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, *splits: str, source: int | None = None) -> None:
         manifest = read_manifest(folder)
         self.folder = folder
         weights = [float(source["weight"]) for source in manifest["sources"]]
-        shards = manifest["splits"][split]
+        shards = [shard for split in splits for shard in manifest["splits"][split] if source in (None, shard["source"])]
         self.files: list[Ids] = []
         starts, lengths = [], []
         for shard in shards:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 import numpy as np
 import regex
@@ -28,8 +29,8 @@ SPACE = "▁"  # SentencePiece's mark
 _JOINS = regex.compile(r"[\p{M}\u200c\u200d]")  # accents, vowel signs and joiners: never apart from what is before
 _LETTER = regex.compile(rf"(?![{UNSPACED}])\w")
 _FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")  # a byte of a character that a SentencePiece vocabulary lacks
-# The second byte of a character, of those that follow its first byte, which completes it.
-_SECOND = {0xE0: b"\xa0", 0xF0: b"\x90"}
+# The second byte of a character where most of those that follow its first byte would be wrong. Of four bytes, emoji.
+_SECOND = {0xE0: b"\xa0", 0xF0: b"\x9f"}
 
 Marks = tuple[bool, bool, bool, bool]  # of a token: begins, joins, ends, opens
 
@@ -116,14 +117,21 @@ def _continues(character: str) -> bool:
 
 
 def _completed(token: bytes) -> tuple[str, bool]:
-    """The text of bytes, and whether its last character is whole. Else, another one of the same script completes it."""
+    """The text of bytes, and whether its last character is whole. Else, one of those that it may be completes it."""
     try:
         return token.decode(), True
     except UnicodeDecodeError as error:
         start = token[error.start :]
         length = 2 if start[0] < 0xE0 else 3 if start[0] < 0xF0 else 4
-        full = (start + _SECOND.get(start[0], b"\x80") if len(start) == 1 else start).ljust(length, b"\x80")
-        return (token[: error.start] + full).decode(errors="replace"), False
+        full = (start + _SECOND.get(start[0], b"\x80") if len(start) == 1 else start).ljust(length - 1, b"\x80")
+        return token[: error.start].decode() + _likely(full), False
+
+
+@cache
+def _likely(start: bytes) -> str:
+    """A character that these bytes begin: the first one, or the first letter if Unicode has not assigned that."""
+    row = [(start + bytes([last])).decode(errors="replace")[0] for last in range(0x80, 0xC0)]
+    return row[0] if category(row[0]) != "Cn" else next((one for one in row if one.isalpha()), row[0])
 
 
 @cache

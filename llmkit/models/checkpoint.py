@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.corpus.vocab_txt import lone_vocabulary
+from llmkit.recipes.pretraining import ModelOrigin
 from llmkit.recipes.shapes import BertShape, ModernBertShape
 from llmkit.system.errors import UserError
 from llmkit.system.hub import file_of, reading_from_the_hub
@@ -162,6 +163,13 @@ def check_length(length: int, positions: int | None, name: str, key: str = "max_
             f"data.{key} {length} exceeds the {positions} positions of {name}",
             remedy=f"set data.{key}={positions}{stride}",
         )
+
+
+def set_attention_dropout(config: Any, section: ModelOrigin) -> None:
+    """Replace a checkpoint's attention dropout by the recipe's, 0 by default."""
+    for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name and other models' name
+        if hasattr(config, key):
+            setattr(config, key, section.attention_probs_dropout_prob or 0.0)
 
 
 def fresh_modules(info: dict[str, Any], *, pooler: bool = False) -> list[str]:

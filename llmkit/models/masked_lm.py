@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules, set_attention_dropout
 from llmkit.models.context import KEY, lengthened
 from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import settle_packing
@@ -138,7 +138,7 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
     if checkpoint.config.is_encoder_decoder:
         raise UserError(f"{checkpoint.name} is an encoder-decoder", remedy="continue from an encoder, such as RoBERTa")
     check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
-    config = lengthened(checkpoint, section.max_position_embeddings)
+    config = deepcopy(lengthened(checkpoint, section.max_position_embeddings))
     positions = section.max_position_embeddings or checkpoint.positions
     if positions is not None and block_size > positions:
         longer = f", or lengthen it: {KEY}={block_size}" if config.model_type == "modernbert" else ""
@@ -146,11 +146,11 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
             f"corpus.block_size {block_size} exceeds the {positions} positions of {checkpoint.name}",
             remedy=f"set corpus.block_size={positions}{longer}",
         )
+    set_attention_dropout(config, section)
     model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     published = any(name.startswith("lm_predictions.") for name in info["unexpected_keys"])
     if published and len(tokenizer) <= config.vocab_size:
         # DeBERTa as it was published has a head that transformers leaves out by default, and that cannot grow.
-        config = deepcopy(config)
         config.legacy = False
         model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):

@@ -26,6 +26,19 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerFast, size: int, name: str, *
         )
 
 
+def check_same_tokens(tokenizer: PreTrainedTokenizerFast, own: PreTrainedTokenizerFast, name: str) -> None:
+    """Raises UserError if the numbers of a tokenizer's tokens are not those of the model `name`, whose `own` is.
+
+    The vocabularies of most models are of one size, so nothing else tells: each token would get another's embedding.
+    """
+    numbers = tokenizer.get_vocab()
+    if any(numbers.get(token) != number for token, number in own.get_vocab().items()):
+        raise UserError(
+            f"the text was tokenized with another vocabulary than that of {name}",
+            remedy=f"tokenize it with that of the checkpoint: tokenizer.path={name}",
+        )
+
+
 def grow_embeddings(model: Any, tokenizer: PreTrainedTokenizerFast, name: str) -> None:
     """Give the tokens that were added to the vocabulary embeddings: random ones, around the mean of the others."""
     size = model.get_input_embeddings().num_embeddings

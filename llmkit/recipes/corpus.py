@@ -6,9 +6,18 @@ Keys that only llmkit has end their description with "(llmkit only.)".
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from llmkit.recipes.section import Section
 
@@ -49,6 +58,30 @@ class Source(Section):
         description="How often each document is read per epoch: 2 reads it twice, 0.5 reads every other document.",
     )
 
+
+def _once(source: Source) -> Source:
+    """Refuse a weight for a source to evaluate on."""
+    if source.weight != 1:
+        raise ValueError("weight has no effect: each document is evaluated once")
+    return source
+
+
+def _one_or_two(value: Any) -> Any:
+    """Check a fraction, or a pair of them."""
+    given = value if isinstance(value, list) and len(value) == 2 else [value]
+    if not all(isinstance(fraction, float) and 0 < fraction < 1 for fraction in given):
+        raise ValueError(f"should be a number between 0 and 1, or two of them such as [0.3, 0.15], got {value!r}")
+    return value
+
+
+_FRACTION = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+OneOrTwo = Annotated[
+    float | list[float],
+    BeforeValidator(_one_or_two),
+    WithJsonSchema({"anyOf": [_FRACTION, {"type": "array", "items": {"type": "number"}}]}),
+]
+
+Masking = Literal["tokens", "whole_words", "spans"]
 
 SMALLEST_BPE = 261  # 256 bytes and five special tokens
 
@@ -92,8 +125,50 @@ class CorpusSection(Section):
     )
     tokenizer: TokenizerSection = Field(TokenizerSection(), description="Tokenizer for `sources`.")
     block_size: Annotated[int, Field(ge=8)] = Field(128, description="Tokens per training block.")
-    mlm_probability: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Fraction of tokens to predict.")
-    whole_word_mask: bool = Field(False, description="Mask all pieces of a word together. (llmkit only.)")
+    mlm_probability: OneOrTwo = Field(
+        0.15,
+        description="Fraction of tokens to predict. Of a pair such as `[0.3, 0.15]`, the first is for the beginning of "
+        "the run and the second for its end; in between it changes linearly. (Pairs are llmkit only.)",
+    )
+    eval_mlm_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.15,
+        description="Fraction of tokens to predict in evaluations. These always mask single tokens, so that the losses "
+        "of runs can be compared. (llmkit only.)",
+    )
+    masking: Masking = Field(
+        "tokens",
+        description="What is masked together: nothing (`tokens`), the pieces of a word (`whole_words`), or `spans` of "
+        "one to ten words, as in SpanBERT. (llmkit only.)",
+    )
+    also_evaluate: dict[str, Annotated[Source, BeforeValidator(_source), AfterValidator(_once)]] = Field(
+        {},
+        description="Further corpora to measure the loss on at every evaluation, by a name of your choice: token "
+        "shards, whose held-out part is evaluated, or a source as for `llmkit tokenize -c`, all of whose text is. Of a "
+        "source that the run also trains on, only the held-out part is. The scores are `NAME_loss` and "
+        "`NAME_perplexity`; they decide nothing. (llmkit only.)",
+    )
+
+    @field_validator("also_evaluate")
+    @classmethod
+    def _names(cls, corpora: dict[str, Source]) -> dict[str, Source]:
+        for name in corpora:
+            if not re.fullmatch(r"[\w-]+", name):
+                raise ValueError(f"a name is made of letters, digits, - and _: {name!r} is not")
+        return corpora
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_key(cls, values: Any) -> Any:
+        """Read `whole_word_mask`, as `masking` was called when it was true or false."""
+        if not isinstance(values, Mapping) or "whole_word_mask" not in values:
+            return values
+        values = dict(values)
+        whole_words = values.pop("whole_word_mask")
+        if "masking" in values:
+            raise ValueError("whole_word_mask is the older name of masking: leave it out")
+        if not isinstance(whole_words, bool):
+            raise ValueError("whole_word_mask is the older name of masking: write masking: whole_words")
+        return {**values, "masking": "whole_words" if whole_words else "tokens"}
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -103,7 +178,15 @@ class CorpusSection(Section):
             raise ValueError("tokenizer has no effect with path: token shards include their tokenizer")
         if self.sources is not None and not self.sources:
             raise ValueError("sources is empty")
+        if self.eval_mlm_probability is None and self.mlm_probability != self.probabilities[0]:
+            raise ValueError("eval_mlm_probability is needed where mlm_probability is a pair")
         return self
+
+    @property
+    def probabilities(self) -> tuple[float, float]:
+        """The fraction of tokens to predict, at the beginning and at the end of a run."""
+        given = self.mlm_probability
+        return (given[0], given[-1]) if isinstance(given, list) else (given, given)
 
 
 class TokenizeRecipe(Section):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from llmkit.recipes.pretraining import ModelOrigin, TrainSection
-from llmkit.recipes.section import Fraction, Section
+from llmkit.recipes.section import Section
 from llmkit.system.errors import did_you_mean
 
 
@@ -40,11 +40,6 @@ class FinetuneModelSection(ModelOrigin):
     """The model to fine-tune. A shape needs a tokenizer; a checkpoint includes one."""
 
     tokenizer: str | None = Field(None, description="Tokenizer to use with `config`: Hub id, folder or run.")
-    attention_probs_dropout_prob: Fraction | None = Field(
-        None,
-        description="Attention dropout for fine-tuning a checkpoint, whatever the checkpoint says. Default: 0, which "
-        "allows faster attention kernels. Hidden dropout stays as in the checkpoint.",
-    )
 
     @model_validator(mode="after")
     def _check_tokenizer(self) -> Self:
@@ -52,8 +47,6 @@ class FinetuneModelSection(ModelOrigin):
             raise ValueError(f"config needs {self._vocabularies()}")
         if self.pretrained is not None and self.tokenizer is not None:
             raise ValueError("tokenizer has no effect with pretrained: a checkpoint includes its tokenizer")
-        if self.config is not None and self.attention_probs_dropout_prob is not None:
-            raise ValueError("attention_probs_dropout_prob has no effect with config: set it inside config")
         return self
 
     def _has_vocabulary(self) -> bool:

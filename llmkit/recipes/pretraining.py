@@ -30,11 +30,18 @@ class ModelOrigin(Section):
     config: Shape | None = Field(
         None, description="Shape of a BERT with random weights; with `model_type: modernbert`, of a ModernBERT."
     )
+    attention_probs_dropout_prob: Fraction | None = Field(
+        None,
+        description="Attention dropout for training a checkpoint, whatever the checkpoint says. Default: 0, which "
+        "allows faster attention kernels. Hidden dropout stays as in the checkpoint.",
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.pretrained is None) == (self.config is None):
             raise ValueError("give either pretrained (a checkpoint) or config (a shape)")
+        if self.config is not None and self.attention_probs_dropout_prob is not None:
+            raise ValueError("attention_probs_dropout_prob has no effect with config: set it inside config")
         return self
 
 
@@ -99,9 +106,23 @@ class TrainSection(Section):
         "at most 1,024 inputs, or 32 for tasks that write texts.",
     )
     gradient_accumulation_steps: PositiveInt = 1
+    optim: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="Optimizer. `muon` is for the matrices of the layers, AdamW for the rest, with one learning rate "
+        "for both. (muon is llmkit only.)",
+    )
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
-    lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "warmup_stable_decay"] = Field(
+        "linear",
+        description="After the warmup. With `warmup_stable_decay` or `constant`, a run can become longer: give it a "
+        "greater length, and --resume.",
+    )
     warmup_steps: Duration = Field(0, description="Steps of linear warmup; below 1, a fraction of the run.")
+    decay_steps: Interval | None = Field(
+        None,
+        description="Steps of the decay of `warmup_stable_decay`; below 1, a fraction of the run. 0.2 if not given. "
+        "(llmkit only.)",
+    )
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     adam_beta1: Fraction = 0.9
     adam_beta2: Fraction = 0.999
@@ -152,6 +173,21 @@ class TrainSection(Section):
         if self.time_budget is not None and self.warmup_steps >= 1:
             raise ValueError("with time_budget, warmup_steps must be a fraction of the run, below 1")
         return self
+
+    @model_validator(mode="after")
+    def _decay(self) -> Self:
+        if self.decay_steps is not None and self.lr_scheduler_type != "warmup_stable_decay":
+            raise ValueError("decay_steps has no effect without lr_scheduler_type=warmup_stable_decay")
+        if self.time_budget is not None and self.decay >= 1:
+            raise ValueError("with time_budget, decay_steps must be a fraction of the run, below 1")
+        if self.decay < 1 and self.warmup_steps < 1 and self.warmup_steps + self.decay > 1:
+            raise ValueError("warmup_steps and decay_steps are more than the run")
+        return self
+
+    @property
+    def decay(self) -> float:
+        """The decay of `warmup_stable_decay`: steps, or below 1 a fraction of the run. 0 for other schedules."""
+        return (self.decay_steps or 0.2) if self.lr_scheduler_type == "warmup_stable_decay" else 0.0
 
 
 class PretrainRecipe(Section):

@@ -35,6 +35,8 @@ REPLACES: dict[Key, tuple[Key, ...]] = {
     ("data", "path"): _FILES,
     ("corpus", "path"): (("corpus", "sources"), ("corpus", "tokenizer")),
     ("corpus", "sources"): (("corpus", "path"),),
+    ("corpus", "masking"): (("corpus", "whole_word_mask"),),
+    ("corpus", "whole_word_mask"): (("corpus", "masking"),),
     ("model", "pretrained"): (("model", "config"), ("model", "tokenizer"), ("model", "vocab_size")),
     ("model", "config"): (("model", "pretrained"), ("model", "max_position_embeddings")),
     ("model", "tokenizer"): (("model", "vocab_size"),),
@@ -276,7 +278,8 @@ def _fields(kind: type[BaseModel], key: Key) -> list[str]:
             section = SHAPES[str(part)]
             continue
         info = section.model_fields.get(part)
-        section = _section_in(info.annotation) if info else None
+        # A part that is no field is a name in a mapping, which the user chose.
+        section = _section_in(info.annotation) if info else section
     return list(section.model_fields) if section else []
 
 

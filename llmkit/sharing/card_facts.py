@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Facts:
     """What a run recorded. `log` has the lines of log.jsonl, oldest first.
 
     `base` holds the facts of the run that it started from. It is None if the start was not a run, or the run is gone.
+    `scores_of_start` are those before the first step. They are empty for a run that did not evaluate its start.
     """
 
     recipe: dict[str, Any]
@@ -34,6 +35,7 @@ class Facts:
     model: Path
     null_threshold: float | None
     base: Facts | None
+    scores_of_start: dict[str, float] = field(default_factory=dict)
 
     @property
     def task(self) -> Task[Any] | None:
@@ -63,6 +65,11 @@ class Facts:
         """The sources of a pretraining run."""
         sources: list[dict[str, Any]] = self.environment["data"].get("corpus", {}).get("sources", [])
         return sources
+
+    @property
+    def also_evaluated(self) -> dict[str, list[dict[str, Any]]]:
+        """The sources of each further corpus that a pretraining run was evaluated on, by its name."""
+        return {name: key["sources"] for name, key in self.environment["data"].get("also_evaluate", {}).items()}
 
     @property
     def start(self) -> str | None:
@@ -118,7 +125,7 @@ class Facts:
     def selection(self) -> tuple[str, int]:
         """The metric that selected the best checkpoint, and the number of evaluations to choose from."""
         metric = self.task.metric if self.task else "loss"
-        return metric, sum(f"eval_{metric}" in line for line in self.log)
+        return metric, sum(f"eval_{metric}" in line and line["step"] > 0 for line in self.log)
 
 
 def _language(source: dict[str, Any]) -> str | None:
@@ -156,6 +163,7 @@ def facts_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> Facts:
             run.model,
             null_threshold_of(metrics),
             _base(recipe["model"].get("pretrained")),
+            run.scores_of_start(),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)

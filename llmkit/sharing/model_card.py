@@ -19,6 +19,7 @@ from llmkit.sharing.usage_examples import pipeline_tag, with_llmkit, with_transf
 from llmkit.system.console import count, duration
 from llmkit.system.run_folder import RunDir
 
+HELD_OUT = ("loss", "perplexity")  # of a pretraining run's own corpus
 LISTED = 20  # files of a corpus, or labels, before "and N more"
 HUB = "https://huggingface.co"
 DEMO = "llmkit's demo"
@@ -61,7 +62,7 @@ def _metadata(facts: Facts) -> str:
 
     tag = pipeline_tag(facts)
     dataset = facts.data_on_hub
-    shown = facts.task.headline if facts.task else facts.scores
+    shown = facts.task.headline if facts.task else HELD_OUT  # not of further corpora, which were chosen to compare with
     results = [
         EvalResult(
             task_type=tag or "other",
@@ -133,16 +134,24 @@ def _scores(facts: Facts) -> Iterator[str]:
             if isinstance(value, dict):
                 yield from rows(value, f"{prefix}{name}.")
             elif isinstance(value, float | int):
-                ends = scores.get(f"{name}{INTERVAL}")
                 number = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-                yield [f"{prefix}{name}", number, f"{ends[0]:,.2f} to {ends[1]:,.2f}" if ends else ""]
+                yield [f"{prefix}{name}", number, beside(name, scores)]
+
+    def beside(name: str, scores: Mapping[str, Any]) -> str:
+        if facts.scores_of_start:
+            return f"{facts.scores_of_start[name]:,.2f}" if name in facts.scores_of_start else ""
+        ends = scores.get(f"{name}{INTERVAL}")
+        return f"{ends[0]:,.2f} to {ends[1]:,.2f}" if ends else ""
 
     if facts.task:
         threshold = " The threshold is a difference of logits." if facts.null_threshold is not None else ""
         yield f"On the validation split, {facts.task.score_unit}. Whole numbers are counts.{threshold}"
     else:
-        yield "On held-out documents. The loss is in nats per masked token. Whole numbers are counts."
-    yield _table(["score", "value", "95 % interval"], rows(facts.scores, ""))
+        names = " and ".join(f"`{name}_…`" for name in facts.also_evaluated)
+        further = f" {names} are of further text, listed below." if names else ""
+        yield f"On held-out documents. The loss is in nats per masked token. Whole numbers are counts.{further}"
+    third = "before the first step" if facts.scores_of_start else "95 % interval"
+    yield _table(["score", "value", third], rows(facts.scores, ""))
     # How texts were compared, for instance sacrebleu's signature.
     if told := [f"- {name}: `{value}`" for name, value in facts.scores.items() if isinstance(value, str)]:
         yield "\n".join(told)
@@ -160,6 +169,8 @@ def _data(facts: Facts) -> Iterator[str]:
     if not facts.task:
         yield "\n".join(f"- {_source(source, facts)}" for source in facts.corpus)
         yield _table(["split", *units], ([split, *row] for split, row in counts.items()))
+        for name, sources in facts.also_evaluated.items():
+            yield f"Also evaluated, as `{name}`: {'; '.join(_source(source, facts) for source in sources)}."
         return
     if facts.data_on_hub:
         config = f", configuration `{facts.data['name']}`" if "name" in facts.data else ""

@@ -82,11 +82,17 @@ UNDOCUMENTED = (
     Internal(
         _TRAINER, "get_batch_samples", "the examples and targets of a step", ("epoch_iterator", "num_batches", "device")
     ),
+    Internal(_TRAINER, "get_optimizer_cls_and_kwargs", "the same AdamW for what Muon leaves", ("args",)),
+    Internal(_TRAINER, "get_decay_parameter_names", "the same parameters without weight decay", ("model",)),
     Internal(_TRAINER, "create_scheduler", "our schedule instead", ("num_training_steps", "optimizer")),
     Internal(_TRAINER, "callback_handler", "tell the callbacks about an evaluation of ours", in_source=True),
     Internal("transformers.Trainer.__init__", "accepts_loss_kwargs", "pass on the step's targets", in_source=True),
     Internal("transformers.trainer_callback", "PrinterCallback", "remove its printing"),
-    Internal("transformers.TrainingArguments", "eval_on_start", "make an evaluation that is owed before training"),
+    Internal(
+        "transformers.TrainingArguments",
+        "eval_on_start",
+        "make an evaluation before training: of step 0, or one that is owed",
+    ),
     Internal("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "register the variable-length kernel"),
     Internal(
         "torch.nn.attention.varlen",

@@ -94,6 +94,15 @@ class RunDir:
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged: {error}", remedy="evaluate the run's model/ folder itself") from None
 
+    def scores_of_start(self) -> dict[str, float]:
+        """The scores before the first step. Empty if the start was not evaluated."""
+        path = self.path / "log.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            record = json.loads(line)
+            if record["step"] == 0 and "eval_loss" in record:
+                return {name.removeprefix("eval_"): value for name, value in record.items() if name.startswith("eval_")}
+        return {}
+
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the run atomically."""
         write_whole(self.path / name, text)
@@ -128,13 +137,13 @@ def null_threshold_of(scores: Mapping[str, Any]) -> float | None:
     return float(tuned["null_threshold"]) if tuned else None
 
 
-def open_run(path: Path, *, resume: bool) -> RunDir:
+def open_run(path: Path, *, resume: bool, longer: bool = False) -> RunDir:
     """The directory of a new run or, with `resume`, of one that has `started`. Only reads; `start` writes.
 
-    Raises UserError if the folder is in use.
+    A finished run is only opened to become `longer`. Raises UserError if the folder is in use.
     """
     run = RunDir(path)
-    if run.finished:
+    if run.finished and not longer:
         raise UserError(f"{path} holds a finished run", remedy="choose another folder with -o to run it again")
     if run.started:
         if not resume:

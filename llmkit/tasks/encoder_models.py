@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from llmkit.models.checkpoint import Checkpoint, check_length, fresh_config, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, check_length, fresh_config, fresh_modules, set_attention_dropout
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
-from llmkit.recipes.finetuning import FinetuneModelSection, FinetuneRecipe
+from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.tasks.kept_heads import (
@@ -98,13 +98,6 @@ def missing_head(task: Task[Any], checkpoint: Checkpoint) -> UserError:
         f"{checkpoint.name} has no {task.head.noun} head (it is a {had})",
         remedy=f"fine-tune it first: llmkit finetune --task TASK model.pretrained={checkpoint.name}",
     )
-
-
-def set_attention_dropout(config: Any, section: FinetuneModelSection) -> None:
-    """Replace a checkpoint's attention dropout by the recipe's, 0 by default."""
-    for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name and other models' name
-        if hasattr(config, key):
-            setattr(config, key, section.attention_probs_dropout_prob or 0.0)
 
 
 def describe_labels(labels: Sequence[str]) -> str:

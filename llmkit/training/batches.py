@@ -5,7 +5,7 @@ The order of an epoch is a pure function of (seed, epoch). Nothing about it is s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from llmkit.corpus.masking import Masks, Vocabulary
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.models.collator import STEP, Batch, rounded_up
+from llmkit.recipes.corpus import Masking
 from llmkit.tasks.values import IGNORED
 
 if TYPE_CHECKING:
@@ -27,6 +28,17 @@ POOL = 50  # batches to sort by length together, as transformers does for group_
 WEIGHTLESS = "weightless"  # marks a micro-batch that only fills up a step
 
 
+class Items(list[int]):
+    """The item numbers of a micro-batch, with the `share` of the run that is done when it is drawn, from 0 to 1.
+
+    A DataLoader passes it on to its workers as it is, and accelerate to the processes.
+    """
+
+    def __init__(self, numbers: Iterable[int], share: float) -> None:
+        super().__init__(numbers)
+        self.share = share
+
+
 class EpochBatches(Sampler[list[int]]):
     """Micro-batches of item numbers. Item i of epoch e has the number e · count + i, which encodes the epoch.
 
@@ -36,6 +48,8 @@ class EpochBatches(Sampler[list[int]]):
 
     accelerate deals the micro-batches out to the processes in turn, and each gets as many. Where the last step has
     fewer items than micro-batches, the last item is repeated, without a weight: see `fills_up`.
+
+    `share` tells how much of the run is done when a step begins, for data that change over the run.
     """
 
     def __init__(
@@ -47,13 +61,14 @@ class EpochBatches(Sampler[list[int]]):
         lengths: Array | None = None,
         accumulation: int = 1,
         processes: int = 1,
+        share: Callable[[int], float] = lambda step: 0.0,
     ) -> None:
         # accelerate reads both. Told a size, it would fill up smaller batches with the first items of the epoch.
         self.batch_size, self.drop_last = None, False
         self.step_size = batch_size * accumulation * processes
         self.steps = -(-count // self.step_size)
         self._count, self._seed, self._lengths = count, seed, lengths
-        self._accumulation, self._processes = accumulation, processes
+        self._accumulation, self._processes, self._share = accumulation, processes, share
         rest = self.items_in(self.steps - 1)
         self._last = -(-rest // (batch_size * processes))  # micro-batches of each process in the last step
         self.epoch = 0
@@ -72,12 +87,12 @@ class EpochBatches(Sampler[list[int]]):
         return ((self.steps - 1) * self._accumulation + self._last) * self._processes
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = self._order(self.epoch)
+        order, before = self._order(self.epoch), self.epoch * self.steps
         for step in range(self.steps):
             items = order[step * self.step_size : (step + 1) * self.step_size]
             each = self._last if step == self.steps - 1 else self._accumulation
             for batch in np.array_split(items, each * self._processes):
-                yield batch.tolist() or [int(items[-1])]
+                yield Items(batch.tolist() or [int(items[-1])], self._share(before + step))
 
     def _order(self, epoch: int) -> Array:
         # Counter [0, 1, …] keeps this stream apart from those of the masks, which have a 0 there.
@@ -113,19 +128,24 @@ def last_without_weight(batches: Iterator[Any], number: int) -> Iterator[Any]:
 
 
 class MaskedBlocks(Dataset[Any]):
-    """Masked blocks, by the item numbers of EpochBatches."""
+    """Masked blocks, by the item numbers of EpochBatches.
+
+    `probability` is the fraction of tokens to predict, or a pair: at the beginning and at the end of the run. Items
+    that don't tell the share of the run, as in a trial of how much fits into memory, get the larger one.
+    """
 
     def __init__(
         self,
         blocks: PackedBlocks,
         vocabulary: Vocabulary,
         *,
-        probability: float,
-        whole_words: bool,
+        probability: float | tuple[float, float],
+        masking: Masking,
         seed: int,
     ) -> None:
         self._blocks = blocks
-        self._masks = Masks(vocabulary, probability=probability, whole_words=whole_words, seed=seed)
+        self._first, self._last = probability if isinstance(probability, tuple) else (probability, probability)
+        self._masks = Masks(vocabulary, masking=masking, seed=seed)
         self.block_size = blocks.size
 
     def __len__(self) -> int:
@@ -139,7 +159,7 @@ class MaskedBlocks(Dataset[Any]):
         """The blocks of a batch, for `collate_blocks`. A DataLoader calls this if it is there."""
         epochs, numbers = np.divmod(np.asarray(items, np.int64), len(self._blocks))
         blocks = self._blocks.read(numbers)
-        masked, positions = self._masks.mask(blocks.input_ids, epochs, numbers)
+        masked, positions = self._masks.mask(blocks.input_ids, epochs, numbers, self._probability(items))
         return {
             "input_ids": masked,
             "position_ids": blocks.positions,
@@ -147,6 +167,11 @@ class MaskedBlocks(Dataset[Any]):
             "masked_positions": positions,
             "labels": blocks.input_ids.reshape(-1)[positions],
         }
+
+    def _probability(self, items: Sequence[int] | Array) -> float:
+        if isinstance(items, Items):
+            return self._first + (self._last - self._first) * items.share
+        return max(self._first, self._last)
 
 
 def collate_blocks(blocks: Mapping[str, Array], *, few_shapes: bool = False) -> Batch:

@@ -4,6 +4,7 @@ checkpoints/checkpoint-STEP/
   …            as transformers' Trainer writes it: weights, optimizer, scheduler, random state
   whole.json   the seal, written last, after all files are synced: {"seconds": of training so far, "evaluation_due":
                whether the run was stopped before this step's evaluation finished, "processes": that wrote it,
+               "stable": whether the learning rate was past its warm-up and had not decayed,
                "files": {name: SHA-256}}
 """
 
@@ -22,15 +23,17 @@ from llmkit.system.files import write_whole
 SEAL = "whole.json"
 
 
-def seal(checkpoint: Path, seconds: float, *, evaluation_due: bool = False, processes: int = 1) -> None:
+def seal(
+    checkpoint: Path, seconds: float, *, evaluation_due: bool = False, processes: int = 1, stable: bool = False
+) -> None:
     """Sync a checkpoint's files to disk, then write their hashes into its seal."""
     files = {}
     for file in sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != SEAL):
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
             files[file.relative_to(checkpoint).as_posix()] = hashlib.file_digest(handle, "sha256").hexdigest()
-    content = {"seconds": seconds, "evaluation_due": evaluation_due, "processes": processes, "files": files}
-    write_whole(checkpoint / SEAL, json.dumps(content, indent=1))
+    content = {"seconds": seconds, "evaluation_due": evaluation_due, "processes": processes, "stable": stable}
+    write_whole(checkpoint / SEAL, json.dumps({**content, "files": files}, indent=1))
 
 
 def seconds_of(checkpoint: Path) -> float:
@@ -49,6 +52,22 @@ def processes_of(checkpoint: Path) -> int | None:
     return number
 
 
+def is_stable(checkpoint: Path) -> bool:
+    """Whether the learning rate was constant at a sealed checkpoint: a longer run would have the same one.
+
+    False if its seal is damaged.
+    """
+    try:
+        return bool(json.loads((checkpoint / SEAL).read_text()).get("stable", False))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def last_stable(folder: Path) -> Path | None:
+    """The last sealed checkpoint at which the learning rate was constant, or None if there is none."""
+    return next((checkpoint for checkpoint in reversed(sealed(folder)) if is_stable(checkpoint)), None)
+
+
 def newest(folder: Path) -> Path | None:
     """The newest intact checkpoint, or None if there is none.
 
@@ -56,10 +75,10 @@ def newest(folder: Path) -> Path | None:
     if all sealed checkpoints are damaged.
     """
     damaged = []
-    for checkpoint in reversed(_sealed(folder)):
-        if not (damage := _damage(checkpoint)):
+    for checkpoint in reversed(sealed(folder)):
+        if not (found := damage(checkpoint)):
             return checkpoint
-        damaged.append(f"{checkpoint} is damaged: {damage}")
+        damaged.append(f"{checkpoint} is damaged: {found}")
         warn(damaged[-1])
     if damaged:
         raise UserError(*damaged, remedy="restore one of them from a backup, or start again in another folder with -o")
@@ -67,10 +86,15 @@ def newest(folder: Path) -> Path | None:
 
 
 def prune(folder: Path, keep: int, best: Path | None) -> None:
-    """Remove unsealed checkpoints, and all but `keep` sealed ones; the newest and the best always stay."""
-    sealed = _sealed(folder)
-    kept = set(sealed[-1:]) | {path for path in sealed if best is not None and path.name == best.name}
-    for checkpoint in reversed(sealed):
+    """Remove unsealed checkpoints, and all but `keep` sealed ones.
+
+    The newest and the best always stay. So do the last stable one and the best at its time: what a longer run needs.
+    """
+    found = sealed(folder)
+    stable = last_stable(folder)
+    wanted = {best.name if best else None, stable.name if stable else None, _best_before(stable) if stable else None}
+    kept = set(found[-1:]) | {checkpoint for checkpoint in found if checkpoint.name in wanted}
+    for checkpoint in reversed(found):
         if len(kept) < keep:
             kept.add(checkpoint)
     for checkpoint in folder.glob("checkpoint-*"):
@@ -80,13 +104,13 @@ def prune(folder: Path, keep: int, best: Path | None) -> None:
             shutil.rmtree(checkpoint)
 
 
-def _sealed(folder: Path) -> list[Path]:
+def sealed(folder: Path) -> list[Path]:
     """Sealed checkpoints, newest last."""
     found = [file.parent for file in folder.glob(f"checkpoint-*/{SEAL}")]
     return sorted(found, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]))
 
 
-def _damage(checkpoint: Path) -> str:
+def damage(checkpoint: Path) -> str:
     """What has changed in a checkpoint since it was sealed; empty if it is intact."""
     try:
         files: dict[str, str] = json.loads((checkpoint / SEAL).read_text())["files"]
@@ -100,3 +124,9 @@ def _damage(checkpoint: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return str(error)
     return ""
+
+
+def _best_before(checkpoint: Path) -> str | None:
+    """The name of the best checkpoint when this one was written."""
+    best = json.loads((checkpoint / "trainer_state.json").read_text())["best_model_checkpoint"]
+    return Path(best).name if best else None

@@ -41,11 +41,11 @@ class Estimate:
     memory: int
 
 
-def estimate(trainer: Trainer, train: TrainSection, lengths: Array) -> Estimate:
+def estimate(trainer: Trainer, train: TrainSection, lengths: Array, *, evaluate_first: bool = False) -> Estimate:
     """Run a few steps of the trainer, which changes its model: throw both away afterwards.
 
-    `lengths[i]` is the number of tokens of item i. The first step uses the longest micro-batch, to measure memory; the
-    timed ones are spread from short to long.
+    `lengths[i]` is the number of tokens of item i. `evaluate_first` counts an evaluation before the first step. The
+    first step uses the longest micro-batch, to measure memory; the timed ones are spread from short to long.
     """
     epoch = trainer.batches.steps
     batches = [np.asarray(batch) for batch in trainer.batches]
@@ -70,7 +70,7 @@ def estimate(trainer: Trainer, train: TrainSection, lengths: Array) -> Estimate:
     else:
         steps = train.max_steps or math.ceil((train.num_train_epochs or 1) * epoch)
     every = train.eval_steps if train.eval_steps >= 1 else max(1.0, train.eval_steps * steps)
-    evaluations = int(-(-steps // every))
+    evaluations = int(-(-steps // every)) + evaluate_first
     if train.time_budget is not None:  # evaluations count towards the budget
         steps = max(1, int((train.time_budget - evaluations * one_evaluation) / step))
     tokens = sum(len(batch) * int(lengths[batch].max()) for batch in batches) / epoch * steps

@@ -61,9 +61,9 @@ class BestStep:
         self._scored = Scored({})
 
     def evaluate(self, step: int, model: PreTrainedModel) -> dict[str, float]:
-        """Score the model of a step. Returns the headline scores."""
+        """Score the model of a step. Returns the headline scores. Step 0 is no candidate: it has no checkpoint."""
         scored = self._score(model)
-        if self._step is None or self._is_better(scored):
+        if step and (self._step is None or self._is_better(scored)):
             self._step, self._scored = step, scored
         return {name: scored.scores[name] for name in self._evaluation.headline}
 

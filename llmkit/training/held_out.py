@@ -1,9 +1,10 @@
-"""The evaluation of pretraining: masked-LM loss and perplexity on held-out blocks."""
+"""The evaluation of pretraining: masked-LM loss and perplexity on held-out blocks, of one corpus or several."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,57 +20,87 @@ from llmkit.training.evaluation import Scored, seconds_of
 # About 20,000 of these tokens are masked, which gives the mean loss to about 0.02: less than it falls between
 # evaluations.
 TOKENS = 2**17
+# Of each further corpus: its loss decides nothing, and what it changes by is known better than the loss itself, since
+# blocks and masks stay the same.
+OTHER_TOKENS = 2**15
 TIMED_BLOCKS = 64
+
+Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """`loss` (nats per masked token) and `perplexity`, over all masked tokens of blocks whose masks never change.
 
-    At most `most` blocks are used, evenly spaced; by default as many as hold TOKENS tokens.
+    At most `most` blocks are used, evenly spaced; by default as many as hold TOKENS tokens. `others` are further
+    corpora, of which no more than OTHER_TOKENS tokens are used: their scores are `NAME_loss` and `NAME_perplexity`.
     """
 
     blocks: MaskedBlocks
     most: int | None = None
+    others: Mapping[str, MaskedBlocks] = field(default_factory=dict)
 
     metric: ClassVar[str] = "loss"
     higher_is_better: ClassVar[bool] = False
     max_rows: ClassVar[int] = MAX_ROWS
-    headline: ClassVar[tuple[str, ...]] = ("loss", "perplexity")
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The names of all scores."""
+        return tuple(f"{name}{score}" for name in ("", *map(_prefix, self.others)) for score in ("loss", "perplexity"))
 
     def __call__(self, model: Any, batch_size: int | None, *, bf16: bool) -> Scored:
         """Score a model."""
-        numbers = self._numbers()
-        device = model.device
-        size = batch_size or rows_at_a_time(self.blocks.block_size, device)
-        batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
-        model.eval()
-
-        def work(numbers: np.ndarray[Any, np.dtype[Any]]) -> tuple[torch.Tensor, int]:
-            batch = collate_blocks(self.blocks.__getitems__(numbers))
-            with (
-                evaluating(*batch["input_ids"].shape, most=size),
-                torch.no_grad(),  # not inference_mode: training uses what a sharded model gathers here
-                torch.autocast(device.type, torch.bfloat16, enabled=bf16),
-            ):
-                out = model(**to_device(batch, device), num_items_in_batch=1)
-            return out.loss, len(batch["labels"])
-
-        results = sharded(batches, work, lambda result: (float(result[0]), result[1]))
-        scores = None
-        if results is not None:
-            loss = math.fsum(total for total, _ in results) / sum(targets for _, targets in results)
-            scores = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
-        return Scored(from_first(scores))
+        scores: dict[str, float] = {}
+        for prefix, blocks, numbers in self._corpora():
+            loss = _loss(model, blocks, numbers, batch_size, bf16=bf16)
+            scores |= {f"{prefix}loss": loss, f"{prefix}perplexity": math.exp(min(loss, 700.0))}
+        return Scored(scores)
 
     def seconds(self, model: Any, batch_size: int | None, *, bf16: bool) -> float:
         """Estimate how long a call takes, from TIMED_BLOCKS blocks."""
-        part = replace(self, most=TIMED_BLOCKS)
-        share = len(self._numbers()) / len(part._numbers())
-        return seconds_of(lambda: part(model, batch_size, bf16=bf16)) * share
+        part = replace(self, most=TIMED_BLOCKS, others={})
+        count, timed = (sum(len(numbers) for *_, numbers in one._corpora()) for one in (self, part))
+        return seconds_of(lambda: part(model, batch_size, bf16=bf16)) * count / timed
 
-    def _numbers(self) -> np.ndarray[Any, np.dtype[Any]]:
-        """The numbers of the blocks to use."""
-        most = self.most or max(1, TOKENS // self.blocks.block_size)
-        count = min(len(self.blocks), most)
-        return np.unique(np.linspace(0, len(self.blocks) - 1, count).round().astype(int))
+    def _corpora(self) -> Iterator[tuple[str, MaskedBlocks, Numbers]]:
+        """For each corpus, its own first: the prefix of its scores, its blocks, and the numbers of those to use."""
+        size = self.blocks.block_size
+        most = self.most or max(1, TOKENS // size)
+        yield "", self.blocks, _spaced(len(self.blocks), most)
+        for name, blocks in self.others.items():
+            yield _prefix(name), blocks, _spaced(len(blocks), min(most, max(1, OTHER_TOKENS // size)))
+
+
+def _prefix(name: str) -> str:
+    """The beginning of the names of a further corpus's scores."""
+    return f"{name}_"
+
+
+def _spaced(blocks: int, most: int) -> Numbers:
+    """The numbers of at most `most` of so many blocks, evenly spaced."""
+    return np.unique(np.linspace(0, blocks - 1, min(blocks, most)).round().astype(int))
+
+
+def _loss(model: Any, blocks: MaskedBlocks, numbers: Numbers, batch_size: int | None, *, bf16: bool) -> float:
+    """The mean loss over the masked tokens of these blocks, the same on all processes, which share the work."""
+    device = model.device
+    size = batch_size or rows_at_a_time(blocks.block_size, device)
+    batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    model.eval()
+
+    def work(numbers: Numbers) -> tuple[torch.Tensor, int]:
+        batch = collate_blocks(blocks.__getitems__(numbers))
+        with (
+            evaluating(*batch["input_ids"].shape, most=size),
+            torch.no_grad(),  # not inference_mode: training uses what a sharded model gathers here
+            torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+        ):
+            out = model(**to_device(batch, device), num_items_in_batch=1)
+        return out.loss, len(batch["labels"])
+
+    results = sharded(batches, work, lambda result: (float(result[0]), result[1]))
+    loss = None
+    if results is not None:
+        loss = math.fsum(total for total, _ in results) / sum(targets for _, targets in results)
+    return from_first(loss)

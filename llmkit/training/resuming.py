@@ -19,6 +19,7 @@ from llmkit.recipes.reading import dump
 from llmkit.system.console import say
 from llmkit.system.errors import UserError, differences
 from llmkit.system.run_folder import RunDir
+from llmkit.training.lengthening import check_can_lengthen, is_longer, longer, with_length_of
 
 Recipe = TypeVar("Recipe", PretrainRecipe, FinetuneRecipe)
 
@@ -27,15 +28,20 @@ def check_same_recipe(run: RunDir, recipe: Recipe, processes: int) -> Recipe:
     """The recipe to resume a run with, for the number of processes that the run was started with: the given one, with
     the smaller micro-batches of either recipe.
 
-    The given one may be the recipe of the start, or make the same batch on the `processes` of now. Raises UserError if
-    the recipes differ otherwise. Keys that the llmkit which started the run did not know count as their defaults.
+    The given one may be the recipe of the start, make the same batch on the `processes` of now, or train longer. Raises
+    UserError if the recipes differ otherwise, or if the run cannot become longer. Keys that the llmkit which started
+    the run did not know count as their defaults.
     """
     before = run.recipe()
     with suppress(ValidationError):  # a recipe that is no longer valid is compared as it is
         started, number = type(recipe).model_validate(before), run.environment()["processes"]
+        if is_longer(started.train, recipe.train):
+            check_can_lengthen(run, started.train)
+            started = started.model_copy(update={"train": with_length_of(started.train, recipe.train)})
         if _share(recipe.train) * processes == _share(started.train) * number:
             recipe = recipe.model_copy(update={"train": same_batch(recipe.train, processes, number)})
         recipe = recipe.model_copy(update={"train": _smaller(recipe.train, started.train)})
+        started, recipe = _evaluated_as_before(started, before), _evaluated_as_before(recipe, before)
         before = yaml.safe_load(dump(started.model_copy(update={"train": _smaller(started.train, recipe.train)})))
     now = yaml.safe_load(dump(recipe))
     for found in (before, now):
@@ -46,6 +52,16 @@ def check_same_recipe(run: RunDir, recipe: Recipe, processes: int) -> Recipe:
             remedy=f"resume it with its own recipe: -r {run.path / 'recipe.yaml'}",
         )
     return recipe
+
+
+def _evaluated_as_before(recipe: Recipe, before: Mapping[str, Any]) -> Recipe:
+    """The recipe with the evaluation of the run. An llmkit that did not know `eval_mlm_probability` evaluated with the
+    masks of training: in the middle of a run, losses of another kind could not be compared."""
+    if not isinstance(recipe, PretrainRecipe) or "eval_mlm_probability" in before["corpus"]:
+        return recipe
+    if "eval_mlm_probability" in recipe.corpus.model_fields_set:
+        return recipe
+    return recipe.model_copy(update={"corpus": recipe.corpus.model_copy(update={"eval_mlm_probability": None})})
 
 
 def _share(train: TrainSection) -> int:
@@ -71,11 +87,14 @@ def run_folder(recipe: PretrainRecipe | FinetuneRecipe, output: Path | None) -> 
 
 
 def finished_run(recipe: Recipe, output: Path | None, processes: int) -> RunDir | None:
-    """The run of a recipe, if it is finished. Raises UserError if its folder has a run of another recipe."""
+    """The run of a recipe, if it is finished and does not become longer. Raises UserError if its folder has a run of
+    another recipe."""
     run = RunDir(run_folder(recipe, output))
     if not (run.started and run.finished):
         return None
     check_same_recipe(run, recipe, processes)
+    if longer(run, recipe):
+        return None
     say(f"{run.path} is finished: nothing is left to do")
     return run
 

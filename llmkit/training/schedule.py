@@ -14,7 +14,7 @@ from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import warn
 from llmkit.system.processes import LastMaximum, max_over_processes
 from llmkit.training.batches import EpochBatches
-from llmkit.training.checkpoints import seconds_of
+from llmkit.training.checkpoints import is_stable, seconds_of
 
 # The interval we give the Trainer for logging, evaluating and saving: Schedule decides about these.
 NEVER = 10**9
@@ -25,6 +25,9 @@ class Schedule(TrainerCallback):
 
     `share` is the share of the steps or of the time budget that is done, from 0 to 1. The learning rate, logging and
     evaluations all follow it, so a run with a time budget decays and stops like one with a number of steps.
+
+    `stable` is whether the learning rate is past its warm-up and has not decayed: a longer run would have the same one.
+    A warm-up that was over does not begin again where the run has become longer.
     """
 
     def __init__(self, train: TrainSection) -> None:
@@ -32,15 +35,25 @@ class Schedule(TrainerCallback):
         self._earlier = 0.0  # seconds trained before this process started
         self._began = time.monotonic()
         self._share_at_start = self._previous = self.share = 0.0
+        self._steps = NEVER
         self._latest = LastMaximum()
+        self.stable = False
 
     def resume(self, checkpoint: Path) -> None:
-        """Count the training time before a checkpoint towards the time budget."""
+        """Go on with the clock and the learning rate of a checkpoint."""
         self._earlier = seconds_of(checkpoint)
+        self.stable = is_stable(checkpoint)
 
     def seconds(self) -> float:
         """Seconds of training so far, including those before a resume."""
         return self._earlier + time.monotonic() - self._began
+
+    def share_at(self, step: int) -> float:
+        """The share of the run that is done when the batches of a step are drawn, in a run that has begun.
+
+        By steps it does not depend on when that happens. By time it is the share of now, on which all processes agree.
+        """
+        return self.share if self._train.time_budget else min(1.0, step / self._steps)
 
     def left(self) -> float:
         """Estimated seconds until the end of the run; infinite before the first step."""
@@ -51,18 +64,38 @@ class Schedule(TrainerCallback):
 
     def learning_rate_factor(self, step: int, max_steps: int) -> float:
         """The factor of the learning rate: linear warm-up, then the decay of the recipe."""
-        share = self.share if self._train.time_budget else step / max_steps
-        warm_up = self._train.warmup_steps
-        warm_share = warm_up if warm_up < 1 else warm_up / max_steps
-        if share < warm_share:
-            return share / warm_share
-        if self._train.lr_scheduler_type == "constant":
+        done, total, warm, decay = self._phases(step, max_steps)
+        if done < warm and not self.stable:
+            return done / warm
+        if done <= decay:
             return 1.0
-        left = max(0.0, (1 - share) / (1 - warm_share)) if warm_share < 1 else 0.0
+        left = max(0.0, (total - done) / (total - decay))
+        if self._train.lr_scheduler_type == "warmup_stable_decay":
+            return 1 - math.sqrt(1 - left)
         return left if self._train.lr_scheduler_type == "linear" else 0.5 - 0.5 * math.cos(math.pi * left)
+
+    def _phases(self, step: int, max_steps: int) -> tuple[float, float, float, float]:
+        """What is done, the whole run, the end of the warm-up and the beginning of the decay: in steps, or in shares of
+        the time budget."""
+        done, total = (self.share, 1.0) if self._train.time_budget else (float(step), float(max_steps))
+        warm = _part(self._train.warmup_steps, total)
+        decays = {"constant": total, "warmup_stable_decay": total - _part(self._train.decay, total)}
+        return done, total, warm, max(warm, decays.get(self._train.lr_scheduler_type, 0.0))
+
+    def _check_stable(self, state: TrainerState, control: TrainerControl) -> None:
+        """Follow whether the learning rate is constant, and request a checkpoint before it decays."""
+        if self._train.lr_scheduler_type not in ("constant", "warmup_stable_decay"):
+            return
+        done, _, warm, decay = self._phases(state.global_step, state.max_steps)
+        # The learning rate of the step that ended, if by time, is the one of the share before it.
+        used, following = (self._previous, done) if self._train.time_budget else (done, done + 1)
+        self.stable = used <= decay and (self.stable or used >= warm)
+        if self.stable and following > decay:
+            control.should_save = True
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock."""
+        self._steps = state.max_steps
         self._began = time.monotonic()
         seconds = max_over_processes(self.seconds()) if self._train.time_budget else 0.0
         self.share = self._share_of(state, seconds)
@@ -86,6 +119,7 @@ class Schedule(TrainerCallback):
         """Request what is due."""
         if not self._train.time_budget:
             self.share = self._share_of(state)
+        self._check_stable(state, control)
         done = self.share >= 1
         if done or self._due(self._train.logging_steps, state):
             control.should_log = True
@@ -106,6 +140,11 @@ class Schedule(TrainerCallback):
         if every >= 1:
             return state.global_step % every == 0
         return math.floor(self.share / every + 1e-9) > math.floor(self._previous / every + 1e-9)
+
+
+def _part(duration: float, total: float) -> float:
+    """A duration in steps, or below 1 as a share of the total."""
+    return duration if duration >= 1 else duration * total
 
 
 class SetEpoch(TrainerCallback):

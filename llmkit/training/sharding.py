@@ -103,17 +103,15 @@ def shard(model: PreTrainedModel, accelerator: Accelerator) -> None:
     if not accelerator.is_fsdp2:
         return
     from torch.distributed.fsdp import fully_shard
-    from torch.nn import ModuleList
+
+    from llmkit.training.optimizer import stacks_of_layers
 
     accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)  # autocast, and nothing else
     # Some models return a view of what they computed, which nothing changes in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
-    stacks: list[str] = []
-    for name, module in model.named_modules():
-        if isinstance(module, ModuleList) and not any(name.startswith(f"{stack}.") for stack in stacks):
-            stacks.append(name)
-            for layer in module:
-                fully_shard(layer)
+    for stack in stacks_of_layers(model):
+        for layer in stack:
+            fully_shard(layer)
     fully_shard(model)
     # Done: accelerate would look for layers to wrap by the names that their classes had before.
     accelerator.state.fsdp_plugin.auto_wrap_policy = None

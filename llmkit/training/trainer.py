@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
 from llmkit.models.collator import to_device
+from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import is_main, say
 from llmkit.system.errors import Stopped, UserError
 from llmkit.system.files import libraries_writing
@@ -26,6 +27,7 @@ from llmkit.training.buckets import settle_buckets
 from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.feeding import batch_loader
+from llmkit.training.optimizer import muon
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import new_random_numbers
 from llmkit.training.schedule import NEVER, Schedule, SetEpoch
@@ -38,7 +40,7 @@ MAX_NAMED = 8  # examples, in an error
 class Trainer(transformers.Trainer):
     """transformers' Trainer with our order of batches, schedule and evaluation.
 
-    Keeps `keep` checkpoints. `loss` must divide by the number of targets that it is given.
+    `train` is what `arguments` were made of. `loss` must divide by the number of targets that it is given.
     """
 
     def __init__(
@@ -50,10 +52,9 @@ class Trainer(transformers.Trainer):
         batches: EpochBatches,
         collate: Callable[[Any], Any],
         evaluation: Evaluation,
-        eval_batch_size: int | None,
+        train: TrainSection,
         schedule: Schedule,
         log: TrainingLog,
-        keep: int,
         tokenizer: PreTrainedTokenizerFast,
         loss: Callable[..., torch.Tensor] | None = None,
     ) -> None:
@@ -75,43 +76,47 @@ class Trainer(transformers.Trainer):
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
         self.network, self.data, self.batches = model, data, batches
         self.max_eval_rows = evaluation.max_rows
-        self._best = BestStep(evaluation, eval_batch_size, bf16=arguments.bf16)
-        self._schedule, self._log = schedule, log
+        self._best = BestStep(evaluation, train.per_device_eval_batch_size, bf16=arguments.bf16)
+        self._train, self._schedule, self._log = train, schedule, log
         # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.
-        self._keep, self.args.save_total_limit = keep, None
+        self.args.save_total_limit = None
         self._first_bad: torch.Tensor | None = None
         self._stop = StopOnSignal()
         self._resume_hint = ""  # set once there is a run to resume
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
 
-    def fit(self, run: RunDir, *, resume: bool, sizes: Mapping[str, int], chosen: bool = False) -> None:
+    def fit(
+        self, run: RunDir, *, resume: bool, sizes: Mapping[str, int], chosen: bool = False, evaluate_first: bool = False
+    ) -> None:
         """Train from the start or from the last checkpoint, then load the weights of the best checkpoint.
 
+        With `evaluate_first`, the start is evaluated before the first step.
         The batch `sizes` are logged first if --auto-batch has `chosen` them, or if another number of processes wrote
         the checkpoint. Raises Stopped on a signal, and OutOfMemory.
         """
         checkpoint = newest(run.checkpoints) if resume else None
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
         if is_main() and resume:
-            run.trim_log(step)
+            run.trim_log(step if checkpoint else -1)  # without a checkpoint the run starts anew
         moved = checkpoint is not None and self._by_others(checkpoint)
         if is_main() and (chosen or moved):
             run.log({"step": step, **({"processes": self.args.world_size} if moved else {}), **sizes})
+        self.args.eval_on_start = evaluation_due(checkpoint) if checkpoint else evaluate_first
         if checkpoint is not None:
             self._schedule.resume(checkpoint)
-            self.args.eval_on_start = evaluation_due(checkpoint)
             say(f"resuming from {checkpoint}")
         self._resume_hint = f", and resume with --resume -o {run.path}"
         self.add_callback(self._stop)
         try:
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-        except Interrupted:  # during the evaluation that was due on resume, and still is
+        except Interrupted:  # during an evaluation before the first step, which is still due
             self._stop.stop(self.control, evaluation_due=True)
         finally:
             self._stop.restore()
         if self._stop.stopped_by is not None:
             later = "; a resumed run starts with its evaluation" if self._stop.evaluation_due else ""
-            message = f"stopped after step {self.state.global_step:,}, which is saved{later}"
+            step = self.state.global_step
+            message = f"stopped after step {step:,}, which is saved{later}" if step else "stopped before the first step"
             raise Stopped(self._stop.stopped_by, message, run.path)
 
     def best(self) -> Scored:
@@ -155,7 +160,9 @@ class Trainer(transformers.Trainer):
         return self.accelerator.prepare(loader, device_placement=[False])  # type: ignore[no-any-return]
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer."""
+        """As in Trainer, which is for AdamW; or Muon."""
+        if self.optimizer is None and self._train.optim == "muon":
+            self.optimizer = muon(self.network, self.args, self.get_decay_parameter_names(self.network))
         optimizer = super().create_optimizer(*args, **kwargs)
         self._parameters = parameters_of(optimizer)
         return optimizer
@@ -257,10 +264,15 @@ class Trainer(transformers.Trainer):
             super()._save_checkpoint(model, trial)
             from_first(True if is_main() else None)  # wait until all processes have written
             if is_main():
-                due, processes = self._stop.evaluation_due, self.args.world_size
-                seal(checkpoint, self._schedule.seconds(), evaluation_due=due, processes=processes)
+                seal(
+                    checkpoint,
+                    self._schedule.seconds(),
+                    evaluation_due=self._stop.evaluation_due,
+                    processes=self.args.world_size,
+                    stable=self._schedule.stable,
+                )
                 best = self.state.best_model_checkpoint
-                prune(folder, self._keep, Path(best) if best else None)
+                prune(folder, self._train.save_total_limit, Path(best) if best else None)
             from_first(True if is_main() else None)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
@@ -268,9 +280,13 @@ class Trainer(transformers.Trainer):
         super()._save(output_dir, retied(self.network, state_dict) if state_dict else state_dict)
 
     def _evaluate(self, trial: Any, ignored: Any, skip_scheduler: bool = False) -> dict[str, float]:
-        """As in Trainer, but an evaluation that a resumed run still owed may also become the best."""
+        """As in Trainer, but an evaluation that a resumed run still owed may also become the best.
+
+        That of step 0 may not, since there is no checkpoint of it.
+        """
         scores = super()._evaluate(trial, ignored, skip_scheduler)
-        if self.args.eval_on_start and skip_scheduler and self._determine_best_metric(scores, trial):
+        first = self.args.eval_on_start and skip_scheduler  # of this process
+        if first and self.state.global_step and self._determine_best_metric(scores, trial):
             self.state.best_model_checkpoint = f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
         return scores
 

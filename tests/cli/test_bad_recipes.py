@@ -73,7 +73,11 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
             "train.seed=[": "the value is not valid YAML",
             "name=7": "name: should be a valid string",
             "corpus.block_size=4": "corpus.block_size: should be greater than or equal to 8",
-            "corpus.mlm_probability=0": "corpus.mlm_probability: should be greater than 0",
+            **{
+                f"corpus.mlm_probability={value}": "corpus.mlm_probability: should be a number between 0 and 1, or two"
+                for value in ("0", "1.0", "often", "true", "[0.3]", "[0.3, 2.0]", "[0.3, 0.2, 0.1]")
+            },
+            "corpus.eval_mlm_probability=0": "corpus.eval_mlm_probability: should be greater than 0",
             "corpus.sources=[]": "sources is empty",
             "corpus.sources=books": "corpus.sources: should be a valid list",
             "model.config.hidden_size=65": "hidden_size 65 is not divisible by num_attention_heads 2",

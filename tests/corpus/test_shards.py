@@ -258,9 +258,9 @@ def test_whole_words_end_with_the_word_that_fills_the_share(tokenizer: Any) -> N
     ids = np.array([9, 8, 3, 2, *[5, 6, 8, 10, 9, 6, 11, 10, 8] * 4, 3])
     word = np.array([0, 0, -1, -1, *(number + 9 * k for k in range(4) for number in [1, 2, 2, 3, 3, 4, 5, 6, 6]), -1])
     allowed = word >= 0
-    masks = Masks(Vocabulary.of(tokenizer), probability=0.15, whole_words=True, seed=0)
+    masks = Masks(Vocabulary.of(tokenizer), masking="whole_words", seed=0)
     for block in range(200):
-        _, chosen = masks.mask(ids[None], np.array([0]), np.array([block]))
+        _, chosen = masks.mask(ids[None], np.array([0]), np.array([block]), 0.15)
         picked = np.unique(word[chosen])
         assert chosen.tolist() == np.flatnonzero(np.isin(word, picked)).tolist(), "whole words, and no special token"
         target = round(0.15 * allowed.sum())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import Command
+from support.tokenizer_families import FAMILIES, SENTENCES, tokenizer_of
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -76,6 +79,10 @@ def trained(kind: Any) -> Any:
     return train_tokenizer(lambda: iter(TEXTS), 300, lowercase=False, kind=kind)
 
 
+def trained_on_many_scripts(kind: Any) -> Any:
+    return train_tokenizer(lambda: iter([*SENTENCES.values()] * 3), 900, lowercase=False, kind=kind)
+
+
 TOKENIZERS = {
     "wordpiece": lambda: trained("wordpiece"),
     "unigram": lambda: trained("unigram"),
@@ -92,14 +99,19 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 def words_of(tokenizer: Any, text: str) -> list[str]:
     """The text of each word, by the tokens that begin one."""
+    return [word for word, _ in words_and_tokens(tokenizer, text)]
+
+
+def words_and_tokens(tokenizer: Any, text: str) -> list[tuple[str, list[tuple[int, int]]]]:
+    """The text of each word, and where its tokens begin and end."""
     pieces = WordPieces.of(tokenizer)
     assert pieces is not None
     encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
     starts = pieces.starts(np.array(encoding.ids, np.int64), np.arange(len(encoding)))
     groups = np.split(np.arange(len(encoding)), np.flatnonzero(starts)[1:] if starts[0] else np.flatnonzero(starts))
     places = [[encoding.offsets[n] for n in group] for group in groups]
-    found = [text[min(start for start, _ in p) : max(end for _, end in p)].strip() for p in places if p]
-    return [word for word in found if word]
+    found = [(text[min(start for start, _ in p) : max(end for _, end in p)].strip(), p) for p in places if p]
+    return [(word, tokens) for word, tokens in found if word]
 
 
 @given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=8), glue=st.sampled_from([" ", "  ", "\n"]))
@@ -125,6 +137,53 @@ def test_words_without_spaces_between_them(tokenizer: Any, text: str, words: lis
     assert words_of(tokenizer, text) == words
 
 
+SPACED = ("latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "bengali", "tamil", "korean")
+OURS: dict[str, Any] = {kind: partial(trained_on_many_scripts, kind) for kind in ("wordpiece", "unigram", "bpe")}
+BY_FAMILY = OURS | {name: partial(tokenizer_of, name) for name in FAMILIES}
+SPLIT_AT_PUNCTUATION = [*OURS, "bert-cased", "roberta", "modernbert", "xlm-roberta", "deberta-v3"]
+
+
+@pytest.mark.parametrize("family", SPLIT_AT_PUNCTUATION)
+def test_words_of_scripts_with_spaces_are_those_of_bert(family: str) -> None:
+    tokenizer = BY_FAMILY[family]()
+    for script in SPACED:
+        text = SENTENCES[script]
+        assert words_of(tokenizer, text) == [text[start:end] for start, end in word_places(text)], script
+
+
+@pytest.mark.parametrize("family", ["wordpiece", "bert-uncased", "bert-cased", "mpnet"])
+def test_words_of_wordpiece_are_its_own_in_every_script(family: str) -> None:
+    tokenizer = BY_FAMILY[family]()
+    pieces = WordPieces.of(tokenizer)
+    assert pieces is not None
+    for script, text in SENTENCES.items():
+        encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        starts = pieces.starts(np.array(encoding.ids), np.arange(len(encoding)))
+        assert starts.tolist() == [True, *(a != b for a, b in pairwise(encoding.word_ids))], script
+
+
+@pytest.mark.parametrize("family", [name for name in BY_FAMILY if name not in ("bert-uncased", "bert-cased", "mpnet")])
+def test_a_chinese_word_is_a_character_or_a_token(family: str) -> None:
+    """Or several tokens that divide characters, whose bytes they hold."""
+    for word, tokens in words_and_tokens(BY_FAMILY[family](), SENTENCES["chinese"]):
+        assert all(start < end for (_, end), (start, _) in pairwise(tokens)), word
+
+
+@pytest.mark.parametrize("text", ["ਪੰਜਾਬੀ", "ગુજરાતી", "ଓଡ଼ିଆ", "සිංහල", "தமிழ்", "తెలుగు", "ಕನ್ನಡ", "മലയാളം"])
+def test_a_word_is_not_divided_where_bytes_are_tokens(text: str) -> None:
+    """The first two of the three bytes of a letter are a token, as where a vocabulary has seen little of a script."""
+    pre = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    written = "".join(piece for piece, _ in pre.pre_tokenize_str(text))
+    merges = sorted({(written[n], written[n + 1]) for n in range(0, len(written), 3)})
+    tokens = [*pre.alphabet(), *map("".join, merges), "[MASK]"]
+    bytes_ = Tokenizer(models.BPE({token: n for n, token in enumerate(tokens)}, merges))
+    bytes_.pre_tokenizer = pre
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_, mask_token="[MASK]")
+    (word, halves), comma, again = words_and_tokens(tokenizer, f"{text}, {text}")
+    assert [word, comma[0], again[0]] == [text, ",", text]
+    assert len(halves) == 2 * len(text)
+
+
 def test_words_that_are_marked_at_their_end() -> None:
     assert words_of(ends_of_words(), "rebuilt lighthouse, velmora") == ["rebuilt", "lighthouse", ",", "velmora"]
 
@@ -146,9 +205,9 @@ def test_whole_words_are_masked(tokenizer: Any) -> None:
     vocabulary = Vocabulary.of(tokenizer)
     assert vocabulary.words is not None
     word = np.cumsum(vocabulary.words.starts(ids, np.arange(len(ids))))
-    masks = Masks(vocabulary, probability=0.15, whole_words=True, seed=1)
+    masks = Masks(vocabulary, masking="whole_words", seed=1)
     for block in range(20):
-        _, chosen = masks.mask(ids[None], np.array([0]), np.array([block]))
+        _, chosen = masks.mask(ids[None], np.array([0]), np.array([block]), 0.15)
         assert chosen.tolist() == np.flatnonzero(np.isin(word, word[chosen])).tolist()
         assert len(chosen) < len(ids) / 2
 
@@ -162,13 +221,13 @@ def test_a_tokenizer_without_marks_is_refused(llmkit: Command, tmp_path: Path) -
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     code, _, err = llmkit(
         *("pretrain", "-r", "tiny/pretrain", "corpus.sources=[a.jsonl]", "corpus.tokenizer={path: bare}"),
-        "corpus.whole_word_mask=true",
+        "corpus.masking=whole_words",
     )
     assert code == 1
-    assert "corpus.whole_word_mask: the tokens of bare don't tell where words begin" in err
+    assert "corpus.masking=whole_words: the tokens of bare don't tell where words begin" in err
     assert "tokenized" not in err, "before anything is done"
     code, _, err = llmkit("tokenize", "-c", "a.jsonl", "tokenizer.path=bare", "-o", "shards")
     assert code == 0, err
-    code, _, err = llmkit("pretrain", "-r", "tiny/pretrain", "corpus.path=shards", "corpus.whole_word_mask=true")
+    code, _, err = llmkit("pretrain", "-r", "tiny/pretrain", "corpus.path=shards", "corpus.masking=spans")
     assert code == 1
     assert "the tokens of shards don't tell" in err

@@ -38,7 +38,8 @@ class Base:
         """A command without its output."""
         small = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=2", "-n", str(processes)]
         if name == "pretrain":
-            return ["pretrain", *PRETRAIN, f"corpus.path={self.material.shards}", *STEPS, *small]
+            new = ["corpus.mlm_probability=[0.3, 0.15]", "corpus.masking=spans", "train.optim=muon"]
+            return ["pretrain", *PRETRAIN, f"corpus.path={self.material.shards}", *new, *STEPS, *small]
         if name == "continue":
             model = [f"model={{pretrained: {self.folder / 'encoder'}}}", "corpus.block_size=32"]
             return ["pretrain", "-r", "tiny/pretrain", *model, f"corpus.path={self.material.shards}", *STEPS, *small]

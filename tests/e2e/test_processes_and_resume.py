@@ -119,10 +119,11 @@ def test_a_full_disk_leaves_the_last_checkpoint(folder: Path, pretrain: list[str
 def test_a_killed_run_ends_with_the_same_weights(
     name: str, folder: Path, pretrain: list[str], finetune: list[str], llmkit: Command
 ) -> None:
-    # Several epochs, accumulation and dropout: everything that a resume could get wrong.
+    # Several epochs, accumulation, masks that fall and dropout: everything that a resume could get wrong.
     arguments = ["train.max_steps=60", "train.eval_steps=7", "train.gradient_accumulation_steps=2"]
     if name == "pretrain":
-        arguments = [*pretrain, "train.per_device_train_batch_size=64", *arguments]
+        falling = "corpus.mlm_probability=[0.4, 0.1]"
+        arguments = [*pretrain, falling, "train.per_device_train_batch_size=64", *arguments]
     else:
         arguments = [*finetune, *arguments]
     whole, killed = folder / f"{name}-whole", folder / f"{name}-killed"
@@ -136,20 +137,23 @@ def test_a_killed_run_ends_with_the_same_weights(
     assert json.loads((killed / "metrics.json").read_text()) == json.loads((whole / "metrics.json").read_text())
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_global_batch_that_the_recipe_says(folder: Path, pretrain: list[str]) -> None:
+@pytest.mark.parametrize("optim", [slow("adamw"), slow("muon")])
+def test_two_processes_train_the_global_batch_that_the_recipe_says(
+    optim: str, folder: Path, pretrain: list[str]
+) -> None:
     shape = f"model.config={SHAPE[:-1]}, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}"
-    shared = [*pretrain, shape, "train.max_steps=4", "train.logging_steps=1"]
+    masks = "corpus.mlm_probability=[0.5, 0.1]"
+    shared = [*pretrain, shape, masks, f"train.optim={optim}", "train.max_steps=4", "train.logging_steps=1"]
     shapes = {
         "whole": ["train.per_device_train_batch_size=32"],
         "accumulated": ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=4"],
     }
     for name, steps in shapes.items():
-        command(folder, *shared, *steps, "-o", name)
+        command(folder, *shared, *steps, "-o", f"{optim}-{name}")
     steps = ["train.per_device_train_batch_size=8", "train.gradient_accumulation_steps=2"]
-    two = run_command(*shared, *steps, "-o", "two", "-n", "2", cwd=folder)
+    two = run_command(*shared, *steps, "-o", f"{optim}-two", "-n", "2", cwd=folder)
     # The same 32 blocks a step, whoever computes which of them, and the same gradient of them.
-    whole, *others = (training_steps(folder / name) for name in ("whole", "accumulated", "two"))
+    whole, *others = (training_steps(folder / f"{optim}-{name}") for name in ("whole", "accumulated", "two"))
     assert len(whole) == 4
     for other in others:
         for mine, its in zip(whole, other, strict=True):
@@ -157,8 +161,8 @@ def test_two_processes_train_the_global_batch_that_the_recipe_says(folder: Path,
             assert its["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-5)
     assert "4 steps of 32 examples (8 × 2 accumulated × 2 processes)" in two.stderr
     assert two.stderr.count("model: ") == 1, "only one process speaks"
-    assert json.loads((folder / "two" / "env.json").read_text())["processes"] == 2
-    assert json.loads((folder / "two" / "metrics.json").read_text())["steps"] == 4
+    assert json.loads((folder / f"{optim}-two" / "env.json").read_text())["processes"] == 2
+    assert json.loads((folder / f"{optim}-two" / "metrics.json").read_text())["steps"] == 4
 
 
 @pytest.mark.parametrize("launcher", [slow("-n"), slow("torchrun")])

@@ -41,14 +41,16 @@ EPSILON = "train.adam_epsilon=1e-4"
 KINDS = {
     "pretrain": AutoModelForMaskedLM,
     "bf16": AutoModelForMaskedLM,
+    "muon": AutoModelForMaskedLM,
     "span": AutoModelForQuestionAnswering,
     "label": AutoModelForSequenceClassification,
     "number": AutoModelForSequenceClassification,
     "tags": AutoModelForTokenClassification,
     "text": AutoModelForSeq2SeqLM,
 }
-# The head for spans has two rows: the third process has no part in it. That for numbers has one.
-PROCESSES = {"span": 3}
+# The head for spans has two rows: the third process has no part in it. That for numbers has one. Muon's matrices have
+# 32 and 64, which three processes share unevenly.
+PROCESSES = {"span": 3, "muon": 3}
 # As `accelerate config` writes it.
 CONFIG = """\
 compute_environment: LOCAL_MACHINE
@@ -97,10 +99,11 @@ for number, line in enumerate(sys.stdin):
 def command(kind: str, material: Material, folder: Path, *, dropout: bool = False) -> list[str]:
     """A training command without its output."""
     shape = f"model.config={json.dumps({**SHAPE, **({} if dropout else NO_DROPOUT)})}"
-    if kind in ("pretrain", "bf16"):
+    if kind in ("pretrain", "bf16", "muon"):
         corpus = [f"corpus.path={material.shards}", "corpus.block_size=32"]
         bf16 = f"train.bf16={json.dumps(kind == 'bf16')}"  # by itself it depends on the hardware
-        return ["pretrain", "-r", "tiny/pretrain", shape, bf16, *corpus, *STEPS]
+        optim = "train.optim=muon" if kind == "muon" else "train.optim=adamw"
+        return ["pretrain", "-r", "tiny/pretrain", shape, bf16, optim, *corpus, *STEPS]
     model = [shape, f"model.tokenizer={material.shards / 'tokenizer'}", EPSILON]
     if kind == "span":
         return ["finetune", "-r", "tiny/squad", *model, *material.questions, *STEPS]

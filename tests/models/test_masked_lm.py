@@ -235,12 +235,15 @@ def test_models_come_from_a_shape_or_a_checkpoint(tmp_path: Path) -> None:
     fresh.save_pretrained(tmp_path)
     again = model_for_pretraining(ModelSection(pretrained=str(tmp_path)), tokenizer(), 32)
     assert torch.equal(again.bert.embeddings.word_embeddings.weight, fresh.bert.embeddings.word_embeddings.weight)
+    assert again.bert.encoder.layer[0].attention.self.dropout.p == 0.0, "it keeps attention off its fast kernels"
+    section = ModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.3)
+    assert model_for_pretraining(section, tokenizer(), 32).bert.encoder.layer[0].attention.self.dropout.p == 0.3
     answerer = answering(FinetuneModelSection(pretrained=str(tmp_path)), 64)
     assert type(answerer).__name__ == "BertForQuestionAnswering"
     assert fresh.config.attention_probs_dropout_prob == 0.1
     assert answerer.bert.encoder.layer[0].attention.self.dropout.p == 0.0, "it keeps attention off its fast kernels"
-    section = FinetuneModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.2)
-    assert answering(section, 64).bert.encoder.layer[0].attention.self.dropout.p == 0.2
+    finetuning = FinetuneModelSection(pretrained=str(tmp_path), attention_probs_dropout_prob=0.2)
+    assert answering(finetuning, 64).bert.encoder.layer[0].attention.self.dropout.p == 0.2
     answerer.save_pretrained(tmp_path / "answerer")
     tokenizer().save_pretrained(tmp_path / "answerer")
     TASKS["squad"].load_trained(Checkpoint.named(str(tmp_path / "answerer")), SpanData(path="x"))

@@ -30,6 +30,14 @@ class TestValues:
         pretrain_with(pretrain_file, "1.0e-3", text)
         assert read_recipe(PretrainRecipe, str(pretrain_file)).train.learning_rate == 1e-4
 
+    @pytest.mark.parametrize(("older", "masking"), [("true", "whole_words"), ("false", "tokens")])
+    def test_the_older_key_for_whole_words(self, pretrain_file: Path, older: str, masking: str) -> None:
+        pretrain_with(pretrain_file, "  block_size: 64", f"  whole_word_mask: {older}")
+        recipe = read_recipe(PretrainRecipe, str(pretrain_file))
+        assert recipe.corpus.masking == masking
+        assert "whole_word_mask" not in dump(recipe)
+        assert read_recipe(PretrainRecipe, str(pretrain_file), ["corpus.masking=spans"]).corpus.masking == "spans"
+
     def test_a_whole_number_stays_one(self, pretrain_file: Path) -> None:
         recipe = read_recipe(PretrainRecipe, str(pretrain_file), ["train.max_steps=1_000", "name='20'"])
         assert recipe.train.max_steps == 1000
@@ -40,14 +48,16 @@ class TestValues:
             PretrainRecipe,
             str(pretrain_file),
             [
-                "corpus.whole_word_mask=true",
+                "corpus.masking=spans",
+                "corpus.mlm_probability=[3e-1, 0.15]",
                 "corpus.sources=[demo, {path: notes.txt, weight: 2.0}, 'more.txt,documents=blank_line,weight=0.5']",
                 "model.config={hidden_size: 32, num_attention_heads: 2}",
                 "train.bf16=false",
                 "name=a=b",
             ],
         )
-        assert recipe.corpus.whole_word_mask is True
+        assert recipe.corpus.masking == "spans"
+        assert recipe.corpus.probabilities == (0.3, 0.15)
         assert recipe.corpus.sources is not None
         assert [(s.path, s.weight, s.documents) for s in recipe.corpus.sources] == [
             ("demo", 1.0, None),

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from llmkit.recipes.pretraining import PretrainRecipe
-from llmkit.recipes.reading import dump, recipe_from
+from llmkit.recipes.reading import dump, read_recipe, recipe_from
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 from llmkit.system.run_folder import LOCK, RunDir, hold, open_run, start
@@ -189,6 +189,20 @@ class TestOpening:
         compiled = PRETRAIN.model_copy(update={"train": PRETRAIN.train.model_copy(update={"torch_compile": True})})
         with pytest.raises(UserError, match=r"train\.torch_compile was False, is True"):
             check_same_recipe(RunDir(tmp_path), compiled, 1)
+
+    def test_an_older_run_is_evaluated_to_its_end_with_the_masks_of_its_training(self, tmp_path: Path) -> None:
+        values = yaml.safe_load(dump(PRETRAIN))
+        del values["corpus"]["eval_mlm_probability"]
+        start(RunDir(tmp_path), yaml.safe_dump(values), ENVIRONMENT)
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+        given = read_recipe(PretrainRecipe, str(tmp_path / "mine.yaml"))
+        assert given.corpus.eval_mlm_probability == 0.15
+        resumed = check_same_recipe(RunDir(tmp_path), given, 1)
+        assert resumed.corpus.eval_mlm_probability is None
+        assert dump(resumed) == dump(given).replace("  eval_mlm_probability: 0.15\n", ""), "an older run it stays"
+        asked = read_recipe(PretrainRecipe, str(tmp_path / "mine.yaml"), ["corpus.eval_mlm_probability=0.15"])
+        with pytest.raises(UserError, match=r"corpus\.eval_mlm_probability was None, is 0\.15"):
+            check_same_recipe(RunDir(tmp_path), asked, 1)
 
     def test_another_recipe_does_not_resume_and_the_difference_is_told(self, tmp_path: Path) -> None:
         start(RunDir(tmp_path), dump(PRETRAIN).replace("max_steps: 3", "max_steps: 4"), ENVIRONMENT)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate.data_loader import BatchSamplerShard
+from accelerate.data_loader import BatchSamplerShard, skip_first_batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertForQuestionAnswering
@@ -103,16 +103,14 @@ def test_weights_repeat_and_thin_out_documents() -> None:
     assert documents.tolist() == [0, 0, 1, 1, 3, 5, 6, 7]
 
 
-def mask(tokens: Any, *, probability: float, whole_words: bool, seed: int, epoch: int, block: int) -> tuple[Any, Any]:
+def mask(tokens: Any, *, probability: float, masking: Any, seed: int, epoch: int, block: int) -> tuple[Any, Any]:
     """Mask one block."""
-    masks = Masks(VOCABULARY, probability=probability, whole_words=whole_words, seed=seed)
-    masked, positions = masks.mask(tokens[None], np.array([epoch]), np.array([block]))
+    masks = Masks(VOCABULARY, masking=masking, seed=seed)
+    masked, positions = masks.mask(tokens[None], np.array([epoch]), np.array([block]), probability)
     return masked[0], positions
 
 
-def mask_simply(
-    tokens: Any, *, probability: float, whole_words: bool, seed: int, epoch: int, block: int
-) -> tuple[Any, Any]:
+def mask_simply(tokens: Any, *, probability: float, masking: Any, seed: int, epoch: int, block: int) -> tuple[Any, Any]:
     """The same with a generator of its own: these bits are what resumed runs rely on."""
     rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, block]))
     allowed = np.flatnonzero(tokens >= SPECIAL)
@@ -120,40 +118,68 @@ def mask_simply(
     if not len(allowed):
         return masked, allowed
     count = max(1, round(probability * len(allowed)))
-    if whole_words:
-        begins = [not CONTINUES[tokens[n]] or (n > 0 and tokens[n - 1] < SPECIAL) for n in allowed]
-        words = np.cumsum(begins)
-        rank = rng.permutation(int(words[-1]) + 1)[words]
-        chosen = allowed[rank <= np.sort(rank)[count - 1]]
+    begins = [not CONTINUES[tokens[n]] or (n > 0 and tokens[n - 1] < SPECIAL) for n in allowed]
+    words = np.cumsum(begins)
+    if masking == "spans":
+        span = spans_simply([allowed[words == word].tolist() for word in np.unique(words)], rng)
+        order = rng.permutation(len(span)).tolist()
+        fates, draws = rng.random(len(span)), dict[int, float]()
+        for number in sorted(range(len(span)), key=order.__getitem__):
+            for word in span[number]:
+                if len(draws) < count:
+                    draws |= dict.fromkeys(word, fates[number])
+        chosen = np.array(sorted(draws))
+        draw = np.array([draws[place] for place in chosen.tolist()])
     else:
-        chosen = np.sort(rng.permutation(allowed)[:count])
-    draw = rng.random(len(chosen))
+        if masking == "whole_words":
+            rank = rng.permutation(int(words[-1]) + 1)[words]
+            chosen = allowed[rank <= np.sort(rank)[count - 1]]
+        else:
+            chosen = np.sort(rng.permutation(allowed)[:count])
+        draw = rng.random(len(chosen))
     replacement = SPECIAL + rng.integers(WORDS - SPECIAL, size=len(chosen))
     for place, fate, other in zip(chosen, draw, replacement, strict=True):
         masked[place] = tokens[place] if fate < 0.1 else other if fate < 0.2 else MASK
     return masked, chosen
 
 
+def spans_simply(words: list[list[int]], rng: np.random.Generator) -> list[list[list[int]]]:
+    """Words, each a list of places, in spans: one after the other, until it is long enough or a document ends."""
+    spans: list[list[list[int]]] = []
+    ends, end = set(), 0
+    for chance in rng.random(len(words)):
+        end += next(n for n in range(1, 11) if chance < (1 - 0.8**n) / (1 - 0.8**10) or n == 10)
+        ends.add(end)
+    for number, word in enumerate(words):
+        if number == 0 or number in ends or word[0] - words[number - 1][-1] > 1:
+            spans.append([])
+        spans[-1].append(word)
+    return spans
+
+
+KINDS = st.sampled_from(["tokens", "whole_words", "spans"])
+
+
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 80),
     st.lists(st.tuples(st.integers(0, 100), st.integers(0, 10**9)), min_size=1, max_size=5),
-    st.booleans(),
+    KINDS,
     st.floats(0.01, 0.99),
 )
 def test_masks_are_a_function_of_seed_epoch_and_block(
-    seed: int, size: int, which: list[tuple[int, int]], whole_words: bool, probability: float
+    seed: int, size: int, which: list[tuple[int, int]], masking: Any, probability: float
 ) -> None:
     tokens = np.random.default_rng(seed).integers(0, WORDS, (len(which), size))
     tokens[0, : size // 2] %= SPECIAL
     epochs, blocks = np.array(which).T
-    masks = Masks(VOCABULARY, probability=probability, whole_words=whole_words, seed=seed)
-    masked, positions = masks.mask(tokens, epochs, blocks)
-    again, positions_again = masks.mask(tokens[::-1], epochs[::-1], blocks[::-1])
+    masks = Masks(VOCABULARY, masking=masking, seed=seed)
+    masked, positions = masks.mask(tokens, epochs, blocks, probability)
+    again, positions_again = masks.mask(tokens[::-1], epochs[::-1], blocks[::-1], probability)
     assert masked.tolist() == again[::-1].tolist(), "whatever was masked before"
     assert len(positions) == len(positions_again)
     for number, (epoch, block) in enumerate(which):
-        key = {"probability": probability, "whole_words": whole_words, "seed": seed, "epoch": epoch, "block": block}
+        key = {"probability": probability, "masking": masking, "seed": seed, "epoch": epoch, "block": block}
         expected, chosen = mask_simply(tokens[number], **key)
         assert masked[number].tolist() == expected.tolist()
         assert positions[positions // size == number].tolist() == (number * size + chosen).tolist()
@@ -162,12 +188,12 @@ def test_masks_are_a_function_of_seed_epoch_and_block(
 ids = st.lists(st.integers(0, WORDS - 1), min_size=1, max_size=80).map(np.array)
 
 
-@given(ids, st.integers(0, 2**32 - 1), st.booleans())
-def test_as_many_are_masked_as_should_be(tokens: Any, seed: int, whole_words: bool) -> None:
-    masked, positions = mask(tokens, probability=0.15, whole_words=whole_words, seed=seed, epoch=0, block=0)
+@given(ids, st.integers(0, 2**32 - 1), KINDS)
+def test_as_many_are_masked_as_should_be(tokens: Any, seed: int, masking: Any) -> None:
+    masked, positions = mask(tokens, probability=0.15, masking=masking, seed=seed, epoch=0, block=0)
     allowed = np.flatnonzero(tokens >= SPECIAL)
     count = max(1, round(0.15 * len(allowed))) if len(allowed) else 0
-    assert len(positions) == count or (whole_words and len(positions) > count)
+    assert len(positions) == count or (masking != "tokens" and len(positions) > count)
     assert set(positions) <= set(allowed)
     assert (np.diff(positions) > 0).all()
     untouched = np.setdiff1d(np.arange(len(tokens)), positions)
@@ -177,7 +203,7 @@ def test_as_many_are_masked_as_should_be(tokens: Any, seed: int, whole_words: bo
 
 def test_masks_differ_between_epochs_and_blocks() -> None:
     tokens = np.arange(5, 50)
-    key = {"probability": 0.3, "whole_words": False}
+    key = {"probability": 0.3, "masking": "tokens"}
     seen = {
         tuple(mask(tokens, seed=seed, epoch=epoch, block=block, **key)[1])
         for seed in range(3)
@@ -189,8 +215,8 @@ def test_masks_differ_between_epochs_and_blocks() -> None:
 
 def test_eighty_ten_ten() -> None:
     tokens = np.full((100, 1000), 7)
-    masks = Masks(VOCABULARY, probability=0.5, whole_words=False, seed=0)
-    masked, chosen = masks.mask(tokens, np.zeros(100, int), np.arange(100))
+    masks = Masks(VOCABULARY, masking="tokens", seed=0)
+    masked, chosen = masks.mask(tokens, np.zeros(100, int), np.arange(100), 0.5)
     fates = masked.reshape(-1)[chosen]
     assert len(chosen) == 100 * 500
     assert (fates == MASK).mean() == pytest.approx(0.8, abs=0.01)
@@ -201,16 +227,37 @@ def test_eighty_ten_ten() -> None:
 def test_whole_words_are_masked_whole() -> None:
     # Words of three pieces: a start and two that continue it.
     tokens = np.array([5, 6, 9] * 60)
-    _, chosen = mask(tokens, probability=0.2, whole_words=True, seed=1, epoch=0, block=0)
+    _, chosen = mask(tokens, probability=0.2, masking="whole_words", seed=1, epoch=0, block=0)
     pieces = np.bincount(chosen // 3, minlength=60)
     assert set(pieces) == {0, 3}
     assert len(chosen) == 36
 
 
+def test_every_word_is_as_likely_to_be_in_a_span() -> None:
+    """Two documents of 60 words of one to three tokens each, with [SEP] [CLS] between them."""
+    document = [5, 7, 6, 8, 6, 9] * 20
+    tokens = np.array([*document, 0, 0, *document])
+    word = np.cumsum(~CONTINUES[tokens]) - 1
+    masks = Masks(VOCABULARY, masking="spans", seed=1)
+    masked, chosen = masks.mask(np.tile(tokens, (2000, 1)), np.zeros(2000, int), np.arange(2000), 0.15)
+    taken, is_mask = np.zeros((2, 2000 * len(tokens)), bool)
+    taken[chosen] = True
+    is_mask[chosen] = masked.reshape(-1)[chosen] == MASK
+    by_token = taken.reshape(2000, -1)
+    for pieces in np.split(by_token, np.flatnonzero(np.diff(word)) + 1, axis=1):
+        assert (pieces.all(axis=1) == pieces.any(axis=1)).all(), "whole words"
+    assert not by_token[:, 120:122].any()
+    share = by_token.mean(axis=0)
+    assert np.delete(share, [120, 121]) == pytest.approx(0.155, abs=0.035)
+    assert is_mask.sum() / taken.sum() == pytest.approx(0.8, abs=0.015)
+    # What follows a masked token is masked too where it is of the same span: as it is four times of five.
+    assert (by_token[:, 1:] & by_token[:, :-1]).sum() / taken.sum() > 0.8
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_change_nothing(workers: int) -> None:
     blocks = PackedBlocks(shards_of_words(), 16)
-    data = MaskedBlocks(blocks, VOCABULARY, probability=0.15, whole_words=False, seed=3)
+    data = MaskedBlocks(blocks, VOCABULARY, probability=0.15, masking="spans", seed=3)
     batches = EpochBatches(len(data), 4, seed=3)
     batches.epoch = 2
     loader = batch_loader(data, batches, collate_blocks, workers=workers, ahead=3)
@@ -221,6 +268,32 @@ def test_workers_change_nothing(workers: int) -> None:
         }
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_masked_fraction_changes_with_the_steps_of_the_run(workers: int) -> None:
+    """Whenever a batch is drawn, in whatever process, and where a resumed run skips those before it."""
+    blocks, steps = PackedBlocks(shards_of_words(), 16), 8
+    data = MaskedBlocks(blocks, VOCABULARY, probability=(0.8, 0.2), masking="tokens", seed=3)
+    batches = EpochBatches(len(data), 4, seed=3, share=lambda step: step / steps)
+    for epoch in range(steps // batches.steps):
+        batches.epoch = epoch
+        loader = batch_loader(data, batches, collate_blocks, workers=workers, ahead=3)
+        drawn = [batch["masked_positions"].tolist() for batch in loader]
+        for number, (positions, items) in enumerate(zip(drawn, batches, strict=True)):
+            fraction = 0.8 - 0.6 * (epoch * batches.steps + number) / steps
+            constant = MaskedBlocks(blocks, VOCABULARY, probability=fraction, masking="tokens", seed=3)
+            assert positions == constant.__getitems__(list(items))["masked_positions"].tolist()
+            assert len(positions) == pytest.approx(fraction * 16 * len(items), abs=0.5 * len(items))
+        later = skip_first_batches(loader, 2)
+        assert [batch["masked_positions"].tolist() for batch in later] == drawn[2:]
+
+
+def test_items_without_a_share_have_the_most_targets() -> None:
+    blocks = PackedBlocks(shards_of_words(), 16)
+    for pair in ((0.5, 0.1), (0.1, 0.5)):
+        data = MaskedBlocks(blocks, VOCABULARY, probability=pair, masking="tokens", seed=3)
+        assert len(data.__getitems__([0, 1])["labels"]) == 16
+
+
 def shards_of_words() -> Any:
     random = np.random.default_rng(0)
     return Shards([random.integers(5, WORDS, size) for size in (20, 33, 47, 60, 12, 90)])
@@ -228,14 +301,14 @@ def shards_of_words() -> Any:
 
 def test_targets_are_the_tokens_behind_the_masks() -> None:
     blocks = PackedBlocks(shards_of_words(), 16)
-    data = MaskedBlocks(blocks, VOCABULARY, probability=0.3, whole_words=False, seed=3)
+    data = MaskedBlocks(blocks, VOCABULARY, probability=0.3, masking="tokens", seed=3)
     batch = collate_blocks(data.__getitems__(range(3)))
     original = blocks.read(np.arange(3)).input_ids.reshape(-1)
     assert batch["labels"].tolist() == original[batch["masked_positions"].numpy()].tolist()
 
 
 def test_few_shapes_hold_the_same_targets_and_documents() -> None:
-    data = MaskedBlocks(PackedBlocks(shards_of_words(), 16), VOCABULARY, probability=0.3, whole_words=False, seed=3)
+    data = MaskedBlocks(PackedBlocks(shards_of_words(), 16), VOCABULARY, probability=0.3, masking="tokens", seed=3)
     shapes = set()
     for first in range(8):
         exact = collate_blocks(data.__getitems__(range(first, first + 8)))

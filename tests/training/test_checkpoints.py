@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,16 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.system.errors import UserError
-from llmkit.training.checkpoints import SEAL, newest, prune, seal, seconds_of
+from llmkit.training.checkpoints import SEAL, last_stable, newest, prune, seal, seconds_of
 
 
-def write(folder: Path, step: int, *, whole: bool = True) -> Path:
+def write(folder: Path, step: int, *, whole: bool = True, stable: bool = False, best: int | None = None) -> Path:
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir(parents=True)
     (checkpoint / "model.safetensors").write_bytes(b"weights of %d" % step)
     (checkpoint / "optimizer.pt").write_bytes(b"moments")
+    best_model = f"runs/a/checkpoints/checkpoint-{best}" if best else None
+    (checkpoint / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": best_model}))
     if whole:
-        seal(checkpoint, seconds=step / 2)
+        seal(checkpoint, seconds=step / 2, stable=stable)
     return checkpoint
 
 
@@ -76,6 +79,16 @@ def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
     assert steps(tmp_path) == [1, 3]
     prune(tmp_path, 1, None)
     assert steps(tmp_path) == [3]
+
+
+def test_what_a_longer_run_needs_stays(tmp_path: Path) -> None:
+    for step, stable in ((1, True), (2, True), (3, True), (4, True), (5, False), (6, False)):
+        write(tmp_path, step, stable=stable, best=2 if step > 1 else None)
+    assert last_stable(tmp_path) == tmp_path / "checkpoint-4"
+    prune(tmp_path, 1, tmp_path / "checkpoint-5")
+    assert steps(tmp_path) == [2, 4, 5, 6]
+    (tmp_path / "checkpoint-4" / SEAL).write_text("")
+    assert last_stable(tmp_path) == tmp_path / "checkpoint-2"
 
 
 @settings(max_examples=30)  # each writes files

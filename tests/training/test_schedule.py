@@ -32,6 +32,11 @@ def test_the_learning_rate_warms_up_and_ends_at_nothing() -> None:
     assert [cosine.learning_rate_factor(step, 100) for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
     constant = Schedule(section(lr_scheduler_type="constant", warmup_steps=0.1))
     assert [constant.learning_rate_factor(step, 100) for step in (5, 50, 100)] == pytest.approx([0.5, 1, 1])
+    stable = Schedule(section(lr_scheduler_type="warmup_stable_decay", warmup_steps=10, decay_steps=0.4))
+    factors = [stable.learning_rate_factor(step, 100) for step in (5, 10, 60, 70, 90, 100)]
+    assert factors == pytest.approx([0.5, 1, 1, 0.5, 1 - math.sqrt(0.75), 0])
+    default = Schedule(section(lr_scheduler_type="warmup_stable_decay"))
+    assert [default.learning_rate_factor(step, 100) for step in (0, 80, 85)] == pytest.approx([1, 1, 0.5])
 
 
 def walk(schedule: Schedule, steps: int, max_steps: int) -> dict[str, list[int]]:
@@ -53,6 +58,19 @@ def walk(schedule: Schedule, steps: int, max_steps: int) -> dict[str, list[int]]
             if flag:
                 due[name].append(step)
     return due
+
+
+def test_the_share_at_which_batches_are_drawn() -> None:
+    """By steps that of their step; by time that of the clock, which a step has read."""
+    state: Any = SimpleNamespace(global_step=30, max_steps=40)
+    steps, clock = Schedule(section(max_steps=40)), Schedule(section(max_steps=None, time_budget=3600.0))
+    for schedule in (steps, clock):
+        schedule.on_train_begin(None, state, TrainerControl())
+    assert [steps.share_at(step) for step in (0, 10, 40, 41)] == [0, 0.25, 1, 1]
+    clock._earlier = 900.0
+    assert clock.share_at(35) < 0.01
+    clock.on_pre_optimizer_step(None, state, TrainerControl())
+    assert clock.share_at(35) == clock.share == pytest.approx(0.25, abs=0.01)
 
 
 def test_what_is_due_by_share_and_by_step() -> None:
@@ -94,14 +112,70 @@ def test_a_budget_of_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert again.left() == 0.0
 
 
+@pytest.mark.parametrize("duration", [0.2, 20])
+def test_a_checkpoint_before_the_decay(duration: float) -> None:
+    stable = section(lr_scheduler_type="warmup_stable_decay", warmup_steps=5, decay_steps=duration, eval_steps=1000)
+    assert walk(Schedule(stable), 100, 100)["save"] == [80, 100]
+    assert walk(Schedule(section(eval_steps=1000)), 100, 100)["save"] == [100]
+
+
+def test_a_checkpoint_before_the_decay_of_a_budget_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 100.0
+    monkeypatch.setattr("llmkit.training.schedule.time.monotonic", lambda: clock)
+    budget = TrainSection(time_budget="10s", lr_scheduler_type="warmup_stable_decay", decay_steps=0.45, eval_steps=0.9)
+    schedule = Schedule(budget)
+    state: Any = SimpleNamespace(global_step=0, max_steps=10**9, is_world_process_zero=True)
+    schedule.on_train_begin(None, state, TrainerControl())
+    saved, stable = [], []
+    for second in range(1, 11):
+        clock += 1.0
+        control = TrainerControl()
+        schedule.on_pre_optimizer_step(None, state, control)
+        state.global_step = second
+        schedule.on_step_end(None, state, control)
+        saved += [second] * control.should_save
+        stable += [second] * schedule.stable
+    assert stable == [1, 2, 3, 4, 5, 6], "the sixth step had the learning rate of the share before it"
+    assert saved == [6, 9, 10]
+
+
+def test_a_warm_up_that_was_over_does_not_begin_again_in_a_longer_run(tmp_path: Path) -> None:
+    stable = section(lr_scheduler_type="warmup_stable_decay", warmup_steps=0.1)
+    checkpoint = tmp_path / "checkpoint-80"
+    checkpoint.mkdir()
+    seal(checkpoint, 1.0, stable=True)
+    longer = Schedule(stable.model_copy(update={"max_steps": 1000}))
+    assert longer.learning_rate_factor(80, 1000) == pytest.approx(0.8)
+    longer.resume(checkpoint)
+    assert longer.learning_rate_factor(80, 1000) == 1.0
+    assert longer.learning_rate_factor(900, 1000) == pytest.approx(1 - math.sqrt(0.5))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"decay_steps": 10}, "no effect without lr_scheduler_type=warmup_stable_decay"),
+        ({"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": 0.6, "decay_steps": 0.5}, "more than the run"),
+        ({"lr_scheduler_type": "warmup_stable_decay", "decay_steps": 0}, "greater than 0"),
+        (
+            {"lr_scheduler_type": "warmup_stable_decay", "decay_steps": 9, "max_steps": None, "time_budget": "9s"},
+            "decay_steps must be a fraction",
+        ),
+    ],
+)
+def test_a_decay_that_cannot_be(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        section(**wrong)
+
+
 @pytest.mark.parametrize("text", ["10", "ten minutes", "10x", "m", "1h-3m"])
 def test_a_budget_that_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="should be a time such as"):
         TrainSection(time_budget=text)
 
 
-@pytest.mark.parametrize("kind", ["linear", "cosine", "constant"])
-@given(warm_up=st.floats(0, 0.99) | st.integers(1, 300), step=st.integers(0, 200), max_steps=st.integers(1, 200))
+@pytest.mark.parametrize("kind", ["linear", "cosine", "constant", "warmup_stable_decay"])
+@given(warm_up=st.floats(0, 0.8) | st.integers(1, 300), step=st.integers(0, 200), max_steps=st.integers(1, 200))
 def test_the_learning_rate_is_never_above_the_recipes(kind: Any, warm_up: float, step: int, max_steps: int) -> None:
     schedule = Schedule(section(lr_scheduler_type=kind, warmup_steps=warm_up))
     assert 0 <= schedule.learning_rate_factor(min(step, max_steps), max_steps) <= 1

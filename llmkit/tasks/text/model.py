@@ -18,7 +18,7 @@ from transformers import (
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER, load_tokenizer, save_tokenizer
 from llmkit.corpus.vocabularies import train_bpe
-from llmkit.models.checkpoint import Checkpoint, check_length, fresh_config, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, check_length, fresh_config, fresh_modules, set_attention_dropout
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.system.cache import cached, fingerprint
 from llmkit.system.console import say
@@ -26,7 +26,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 from llmkit.system.hub import reading_from_the_hub
 from llmkit.tasks.base import Task
-from llmkit.tasks.encoder_models import missing_head, set_attention_dropout
+from llmkit.tasks.encoder_models import missing_head
 from llmkit.tasks.text.sections import TextData, TextRecipe
 from llmkit.tasks.values import Codec
 

@@ -1,0 +1,259 @@
+"""The benchmarks of pretraining: their parts, and each of them on a small text with budgets of seconds."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from support.runs import SHAPE, command, write_demo_questions
+
+from llmkit.corpus.demo import data as demo
+from llmkit.corpus.packing import PackedBlocks
+from llmkit.corpus.shards import TokenShards
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+Load = Callable[[str], ModuleType]
+RECIPE = f"""
+name: small
+corpus: {{sources: [demo], block_size: 32}}
+model: {{config: {SHAPE}}}
+train: {{max_steps: 1, per_device_train_batch_size: 8, learning_rate: 1.0e-3}}
+"""
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def write_text(folder: Path) -> tuple[Path, Path]:
+    """Two folders of .txt files: to train on, and held out."""
+    documents = list(islice(demo.documents(), 120))
+    for name, files in (("text", 3), ("held", 1)):
+        (folder / name).mkdir()
+        for number in range(files):
+            some = [documents.pop() for _ in range(30)]
+            (folder / name / f"{number}.txt").write_text("\n\n".join(some), encoding="utf-8")
+    (folder / "small.yaml").write_text(RECIPE)
+    return folder / "text", folder / "held"
+
+
+def benchmark(script: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    more = ["--threads", "1", "--work", str(folder / "work"), *arguments]
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *more], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_all_combinations(load: Load) -> None:
+    sweep = load("pretrain_sweep")
+    found = sweep.variations(["train.learning_rate=1e-3,0.002", "corpus.mlm_probability=[0.3, 0.15],0.15"])
+    assert found == [
+        [f"train.learning_rate={rate}", f"corpus.mlm_probability={share}"]
+        for rate in ("1e-3", "0.002")
+        for share in ("[0.3, 0.15]", "0.15")
+    ]
+    assert sweep.variations([]) == [[]]
+    with pytest.raises(SystemExit, match="write KEY=VALUE"):
+        sweep.variations(["train.learning_rate"])
+
+
+def test_a_failed_run_is_a_cell(load: Load) -> None:
+    sweep = load("pretrain_sweep")
+    figures = {"loss": 4.5, "steps": 120, "tokens": 61_440.0, "parameters": 5_400_000}
+    assert sweep.row(["train.seed=1"], [figures, None]) == (
+        "| 1 | 4.500 | failed | **4.500** | 120 | 0.06 M | 5.40 M |"
+    )
+    assert sweep.row(["a=1"], [None]) == "| 1 | failed |"
+
+
+def test_the_time_to_a_loss(load: Load) -> None:
+    quality = load("pretrain_quality")
+    curve = [(0.25, 7.0), (0.5, 6.0), (0.75, 6.2), (1.0, 5.0)]
+    assert quality.share_to(curve, 6.5) == pytest.approx(0.375)
+    assert quality.share_to(curve, 6.0) == 0.5
+    assert quality.share_to(curve, 5.6) == pytest.approx(0.875)
+    assert quality.share_to(curve, 7.5) == 0.25, "before the first evaluation nothing is known"
+    assert quality.share_to(curve, 4.9) == math.inf
+
+
+def test_the_table_of_times(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    """The median over seeds; a seed that does not reach the loss is the slowest."""
+    quality = load("pretrain_quality")
+    curves = {"new": [[(0.2, 6.0), (1.0, 5.0)], [(0.2, 7.0), (1.0, 6.5)], [(0.5, 6.0), (1.0, 5.5)]]}
+    losses = {"new": [5.0], "old": [6.0], "other": [5.4]}
+    rows = {name: [{"loss": loss} for loss in found] for name, found in losses.items()}
+    quality.times(600, curves, rows)
+    assert "| new |  | 300 (0.50 ×) | not reached |" in capsys.readouterr().out
+
+
+def test_a_budget_becomes_steps_once(load: Load, tmp_path: Path) -> None:
+    budgets = load("budgets")
+    watched: list[float] = []
+
+    def cost(watch: float) -> float:
+        watched.append(watch)
+        return 0.5
+
+    assert budgets.steps_within(20, tmp_path / "costs.json", "mini", cost) == 40
+    assert budgets.steps_within(1000, tmp_path / "costs.json", "mini", cost) == 2000
+    assert budgets.steps_within(1000, tmp_path / "costs.json", "small", cost) == 2000
+    assert watched == [20, budgets.WATCHED], "once for each name, and no longer than the budget"
+
+
+def test_what_costs_nothing_buys_the_same_steps(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets = load("budgets")
+    monkeypatch.setattr(budgets, "cost_of_pretraining", lambda *_: 0.5)
+    arguments = Namespace(work=tmp_path, threads=1, cpu=True)
+    for override in ("train.learning_rate=1e-2", "train.seed=7", "model.config.initializer_range=0.05"):
+        assert budgets.steps_of_pretraining(10, "bert-mini", [override], arguments) == 20
+    assert capsys.readouterr().err.count("s a step") == 1
+    budgets.steps_of_pretraining(10, "bert-mini", ["train.per_device_train_batch_size=8"], arguments)
+    assert len(json.loads((tmp_path / "costs.json").read_text())) == 2
+    with pytest.raises(SystemExit, match="learning_rat"):
+        budgets.steps_of_pretraining(10, "bert-mini", ["train.learning_rat=1e-2"], arguments)
+
+
+def test_a_changed_recipe_is_another_run(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretraining = load("pretraining")
+    commands: list[str] = []
+
+    def run(command: list[str], folder: Path, **_: str) -> None:
+        commands.append(" ".join(command))
+        (folder / "run").mkdir(exist_ok=True)
+        (folder / "run" / ("recipe.yaml" if len(commands) == 1 else "metrics.json")).touch()
+
+    monkeypatch.setattr(pretraining, "run", run)
+    arguments = Namespace(work=tmp_path, threads=1)
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE)
+    first = pretraining.pretrained(str(recipe), ["train.seed=1"], arguments)
+    assert "--resume" not in commands[0]
+    assert pretraining.pretrained(str(recipe), ["train.seed=1"], arguments) == first
+    assert "--resume" in commands[1]
+    assert pretraining.pretrained(str(recipe), ["train.seed=1"], arguments) == first
+    assert len(commands) == 2, "a finished run is found"
+    recipe.write_text(RECIPE.replace("1.0e-3", "2.0e-3"))
+    assert pretraining.pretrained(str(recipe), ["train.seed=1"], arguments) != first
+
+
+def test_the_cost_of_a_step_is_cpu_time_if_asked(load: Load, tmp_path: Path) -> None:
+    """Steps that sleep take time of the clock, and none of the processor."""
+    budgets = load("budgets")
+    steps = tmp_path / "steps"
+    code = f"import time\nfor n in range(1000):\n    time.sleep(0.1)\n    open({str(steps)!r}, 'a').write('x')"
+
+    def cost(*, cpu: bool) -> float:
+        steps.unlink(missing_ok=True)
+        done = lambda: len(steps.read_text()) if steps.exists() else 0  # noqa: E731
+        found: float = budgets.cost_of_step([sys.executable, "-c", code], tmp_path, done, 1.0, cpu=cpu, threads=1)
+        return found
+
+    assert cost(cpu=False) > 0.09
+    assert cost(cpu=True) < 0.05
+    with pytest.raises(SystemExit, match="before its second step"):
+        budgets.cost_of_step([sys.executable, "-c", "print('x')"], tmp_path, lambda: 0, 1.0, cpu=True, threads=1)
+
+
+def test_the_lines_hold_all_words(load: Load, tmp_path: Path) -> None:
+    script = load("mlm_script")
+    words = [f"word{n}" for n in range(5000)]
+    (tmp_path / "a.txt").write_text("\n".join(words))
+    (tmp_path / "b.txt").write_text("last " + "x" * 2 * script.LINE)
+    found = list(script.lines([tmp_path]))
+    assert " ".join(found[:-3]).split() == words
+    assert found[-3:] == ["last", "x" * script.LINE, "x" * script.LINE]
+    assert max(map(len, found)) <= script.LINE
+
+
+def test_the_held_out_text_becomes_the_validation_split(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretraining = load("pretraining")
+    text, held = write_text(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    size = "tokenizer.vocab_size=400"
+    command(tmp_path, "tokenize", "-c", f"{text},documents=file", "-o", "shards", size)
+    command(tmp_path, "tokenize", "-c", f"{held},documents=file", "-o", "novels", "tokenizer.path=shards/tokenizer")
+    shards, novels = tmp_path / "shards", tmp_path / "novels"
+    given = {"text": [], "shards": shards, "held_out": novels, "tokenizer": None, "vocab_size": 400}
+    arguments = Namespace(work=tmp_path / "work", **given)
+    found = pretraining.corpus(arguments)
+    train, validation = (PackedBlocks(TokenShards(found, split), 32) for split in ("train", "validation"))
+    assert train.tokens == PackedBlocks(TokenShards(shards, "train"), 32).tokens
+    both = sum(int(TokenShards(novels, split).lengths.sum()) for split in ("train", "validation"))
+    assert validation.tokens == both // 32 * 32
+    assert pretraining.corpus(arguments) == found, "made once"
+    with pytest.raises(SystemExit, match="another folder with --work"):
+        pretraining.corpus(Namespace(work=tmp_path / "work", **{**given, "held_out": shards}))
+    (novels / "tokenizer" / "tokenizer.json").write_text("{}")
+    with pytest.raises(SystemExit, match="different tokenizers"):
+        pretraining.corpus(Namespace(work=tmp_path / "other", **given))
+
+
+@pytest.mark.slow
+def test_the_sweep(tmp_path: Path) -> None:
+    text, held = write_text(tmp_path)
+    arguments = ["--recipe", "small.yaml", "--text", str(text), "--vocab-size", "400", "--held-out", str(held)]
+    arguments += ["--block-size", "32"]
+    arguments += ["--budget", "1s", "--cpu", "--seeds", "1,2", "--vary", "train.learning_rate=1e-3,2e-3"]
+    done = benchmark("pretrain_sweep.py", tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("| 1e-3 |", "| 2e-3 |"))]
+    assert len(rows) == 2
+    assert rows[0].split("|")[5:] == rows[1].split("|")[5:], "the same steps, tokens and parameters"
+    logs = list((tmp_path / "work" / "runs").glob("*/run/log.jsonl"))
+    assert len(logs) == 4
+    written = {log: log.stat().st_mtime_ns for log in logs}
+    again = benchmark("pretrain_sweep.py", tmp_path, *arguments)
+    assert again.stdout == done.stdout
+    assert {log: log.stat().st_mtime_ns for log in logs} == written, "no run is repeated"
+
+
+@pytest.mark.slow
+def test_the_quality(tmp_path: Path) -> None:
+    text, held = write_text(tmp_path)
+    arguments = ["--recipes", "small.yaml", "--text", str(text), "--vocab-size", "400", "--held-out", str(held)]
+    arguments += ["--block-size", "32"]
+    done = benchmark("pretrain_quality.py", tmp_path, *arguments, "--budgets", "1s,2s", "--cpu")
+    assert done.returncode == 0, done.stderr
+    assert "After 1 s of CPU time" in done.stdout
+    assert "After 2 s of CPU time" in done.stdout
+    assert done.stdout.count("| small |") == 4
+
+
+@pytest.mark.slow
+def test_the_downstream_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, _ = write_text(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command(
+        tmp_path,
+        "pretrain",
+        "-r",
+        "small.yaml",
+        f"corpus.sources=[{text}]",
+        "-o",
+        "bert",
+        "corpus.tokenizer.vocab_size=400",
+    )
+    files = [override.partition("=")[2] for override in write_demo_questions(tmp_path)]
+    cola = tmp_path / "cola.jsonl"
+    rows = [{"sentence": f"sentence {n}", "label": n % 2} for n in range(40)]
+    cola.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--runs", "old=bert", "new=bert", "--squad", *files, "--cola", str(cola), str(cola), "--seeds", "1,2"]
+    done = benchmark("pretrain_downstream.py", tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    for row in ("| squad, f1 | old |", "| squad, f1 | new |", "| cola, matthews_correlation | new |"):
+        assert done.stdout.count(row) == 1
