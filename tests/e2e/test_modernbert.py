@@ -28,7 +28,7 @@ DOCUMENTS = (20, 61, 47)  # tokens of the documents of a block
 WORDS = ["Ines", "Carrow", "built", "the", "old", "lamp", "of", "Velmora", "in", "1874"]
 
 
-@pytest.fixture(scope="module", params=VOCABULARIES)
+@pytest.fixture(scope="module", params=[pytest.param("wordpiece", marks=pytest.mark.slow), "bpe"])
 def pretrained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs/base, a ModernBERT with one of the vocabularies, and its corpus."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -222,11 +222,10 @@ def test_an_export_reads_inputs_of_any_length(task: str, pretrained: Path, llmki
 def test_words_to_tag_are_read_as_in_running_text(pretrained: Path, tmp_path: Path) -> None:
     finetuned(pretrained, "ner", tmp_path / "run")
     tag = pipeline("token-classification", model=str(tmp_path / "run" / "model"), aggregation_strategy="first")
-    found = tag("Ines Carrow built the old lamp of Velmora")
-    assert [(entity["entity_group"], entity["start"], entity["end"]) for entity in found] == [
-        ("PER", 0, 11),
-        ("LOC", 34, 41),
-    ]
+    text = "Ines Carrow built the old lamp of Velmora"
+    # transformers' places include the space before a word of a byte-level vocabulary.
+    found = [(entity["entity_group"], text[entity["start"] : entity["end"]].strip()) for entity in tag(text)]
+    assert found == [("PER", "Ines Carrow"), ("LOC", "Velmora")]
 
 
 @pytest.mark.slow
