@@ -28,7 +28,7 @@ DOCUMENTS = (20, 61, 47)  # tokens of the documents of a block
 WORDS = ["Ines", "Carrow", "built", "the", "old", "lamp", "of", "Velmora", "in", "1874"]
 
 
-@pytest.fixture(scope="module", params=VOCABULARIES)
+@pytest.fixture(scope="module", params=[pytest.param("wordpiece", marks=pytest.mark.slow), "bpe"])
 def pretrained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs/base, a ModernBERT with one of the vocabularies, and its corpus."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -222,11 +222,10 @@ def test_an_export_reads_inputs_of_any_length(task: str, pretrained: Path, llmki
 def test_words_to_tag_are_read_as_in_running_text(pretrained: Path, tmp_path: Path) -> None:
     finetuned(pretrained, "ner", tmp_path / "run")
     tag = pipeline("token-classification", model=str(tmp_path / "run" / "model"), aggregation_strategy="first")
-    found = tag("Ines Carrow built the old lamp of Velmora")
-    assert [(entity["entity_group"], entity["start"], entity["end"]) for entity in found] == [
-        ("PER", 0, 11),
-        ("LOC", 34, 41),
-    ]
+    text = "Ines Carrow built the old lamp of Velmora"
+    # transformers' places include the space before a word of a byte-level vocabulary.
+    found = [(entity["entity_group"], text[entity["start"] : entity["end"]].strip()) for entity in tag(text)]
+    assert found == [("PER", "Ines Carrow"), ("LOC", "Velmora")]
 
 
 @pytest.mark.slow
@@ -245,11 +244,12 @@ def test_a_lengthened_run_answers_from_a_long_passage(pretrained: Path, llmkit: 
     assert config.max_position_embeddings == 2048
     assert config.rope_parameters["full_attention"]["rope_theta"] == 160_000
     tokenizer = AutoTokenizer.from_pretrained("long/model")
+    some = " ".join(WORDS[2:8])
+    most = 1950 // len(tokenizer(some, add_special_tokens=False)["input_ids"])
     rows = []
     for number, name in enumerate(["Ines Carrow", "Tom Reed"] * 2):
-        filler = " ".join(WORDS[2:8] * (1 + 300 * (number > 1)))
-        context = f"{filler} {name} {filler}" if number < 2 else f"{filler} {name}."
-        answers = {"text": [name], "answer_start": [context.rindex(name)]}
+        context = f"{' '.join([some] * (most if number > 1 else 1))} {name}."
+        answers = {"text": [name], "answer_start": [context.index(name)]}
         rows.append({"id": str(number), "context": context, "question": "Who?", "answers": answers})
     assert 1900 < len(tokenizer(rows[-1]["question"], rows[-1]["context"])["input_ids"]) <= 2048
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
