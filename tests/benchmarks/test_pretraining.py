@@ -45,6 +45,9 @@ def write_text(folder: Path) -> tuple[Path, Path]:
             some = [documents.pop() for _ in range(30)]
             (folder / name / f"{number}.txt").write_text("\n\n".join(some), encoding="utf-8")
     (folder / "small.yaml").write_text(RECIPE)
+    modern = RECIPE.replace(SHAPE, SHAPE.replace("{", "{model_type: modernbert, "))
+    modern = modern.replace("block_size: 32", "block_size: 32, mlm_probability: [0.3, 0.15]")
+    (folder / "modern.yaml").write_text(modern.replace("max_steps: 1,", "max_steps: 1, optim: muon,"))
     return folder / "text", folder / "held"
 
 
@@ -225,13 +228,13 @@ def test_the_sweep(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_quality(tmp_path: Path) -> None:
     text, held = write_text(tmp_path)
-    arguments = ["--recipes", "small.yaml", "--text", str(text), "--vocab-size", "400", "--held-out", str(held)]
-    arguments += ["--block-size", "32"]
+    arguments = ["--recipes", "small.yaml", "modern.yaml", "--text", str(text), "--held-out", str(held)]
+    arguments += ["--vocab-size", "400", "--block-size", "32"]
     done = benchmark("pretrain_quality.py", tmp_path, *arguments, "--budgets", "1s,2s", "--cpu")
     assert done.returncode == 0, done.stderr
     assert "After 1 s of CPU time" in done.stdout
     assert "After 2 s of CPU time" in done.stdout
-    assert done.stdout.count("| small |") == 4
+    assert done.stdout.count("| small |") == done.stdout.count("| modern |") == 4
 
 
 @pytest.mark.slow
