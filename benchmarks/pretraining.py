@@ -214,6 +214,6 @@ def _held_out(model: Path, shards: Path, arguments: argparse.Namespace) -> Figur
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     loaded = model_for_pretraining(ModelSection(pretrained=str(model)), tokenizer, arguments.block_size)
     blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
-    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, whole_words=False, seed=1)
+    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, masking="tokens", seed=1)
     scores = HeldOut(masked)(loaded, None, bf16=False).scores
     return {"loss": scores["loss"], "parameters": sum(weights.numel() for weights in loaded.parameters())}

@@ -19,6 +19,8 @@ from support.runs import SHAPE, command, write_demo_questions
 from llmkit.corpus.demo import data as demo
 from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards
+from llmkit.corpus.tokenizer import load_tokenizer
+from llmkit.models.masked_lm import model_for_pretraining
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 Load = Callable[[str], ModuleType]
@@ -45,6 +47,9 @@ def write_text(folder: Path) -> tuple[Path, Path]:
             some = [documents.pop() for _ in range(30)]
             (folder / name / f"{number}.txt").write_text("\n\n".join(some), encoding="utf-8")
     (folder / "small.yaml").write_text(RECIPE)
+    modern = RECIPE.replace(SHAPE, SHAPE.replace("{", "{model_type: modernbert, "))
+    modern = modern.replace("block_size: 32", "block_size: 32, mlm_probability: [0.3, 0.15]")
+    (folder / "modern.yaml").write_text(modern.replace("max_steps: 1,", "max_steps: 1, optim: muon,"))
     return folder / "text", folder / "held"
 
 
@@ -178,9 +183,7 @@ def test_the_lines_hold_all_words(load: Load, tmp_path: Path) -> None:
     assert max(map(len, found)) <= script.LINE
 
 
-def test_the_held_out_text_becomes_the_validation_split(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_are_scored_on_the_held_out_text(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretraining = load("pretraining")
     text, held = write_text(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -196,6 +199,16 @@ def test_the_held_out_text_becomes_the_validation_split(
     both = sum(int(TokenShards(novels, split).lengths.sum()) for split in ("train", "validation"))
     assert validation.tokens == both // 32 * 32
     assert pretraining.corpus(arguments) == found, "made once"
+    tokenizer = load_tokenizer(str(found / "tokenizer"))
+    for recipe in ("small.yaml", "modern.yaml"):
+        model = model_for_pretraining(pretraining.read(recipe, []).model, tokenizer, 32)
+        folder = tmp_path / Path(recipe).stem / "model"
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        scores = pretraining.held_out(folder, found, Namespace(block_size=32, threads=1))
+        assert scores["loss"] == pytest.approx(math.log(400), abs=0.2), "it has learned nothing"
+        assert scores["parameters"] == model.num_parameters()
+        assert "held-out-" in "".join(file.name for file in folder.parent.iterdir()), "it is kept"
     with pytest.raises(SystemExit, match="another folder with --work"):
         pretraining.corpus(Namespace(work=tmp_path / "work", **{**given, "held_out": shards}))
     (novels / "tokenizer" / "tokenizer.json").write_text("{}")
@@ -225,13 +238,15 @@ def test_the_sweep(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_quality(tmp_path: Path) -> None:
     text, held = write_text(tmp_path)
-    arguments = ["--recipes", "small.yaml", "--text", str(text), "--vocab-size", "400", "--held-out", str(held)]
-    arguments += ["--block-size", "32"]
+    arguments = ["--recipes", "small.yaml", "modern.yaml", "--text", str(text), "--held-out", str(held)]
+    arguments += ["--vocab-size", "400", "--block-size", "32"]
     done = benchmark("pretrain_quality.py", tmp_path, *arguments, "--budgets", "1s,2s", "--cpu")
     assert done.returncode == 0, done.stderr
     assert "After 1 s of CPU time" in done.stdout
     assert "After 2 s of CPU time" in done.stdout
-    assert done.stdout.count("| small |") == 4
+    for name in ("small", "modern"):
+        rows = [line for line in done.stdout.splitlines() if line.startswith(f"| {name} |")]
+        assert len(rows) == 4, "the loss and the time to the other's, for each budget"
 
 
 @pytest.mark.slow
