@@ -1,4 +1,4 @@
-"""Choose the tokens of blocks that the model must predict: a pure function of (seed, epoch, block) and their number.
+"""Choose the tokens of blocks that the model must predict: a pure function of (seed, epoch, block, fraction).
 
 The random generator is counter-based (Philox). So masks do not depend on the number of workers or processes, on the
 order of blocks or on a resume, and no state needs to be saved.
@@ -89,9 +89,9 @@ class Masks:
             if start == stop:
                 continue
             self._restart(epoch, block)
-            some, fates = choose(start, stop, max(1, round(probability * (stop - start))))
+            some, some_draws = choose(start, stop, max(1, round(probability * (stop - start))))
             chosen.append(some)
-            draws.append(fates)
+            draws.append(some_draws)
             replacements.append(self._random.integers(ordinary, size=len(some)))
         # Blocks follow one another in `chosen`, so sorting all of it sorts each: the n-th draw is for its n-th token.
         positions = np.sort(np.concatenate(chosen))
@@ -133,17 +133,19 @@ class Masks:
         return choose
 
     def _spans(self, input_ids: Array, allowed: Array) -> Choose:
-        """Choose spans of whole words. All tokens of a span are masked, or kept, or swapped."""
+        """Choose spans of whole words. All tokens of a span are masked, or kept, or swapped.
+
+        A span that goes on into the next document, or from the end of the block to its start, is two shorter ones.
+        """
         number = self._numbers(input_ids, allowed)
-        after_special = np.diff(allowed, prepend=allowed[:1]) > 1  # special tokens stand between documents
 
         def choose(start: int, stop: int, count: int) -> tuple[Array, Array]:
             word = number(start, stop)
             word -= word[0]
             words = int(word[-1]) + 1
-            span = spans_of(words, word[after_special[start:stop]], self._random)
-            spans = int(span[-1]) + 1
-            order = self._random.permutation(spans)[span] * words + np.arange(words)
+            span, place = spans_of(words, self._random)
+            spans = int(span.max()) + 1
+            order = self._random.permutation(spans)[span] * words + place
             taken = _first(order[word], count)
             return allowed[start:stop][taken], self._random.random(spans)[span[word[taken]]]
 

@@ -2,8 +2,7 @@
 
 The length of a span has a geometric distribution with p = 0.2, of at most ten words: 3.8 on average. SpanBERT draws a
 span and a place for it again and again, and rejects those that overlap. Here all words are cut into spans of these
-lengths first, of which masking then takes some in random order: the lengths are the same, each word is as likely to be
-taken, and nothing is rejected.
+lengths first, of which masking then takes some in random order: the lengths are the same, and nothing is rejected.
 """
 
 from __future__ import annotations
@@ -19,15 +18,14 @@ _UP_TO = 1 - (1 - _P) ** np.arange(1, _LONGEST + 1)  # the probability of at mos
 _SHARES = _UP_TO / _UP_TO[-1]
 
 
-def spans_of(words: int, borders: Array, random: np.random.Generator) -> Array:
-    """The number of the span that each of some words is in, counted from 0 [words].
+def spans_of(words: int, random: np.random.Generator) -> tuple[Array, Array]:
+    """Cut this many words in a row into spans. Returns the number of each word's span, from 0, and its place [words].
 
-    `borders` are words that begin a document: a span that would go on into it is cut in two there.
+    The row is cut as a ring, from a random word on, and the places count from there: so each word is as likely to be
+    at the beginning of a span, and the first and the last are like all others.
     """
     ends = np.cumsum(1 + np.searchsorted(_SHARES, random.random(words), side="right"))
     begins = np.zeros(words, np.int64)
     begins[ends[: np.searchsorted(ends, words)]] = 1
-    begins[borders] = 1
-    begins[0] = 0
-    spans: Array = np.cumsum(begins)
-    return spans
+    places = (np.arange(words) + random.integers(words)) % words
+    return np.cumsum(begins)[places], places

@@ -42,12 +42,14 @@ class WordPieces:
 
     `begins`: the token begins a word. `ends`: no token continues its word, except for those in `joins`: accents, and
     bytes in the middle of a character. `opens`: a space alone, to which the next token belongs whatever it is.
+    `special`: a special token, behind which a word begins even with an accent: they stand between documents.
     """
 
     begins: Array
     joins: Array
     ends: Array
     opens: Array
+    special: Array
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast) -> WordPieces | None:
@@ -57,14 +59,17 @@ class WordPieces:
             return None
         tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         table = np.array([marks(token) for token in tokens])
-        table[[n for n in tokenizer.all_special_ids if n != tokenizer.unk_token_id]] = (True, False, True, False)
-        return cls(*table.T)
+        special = np.zeros(len(tokens), bool)
+        special[[n for n in tokenizer.all_special_ids if n != tokenizer.unk_token_id]] = True
+        table[special] = (True, False, True, False)
+        begins, joins, ends, opens = table.T
+        return cls(begins, joins, ends, opens, special)
 
     def starts(self, input_ids: Array, places: Array) -> Array:
         """Which of the tokens at `places` of the flattened blocks [B, size] begin a word."""
         flat, has_before = input_ids.reshape(-1), places % input_ids.shape[-1] > 0
         tokens, before = flat[places], flat[places - 1]
-        after_end = has_before & self.ends[before] & ~self.joins[tokens]
+        after_end = has_before & self.ends[before] & (self.special[before] | ~self.joins[tokens])
         after_space = has_before & self.opens[before]
         starts: Array = (self.begins[tokens] | after_end) & ~after_space
         return starts

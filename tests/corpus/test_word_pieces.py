@@ -201,10 +201,11 @@ def test_words_that_are_marked_at_their_end() -> None:
     assert words_of(ends_of_words(), "rebuilt lighthouse, velmora") == ["rebuilt", "lighthouse", ",", "velmora"]
 
 
-def test_a_document_begins_with_a_word(tokenizer: Any) -> None:
-    """No mark says so where text begins without a space."""
+@pytest.mark.parametrize("text", ["lighthouse", "\u0301lighthouse"])
+def test_a_document_begins_with_a_word(tokenizer: Any, text: str) -> None:
+    """No mark says so where text begins without a space, and an accent belongs to no word of the document before."""
     special = tokenizer.mask_token_id
-    ids = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("rebuilt", "lighthouse")]
+    ids = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("rebuilt", text)]
     block = np.array([*ids[0], special, *ids[1]])
     places = np.array([n for n in range(len(block)) if n != len(ids[0])])
     pieces = WordPieces.of(tokenizer)

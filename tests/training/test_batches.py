@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -123,11 +123,11 @@ def mask_simply(tokens: Any, *, probability: float, masking: Any, seed: int, epo
     if masking == "spans":
         span = spans_simply([allowed[words == word].tolist() for word in np.unique(words)], rng)
         order = rng.permutation(len(span)).tolist()
-        fates, draws = rng.random(len(span)), dict[int, float]()
+        draw_of, draws = rng.random(len(span)), dict[int, float]()
         for number in sorted(range(len(span)), key=order.__getitem__):
             for word in span[number]:
                 if len(draws) < count:
-                    draws |= dict.fromkeys(word, fates[number])
+                    draws |= dict.fromkeys(word, draw_of[number])
         chosen = np.array(sorted(draws))
         draw = np.array([draws[place] for place in chosen.tolist()])
     else:
@@ -138,23 +138,19 @@ def mask_simply(tokens: Any, *, probability: float, masking: Any, seed: int, epo
             chosen = np.sort(rng.permutation(allowed)[:count])
         draw = rng.random(len(chosen))
     replacement = SPECIAL + rng.integers(WORDS - SPECIAL, size=len(chosen))
-    for place, fate, other in zip(chosen, draw, replacement, strict=True):
-        masked[place] = tokens[place] if fate < 0.1 else other if fate < 0.2 else MASK
+    for place, decides, other in zip(chosen, draw, replacement, strict=True):
+        masked[place] = tokens[place] if decides < 0.1 else other if decides < 0.2 else MASK
     return masked, chosen
 
 
 def spans_simply(words: list[list[int]], rng: np.random.Generator) -> list[list[list[int]]]:
-    """Words, each a list of places, in spans: one after the other, until it is long enough or a document ends."""
-    spans: list[list[list[int]]] = []
-    ends, end = set(), 0
-    for chance in rng.random(len(words)):
-        end += next(n for n in range(1, 11) if chance < (1 - 0.8**n) / (1 - 0.8**10) or n == 10)
-        ends.add(end)
-    for number, word in enumerate(words):
-        if number == 0 or number in ends or word[0] - words[number - 1][-1] > 1:
-            spans.append([])
-        spans[-1].append(word)
-    return spans
+    """Words, each a list of places, in spans: one after the other, around the block from some word to that word."""
+    lengths = [next(n for n in range(1, 11) if chance < (1 - 0.8**n) / (1 - 0.8**10) or n == 10)
+               for chance in rng.random(len(words))]  # fmt: skip
+    first = -int(rng.integers(len(words))) % len(words)
+    around = words[first:] + words[:first]
+    spans = [around[end - length : end] for length, end in zip(lengths, accumulate(lengths), strict=True)]
+    return [span for span in spans if span]
 
 
 KINDS = st.sampled_from(["tokens", "whole_words", "spans"])
@@ -252,6 +248,17 @@ def test_every_word_is_as_likely_to_be_in_a_span() -> None:
     assert is_mask.sum() / taken.sum() == pytest.approx(0.8, abs=0.015)
     # What follows a masked token is masked too where it is of the same span: as it is four times of five.
     assert (by_token[:, 1:] & by_token[:, :-1]).sum() / taken.sum() > 0.8
+
+
+def test_words_at_the_edges_of_a_document_are_as_likely() -> None:
+    """Four documents of ten words in a block, with [SEP] [CLS] between them."""
+    count = 10_000
+    tokens = np.array([*[5] * 10, 0, 0] * 4)
+    masks = Masks(VOCABULARY, masking="spans", seed=1)
+    _, chosen = masks.mask(np.tile(tokens, (count, 1)), np.zeros(count, int), np.arange(count), 0.15)
+    taken = np.bincount(chosen % len(tokens), minlength=len(tokens)).reshape(4, 12)[:, :10] / count
+    assert taken == pytest.approx(0.15, abs=0.015)
+    assert taken.mean(axis=0) == pytest.approx(0.15, abs=0.0075), "by the place in a document"
 
 
 @pytest.mark.parametrize("workers", [0, 2])
