@@ -28,7 +28,8 @@ class ModelOrigin(Section):
 
     pretrained: str | None = Field(None, description="Checkpoint to start from: Hub id, checkpoint folder or run.")
     config: Shape | None = Field(
-        None, description="Shape of a BERT with random weights; with `model_type: modernbert`, of a ModernBERT."
+        None,
+        description="Shape of a model with random weights: a BERT, or with `model_type: modernbert` a ModernBERT.",
     )
     attention_probs_dropout_prob: Fraction | None = Field(
         None,
@@ -41,7 +42,8 @@ class ModelOrigin(Section):
         if (self.pretrained is None) == (self.config is None):
             raise ValueError("give either pretrained (a checkpoint) or config (a shape)")
         if self.config is not None and self.attention_probs_dropout_prob is not None:
-            raise ValueError("attention_probs_dropout_prob has no effect with config: set it inside config")
+            key = {"bert": "attention_probs_dropout_prob", "modernbert": "attention_dropout"}[self.config.model_type]
+            raise ValueError(f"attention_probs_dropout_prob has no effect with config: set config.{key}")
         return self
 
 
@@ -50,14 +52,14 @@ class ModelSection(ModelOrigin):
 
     max_position_embeddings: PositiveInt | None = Field(
         None,
-        description="With `pretrained`, a ModernBERT: the longest input that it shall read from now on. The base of "
-        "its rotary positions follows, as `model.config.global_rope_theta` says.",
+        description="Lengthens a ModernBERT that is continued: the longest input it reads from now on, in tokens. The "
+        "base of its rotary positions follows, as `model.config.global_rope_theta` says.",
     )
 
     @model_validator(mode="after")
     def _lengthens_a_checkpoint(self) -> Self:
         if self.max_position_embeddings is not None and self.config is not None:
-            raise ValueError("max_position_embeddings has no effect with config: set it inside config")
+            raise ValueError("max_position_embeddings has no effect with config: set config.max_position_embeddings")
         return self
 
 

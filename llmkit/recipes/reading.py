@@ -10,20 +10,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from llmkit.recipes.finetuning import FinetuneRecipe, TaskFacts
 from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.problems import Key, dotted, explain
 from llmkit.recipes.section import Section
-from llmkit.recipes.shapes import SHAPES
 from llmkit.recipes.shipped import locate
-from llmkit.system.errors import UserError, did_you_mean
+from llmkit.system.errors import UserError
 
 R = TypeVar("R", bound=Section)
-Key = tuple[str | int, ...]
 
 # An override of a key removes its alternatives from the recipe.
 _LENGTHS: tuple[Key, ...] = (("train", "num_train_epochs"), ("train", "max_steps"), ("train", "time_budget"))
@@ -38,7 +37,11 @@ REPLACES: dict[Key, tuple[Key, ...]] = {
     ("corpus", "masking"): (("corpus", "whole_word_mask"),),
     ("corpus", "whole_word_mask"): (("corpus", "masking"),),
     ("model", "pretrained"): (("model", "config"), ("model", "tokenizer"), ("model", "vocab_size")),
-    ("model", "config"): (("model", "pretrained"), ("model", "max_position_embeddings")),
+    ("model", "config"): (
+        ("model", "pretrained"),
+        ("model", "attention_probs_dropout_prob"),
+        ("model", "max_position_embeddings"),
+    ),
     ("model", "tokenizer"): (("model", "vocab_size"),),
     ("model", "vocab_size"): (("model", "tokenizer"),),
     ("task",): (("data", "path"), ("data", "name"), ("data", "revision"), *_FILES),
@@ -137,7 +140,7 @@ def _finish(kind: type[R], draft: _Draft, overrides: Sequence[str], tasks: Mappi
             for p in error.errors()
             if kind is not FinetuneRecipe or p["type"] != "extra_forbidden" or len(p["loc"]) < 2
         ]
-        draft.problems += [_explain(kind, draft, dict(problem)) for problem in found]
+        draft.problems += [explain(kind, dict(problem), draft.place) for problem in found]
     if draft.problems:
         count = len(draft.problems)
         raise UserError(
@@ -184,7 +187,7 @@ def _parse_file(path: Path) -> _Draft:
     seen: set[Key] = set()
     for key, number in _lines(node, ()):
         if key in seen:
-            draft.problems.append(f"{path}:{number}: {_dotted(key)}: duplicate key")
+            draft.problems.append(f"{path}:{number}: {dotted(key)}: duplicate key")
         seen.add(key)
         draft.places[key] = f"{path}:{number}"
     return draft
@@ -239,59 +242,3 @@ def _remove(values: dict[str, Any], key: Key) -> None:
     section = values.get(str(key[0]))
     if isinstance(section, dict):
         section.pop(str(key[1]), None)
-
-
-def _explain(kind: type[BaseModel], draft: _Draft, problem: dict[str, Any]) -> str:
-    """A problem from pydantic as a line for the user."""
-    # For a union, pydantic adds the branch to the location: `bool`, `literal['auto']`, the `model_type` of a shape.
-    branches = ("bool", *SHAPES)
-    key: Key = tuple(part for part in problem["loc"] if not str(part).startswith(("function-", "literal[")))
-    key = tuple(part for part in key if part not in branches)
-    if problem["type"] == "union_tag_invalid":
-        key = (*key, "model_type")
-    name = _dotted(key)
-    place = draft.place(key)
-    if problem["type"] == "extra_forbidden":
-        known = _fields(kind, problem["loc"][:-1])
-        what = f"unknown key{did_you_mean(str(key[-1]), known)}"
-        if not did_you_mean(str(key[-1]), known):
-            what += f"; known keys: {', '.join(known)}"
-    elif problem["type"] == "union_tag_invalid":
-        what = f"should be {' or '.join(map(repr, SHAPES))}, got {problem['ctx']['tag']!r}"
-    elif problem["type"] == "missing":
-        what = "missing"
-    elif problem["type"] == "value_error":
-        what = problem["msg"].removeprefix("Value error, ")
-    else:
-        message = problem["msg"].removeprefix("Input ")
-        what = f"{message}, got {problem['input']!r}"
-    return ": ".join(part for part in (place, name, what) if part)
-
-
-def _fields(kind: type[BaseModel], key: Key) -> list[str]:
-    """The keys of the section at `key`."""
-    section: type[BaseModel] | None = kind
-    for part in key:
-        if isinstance(part, int) or section is None:
-            continue
-        if part in SHAPES:
-            section = SHAPES[str(part)]
-            continue
-        info = section.model_fields.get(part)
-        # A part that is no field is a name in a mapping, which the user chose.
-        section = _section_in(info.annotation) if info else section
-    return list(section.model_fields) if section else []
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """The section class in an annotation such as `list[Annotated[Source, …]] | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for inner in get_args(annotation) if (found := _section_in(inner))), None)
-
-
-def _dotted(key: Key) -> str:
-    dotted = ""
-    for part in key:
-        dotted += f"[{part}]" if isinstance(part, int) else f".{part}" if dotted else str(part)
-    return dotted

@@ -72,7 +72,8 @@ class ModernBertShape(_Shape):
     hidden_activation: Activation = "gelu"
     max_position_embeddings: PositiveInt = Field(8192, description="Longest input. There is no table of positions.")
     global_attn_every_n_layers: PositiveInt = Field(
-        3, description="Every so many layers, from the first on, one attends to the whole input: 1 makes all do so."
+        3,
+        description="One layer in this many, starting with the first, attends to the whole input; 1 makes all do so.",
     )
     local_attention: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
         128, description="Window of the other layers in tokens: each attends to half of it on either side."

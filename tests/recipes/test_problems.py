@@ -77,6 +77,15 @@ class TestWhatIsWrong:
     def test_a_wrong_type_or_value_has_its_place(self, pretrain_file: Path, override: str, told: str) -> None:
         assert only_problem(PretrainRecipe, pretrain_file, override).startswith(f"override {override}: {told}")
 
+    @pytest.mark.parametrize("name", ["bert", "modernbert", "bool", "path"])
+    def test_a_name_of_the_users_own_is_kept(self, pretrain_file: Path, name: str) -> None:
+        """Though pydantic gives the branches of unions such names too, and a source has a key `path`."""
+        override = f"corpus.also_evaluate.{name}={{path: 3, pth: x}}"
+        assert problems(PretrainRecipe, pretrain_file, override) == (
+            f"override {override}: corpus.also_evaluate.{name}.path: should be a valid string, got 3",
+            f"override {override}: corpus.also_evaluate.{name}.pth: unknown key (did you mean path?)",
+        )
+
     def test_a_bf16_that_is_neither_yes_nor_no_nor_auto_is_told_by_the_key_that_was_written(
         self, pretrain_file: Path
     ) -> None:

@@ -44,6 +44,10 @@ class TestReading:
         [
             ("model.config.hidden_act=relu", "hidden_act: unknown key (did you mean hidden_activation?)"),
             ("model.config.model_type=gpt2", "model_type: should be 'bert' or 'modernbert', got 'gpt2'"),
+            ("model.config.model_type=3", "model_type: should be 'bert' or 'modernbert', got 3"),
+            ("model.config.model_type=null", "model_type: should be 'bert' or 'modernbert', got None"),
+            ("model.config.bert=1", "model.config.bert: unknown key; known keys: model_type, hidden_size"),
+            ("model.attention_probs_dropout_prob=0.1", "no effect with config: set config.attention_dropout"),
             ("model.config.hidden_size=65", "hidden_size 65 is not divisible by num_attention_heads 2"),
             ("model.config.hidden_size=66", "makes heads of 33: rotary positions turn pairs of numbers"),
             ("model.config.local_attention=15", "local_attention: should be a multiple of 2, got 15"),
@@ -56,6 +60,13 @@ class TestReading:
             read_recipe(PretrainRecipe, "tiny/modernbert", [override])
         assert told in str(caught.value)
         assert "model.config.modernbert" not in str(caught.value)
+
+    def test_a_shape_on_the_command_line_takes_the_place_of_a_checkpoint(self, tmp_path: Path) -> None:
+        file = tmp_path / "continued.yaml"
+        section = "model: {pretrained: x, attention_probs_dropout_prob: 0.1, max_position_embeddings: 512}"
+        file.write_text(f"name: x\ncorpus: {{path: shards}}\n{section}\ntrain: {{max_steps: 1}}\n")
+        recipe = read_recipe(PretrainRecipe, str(file), [MODERN])
+        assert recipe.model.model_fields_set == {"config"}
 
     def test_an_encoder_of_texts_into_texts_is_none(self) -> None:
         with pytest.raises(UserError, match=r"model\.config: a ModernBERT reads only.*model_type: bert"):
