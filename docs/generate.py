@@ -101,9 +101,15 @@ alone with the same logits, and exported to ONNX. A tokenizer that pads on the l
 MODELS_NOTES = """\
 **Pretraining** packs documents into blocks, where they must not see each other. Before a run, a trial changes one
 document and compares the predictions for the others. So families that are not in the table are pretrained too if they
-pass it, and refused if they do not: the convolution of some DeBERTa v2 (v3 has none), Funnel's pooling and the sparse
-attention of Longformer and BigBird look at neighbours by themselves. BigBird passes with blocks that it attends to as a
-whole, up to 704 tokens as it is published. An ELECTRA discriminator becomes a masked LM with a new head.
+pass it, and refused with the reason if they do not. Longformer, Funnel and DeBERTa v2 with a convolution (v3 has none)
+have parts that take no mask of pairs of tokens. BigBird's sparse attention looks at neighbours by itself; it passes
+with blocks that it attends to as a whole, up to 704 tokens as it is published. An ELECTRA discriminator becomes a
+masked LM with a new head.
+
+Of the families outside the table, tiny models of these pass: Megatron-BERT, RemBERT, RoFormer, LUKE,
+RoBERTa-PreLayerNorm, data2vec-text, ERNIE, NomicBERT, TAPAS and LayoutLM. In these, documents would see each other:
+ConvBERT, MobileBERT, FNet, I-BERT, Nyströmformer, and ESM with `token_dropout`, as it is published. These take
+no mask of documents: YOSO, MRA, FlauBERT and XLM. X-MOD passes once it has a default language.
 
 What a checkpoint says is used, or llmkit says what it does instead:
 

@@ -13,13 +13,16 @@ import torch
 from support import quick_or_slow
 from support.families import FAMILIES, encoder_config, write_encoder
 from support.tokenizer_families import tokenizer_of
-from transformers import AutoModelForMaskedLM, BartConfig, ElectraForPreTraining
+from transformers import AutoModelForMaskedLM, BartConfig, BertForMaskedLM, ElectraForPreTraining
 from transformers import logging as transformers_logging
+from transformers.modeling_outputs import MaskedLMOutput
 
 from llmkit.corpus.masking import Vocabulary
 from llmkit.corpus.tokenizer import check_for_pretraining, load_tokenizer
+from llmkit.models import packing_trial
 from llmkit.models.masked_lm import model_for_pretraining, packed
 from llmkit.models.packed_attention import VARLEN
+from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import choose_attention
 from llmkit.recipes.pretraining import ModelSection
 from llmkit.system.errors import UserError
@@ -29,7 +32,7 @@ pytestmark = pytest.mark.oldest
 
 LENGTH = 24
 DOCUMENTS = (10, 8, 6, 24)  # of two blocks; the last is longer than ModernBERT's local attention
-REFUSED = {"DeBERTa v2", "BigBird", "Longformer", "Funnel"}  # a convolution, and attention and pooling of their own
+REFUSED = {"DeBERTa v2", "BigBird", "Longformer", "Funnel"}  # a convolution, pooling, and attention of their own
 PACKED = [family for family in FAMILIES if family not in REFUSED]
 OWN_ATTENTION = {"DeBERTa", "DeBERTa v3", "MPNet"}
 QUICK = {"BERT", "RoBERTa", "DistilBERT", "ALBERT", "DeBERTa v3", "MPNet", "ModernBERT"}
@@ -213,10 +216,47 @@ def test_a_copy_reads_its_own_batch() -> None:
 
 
 @pytest.mark.parametrize("family", sorted(REFUSED))
-def test_a_family_whose_documents_would_see_each_other_is_refused(family: str) -> None:
+def test_a_family_that_does_not_pack_is_refused_with_the_reason(family: str) -> None:
+    """BigBird's sparse attention leaks. The others fail: no layer of theirs takes a mask of pairs of tokens."""
     transformers_logging.set_verbosity_error()
-    with pytest.raises(UserError, match=r"documents of a [a-z0-9_-]+ model see each other"):
+    with pytest.raises(UserError) as caught:
         packed(plain(family, **({"architectures": None} if family == "Funnel" else {})), 48)
+    reason = caught.value.__cause__
+    if family == "BigBird":
+        assert isinstance(reason, packing_trial._Leak)
+        assert "documents of a big_bird model see each other" in str(caught.value)
+    else:
+        assert isinstance(reason, packing_trial.NOT_TAKEN)
+        assert "takes no mask of documents" in str(caught.value)
+        assert f"({type(reason).__name__}: {str(reason).splitlines()[0]})" in str(caught.value)
+
+
+def test_what_is_read_otherwise_than_alone_is_no_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here positions count from another number in blocks."""
+    monkeypatch.setattr(packing_trial, "skipped_positions", lambda _: 3)
+    with pytest.raises(UserError, match="a document is not read by a bert model as if it were alone") as caught:
+        packed(plain("BERT"), LENGTH)
+    assert type(caught.value.__cause__) is packing_trial._Misread
+
+
+class WholeRows(BertForMaskedLM):
+    """A BERT whose head fails if it does not get all tokens of the input."""
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None) -> Any:
+        states = self.bert(input_ids, attention_mask=attention_mask, position_ids=position_ids).last_hidden_state
+        if states.shape[:2] != input_ids.shape:
+            raise ValueError("whole rows, please")
+        return MaskedLMOutput(logits=self.cls(states))
+
+
+def test_a_head_that_needs_all_tokens_gets_them(capsys: pytest.CaptureFixture[str]) -> None:
+    model, batch = plain("BERT"), batch_of(plain("BERT").config.vocab_size)
+    whole = WholeRows(model.config).eval()
+    whole.load_state_dict(model.state_dict())
+    packed(whole, LENGTH)
+    assert whole.packing == Packing(head_on_chosen=False)
+    assert "the head of a bert model runs on all tokens" in capsys.readouterr().err
+    assert torch.allclose(logits(whole, batch), logits(packed(model, LENGTH), batch), atol=1e-6)
 
 
 def test_a_trial_that_runs_out_of_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
