@@ -1,11 +1,13 @@
-"""`llmkit pretrain`: token shards (or text) and a recipe in, a run with an encoder and its perplexity out."""
+"""`llmkit pretrain`: token shards (or text) and a recipe in, a run with a masked LM and its perplexity out."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +21,10 @@ from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.capabilities import fit_inputs
 from llmkit.models.checkpoint import Checkpoint
+from llmkit.models.continuing import to_continue
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packing_trial import choose_attention
-from llmkit.models.vocabulary import check_same_tokens
+from llmkit.models.vocabulary import check_same_tokens, check_vocabulary
 from llmkit.recipes.corpus import CorpusSection
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.system.console import count, is_main, result, say, warn
@@ -30,6 +33,9 @@ from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import MaskedBlocks, collate_blocks
 from llmkit.training.held_out import HeldOut
 from llmkit.training.resuming import check_same_data
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 def prepare(
@@ -48,14 +54,12 @@ def prepare(
     from transformers import set_seed
 
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
-    found = find(recipe.corpus)
-    corpus = corpus_folder(recipe.corpus, found)
+    found, size = find(recipe.corpus), recipe.corpus.block_size
+    fits = partial(check_tokenizer, recipe.corpus, found, to_continue(recipe.model, size))
+    corpus = corpus_folder(recipe.corpus, fits)
     manifest = read_manifest(corpus)
     tokenizer = load_tokenizer(str(corpus / "tokenizer"))
-    check_tokenizers(found, tokenizer)
     vocabulary = Vocabulary.of(tokenizer)
-    vocabulary.check(recipe.corpus.masking, str(corpus))
-    size = recipe.corpus.block_size
     train, held_out = (PackedBlocks(TokenShards(corpus, split), size) for split in ("train", "validation"))
     others = tokenized(found, corpus, size)
     fingerprints = {"corpus": manifest["key"]}
@@ -65,10 +69,6 @@ def prepare(
         check_same_data(run, fingerprints)
     set_seed(recipe.train.seed)
     model = model_for_pretraining(recipe.model, tokenizer, size)
-    if recipe.model.pretrained is not None:
-        checkpoint = Checkpoint.named(recipe.model.pretrained)
-        if checkpoint.file("tokenizer.json") is not None:
-            check_same_tokens(tokenizer, checkpoint.tokenizer(), checkpoint.name)
     fit_inputs(tokenizer, model.base_model)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
 
@@ -108,16 +108,36 @@ def prepare(
     )
 
 
-def corpus_folder(section: CorpusSection, others: Found) -> Path:
-    """The token shards of a recipe, tokenized now if it names sources: first see that the `others` fit to them."""
+def corpus_folder(section: CorpusSection, fits: Callable[[PreTrainedTokenizerFast, str], None]) -> Path:
+    """The token shards of a recipe, whose tokenizer `fits`; tokenized now if it names sources."""
     if section.sources is not None:
         prepared = prepare_corpus(section.sources, section.tokenizer, None)
         if prepared.tokenizer is not None:
-            check_tokenizers(others, prepared.tokenizer)
-            Vocabulary.of(prepared.tokenizer).check(section.masking, str(section.tokenizer.path))
-        return tokenize(prepared)
-    assert section.path is not None
-    return Path(section.path)
+            fits(prepared.tokenizer, str(section.tokenizer.path))
+            return tokenize(prepared)
+        corpus = tokenize(prepared)
+    else:
+        assert section.path is not None
+        corpus = Path(section.path)
+        read_manifest(corpus)  # it says so if there are no token shards
+    fits(load_tokenizer(str(corpus / "tokenizer")), str(corpus))
+    return corpus
+
+
+def check_tokenizer(
+    section: CorpusSection,
+    others: Found,
+    checkpoint: Checkpoint | None,
+    tokenizer: PreTrainedTokenizerFast,
+    name: str,
+) -> None:
+    """Raises UserError if the tokenizer `name` does not fit the masks, the other corpora or the checkpoint."""
+    check_tokenizers(others, tokenizer)
+    Vocabulary.of(tokenizer).check(section.masking, name)
+    if checkpoint is not None:
+        check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
+        if checkpoint.file("tokenizer.json") is not None:
+            check_same_tokens(tokenizer, checkpoint.tokenizer(), checkpoint.name)
 
 
 def finish_line(run: RunDir) -> None:

@@ -11,15 +11,14 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import MaskedLMOutput
 
-from llmkit.models.checkpoint import Checkpoint, fresh_config, fresh_modules, set_attention_dropout
-from llmkit.models.context import KEY, lengthened
+from llmkit.models.checkpoint import fresh_config, fresh_modules, set_attention_dropout
+from llmkit.models.continuing import lengthen, to_continue
 from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import settle_packing
 from llmkit.models.unpadded import holder_of_layers
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.pretraining import ModelSection
 from llmkit.system.console import say
-from llmkit.system.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel as Plain
@@ -72,19 +71,22 @@ class Packed(Plain):
         """The logits [T, V] of the masked tokens. The arguments are those of `forward`."""
         inputs = self.packing.inputs(self.config, input_ids, position_ids, cu_seq_lens)
         self._mask = self.packing.mask_at_layers(self.config, input_ids, cu_seq_lens)
-        if self.packing.head_on_chosen:
-            logits = self.logits_at(masked_positions, **inputs)
-        else:
-            logits = self.plain(**inputs).logits.flatten(0, 1)[masked_positions]
-        self._mask = None
-        return logits
+        try:
+            if self.packing.head_on_chosen:
+                return self.logits_at(masked_positions, **inputs)
+            logits: Tensor = self.plain(**inputs).logits.flatten(0, 1)[masked_positions]
+            return logits
+        finally:  # a pass that fails is followed by others in the trial
+            self._mask = None
 
     def logits_at(self, places: Tensor, **inputs: Any) -> Tensor:
         """The logits [T, V] at places [T] of a flattened batch: the head runs on these alone."""
         self._chosen = places
-        logits: Tensor = self.plain(**inputs).logits.flatten(0, 1)
-        self._chosen = None
-        return logits
+        try:
+            logits: Tensor = self.plain(**inputs).logits.flatten(0, 1)
+            return logits
+        finally:
+            self._chosen = None
 
     @property
     def plain(self) -> Any:
@@ -133,19 +135,12 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
     """
     if section.config is not None:
         return packed(AutoModelForMaskedLM.from_config(fresh_config(section.config, tokenizer)), block_size)
-    assert section.pretrained is not None
-    checkpoint = Checkpoint.named(section.pretrained)
-    if checkpoint.config.is_encoder_decoder:
-        raise UserError(f"{checkpoint.name} is an encoder-decoder", remedy="continue from an encoder, such as RoBERTa")
+    checkpoint = to_continue(section, block_size)
+    assert checkpoint is not None
     check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
-    config = deepcopy(lengthened(checkpoint, section.max_position_embeddings))
-    positions = section.max_position_embeddings or checkpoint.positions
-    if positions is not None and block_size > positions:
-        longer = f", or lengthen it: {KEY}={block_size}" if config.model_type == "modernbert" else ""
-        raise UserError(
-            f"corpus.block_size {block_size} exceeds the {positions} positions of {checkpoint.name}",
-            remedy=f"set corpus.block_size={positions}{longer}",
-        )
+    config = deepcopy(checkpoint.config)
+    if section.max_position_embeddings is not None:
+        say(lengthen(config, section.max_position_embeddings, checkpoint.name))
     set_attention_dropout(config, section)
     model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     published = any(name.startswith("lm_predictions.") for name in info["unexpected_keys"])

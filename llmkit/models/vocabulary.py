@@ -35,7 +35,8 @@ def check_same_tokens(tokenizer: PreTrainedTokenizerFast, own: PreTrainedTokeniz
     if any(numbers.get(token) != number for token, number in own.get_vocab().items()):
         raise UserError(
             f"the text was tokenized with another vocabulary than that of {name}",
-            remedy=f"tokenize it with that of the checkpoint: tokenizer.path={name}",
+            remedy=f"tokenize it with that of the checkpoint: llmkit tokenize … tokenizer.path={name}, or where the "
+            f"recipe names sources, 'corpus.tokenizer={{path: {name}}}'",
         )
 
 
