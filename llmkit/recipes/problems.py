@@ -57,7 +57,7 @@ def _key_at(kind: type[BaseModel], location: Sequence[str | int]) -> tuple[Key, 
                 within = section = SHAPES[part]
                 continue
             within, field = section, section.model_fields.get(part)
-            section = _section_in(field.annotation) if field else None
+            section = section_in(field.annotation) if field else None
             is_name = field is not None and _is_mapping(field.annotation)
         else:
             is_name = False
@@ -65,11 +65,11 @@ def _key_at(kind: type[BaseModel], location: Sequence[str | int]) -> tuple[Key, 
     return key, within
 
 
-def _section_in(annotation: Any) -> type[BaseModel] | None:
+def section_in(annotation: Any) -> type[BaseModel] | None:
     """The section class in an annotation such as `list[Annotated[Source, …]] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := _section_in(inner))), None)
+    return next((found for inner in get_args(annotation) if (found := section_in(inner))), None)
 
 
 def _is_mapping(annotation: Any) -> bool:

@@ -91,11 +91,11 @@ def keys(section: type[BaseModel], sections: Callable[[Any], Any]) -> Iterator[s
     "kind", [PretrainRecipe, ModernBertShape, *dict.fromkeys(task.recipe_class for task in TASKS.values())]
 )
 def test_every_key_of_a_recipe_is_documented(kind: type[BaseModel]) -> None:
-    from llmkit.recipes.reading import _section_in
+    from llmkit.recipes.problems import section_in
 
     page = (DOCS / "recipes.md").read_text(encoding="utf-8")
     documented = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
-    assert set(keys(kind, _section_in)) <= documented
+    assert set(keys(kind, section_in)) <= documented
 
 
 def test_every_shipped_recipe_is_documented_with_its_expected_score(generate: ModuleType) -> None:
