@@ -27,13 +27,14 @@ from llmkit.training.batches import WEIGHTLESS, EpochBatches, MaskedBlocks, coll
 from llmkit.training.feeding import batch_loader
 
 SPECIAL, MASK, WORDS = 5, 4, 50  # ids 0-4 are special, 4 is [MASK]
+IS_SPECIAL = np.arange(WORDS) < SPECIAL
 CONTINUES = (np.arange(WORDS) >= SPECIAL) & (np.arange(WORDS) % 3 == 0)
 NONE = np.zeros(WORDS, bool)
 VOCABULARY = Vocabulary(
     mask_id=MASK,
-    special=np.arange(WORDS) < SPECIAL,
+    special=IS_SPECIAL,
     ordinary=np.arange(SPECIAL, WORDS),
-    words=WordPieces(begins=~CONTINUES, joins=NONE, ends=np.arange(WORDS) < SPECIAL, opens=NONE),
+    words=WordPieces(begins=~CONTINUES, joins=NONE, ends=IS_SPECIAL, opens=NONE, special=IS_SPECIAL),
 )
 
 
