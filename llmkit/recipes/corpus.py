@@ -132,8 +132,8 @@ class CorpusSection(Section):
     )
     eval_mlm_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.15,
-        description="Fraction of tokens to predict in evaluations. These always mask single tokens, so that the losses "
-        "of runs can be compared. (llmkit only.)",
+        description="Fraction of tokens to predict in evaluations. These always mask single tokens, the same ones for "
+        "every seed, so that the losses of runs can be compared. (llmkit only.)",
     )
     masking: Masking = Field(
         "tokens",
@@ -147,6 +147,14 @@ class CorpusSection(Section):
         "source that the run also trains on, only the held-out part is. The scores are `NAME_loss` and "
         "`NAME_perplexity`; they decide nothing. (llmkit only.)",
     )
+
+    @field_validator("eval_mlm_probability", mode="before")
+    @classmethod
+    def _given(cls, fraction: Any) -> Any:
+        """Refuse null: it stands for a run that an older llmkit started, see training/resuming.py."""
+        if fraction is None:
+            raise ValueError("should be a number between 0 and 1, got None")
+        return fraction
 
     @field_validator("also_evaluate")
     @classmethod
@@ -178,8 +186,6 @@ class CorpusSection(Section):
             raise ValueError("tokenizer has no effect with path: token shards include their tokenizer")
         if self.sources is not None and not self.sources:
             raise ValueError("sources is empty")
-        if self.eval_mlm_probability is None and self.mlm_probability != self.probabilities[0]:
-            raise ValueError("eval_mlm_probability is needed where mlm_probability is a pair")
         return self
 
     @property
