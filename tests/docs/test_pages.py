@@ -179,6 +179,12 @@ def test_a_page_names_no_machine(page: Path) -> None:
     assert not re.search(r"/(tmp|work|root|Users)/", page.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_a_page_has_no_gaps(page: Path) -> None:
+    """No placeholder waits for a number or a sentence."""
+    assert not re.search(r"@@|\b(TODO|FIXME|TBD|XXX|BENCH)\b", page.read_text(encoding="utf-8"))
+
+
 def test_the_picture_is_light() -> None:
     picture = ROOT / "docs" / "terminal.svg"
     assert picture.stat().st_size < 100_000
