@@ -92,7 +92,7 @@ def main() -> int:
     print(f"\n{Path(arguments.recipe).stem}: held-out loss after {arguments.budget:.0f} s of {kind} time")
     print(f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     print("\n".join(row(*pair) for pair in zip(combinations, found, strict=True)))
-    print(f"\n{arguments.threads} threads. {machine()}")
+    print(f"\nThreads: {arguments.threads}. {machine()}")
     return int(any(None in results for results in found))
 
 

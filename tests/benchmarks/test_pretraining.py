@@ -12,6 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from support.runs import SHAPE, command, write_demo_questions
@@ -110,10 +111,14 @@ def test_a_budget_becomes_steps_once(load: Load, tmp_path: Path) -> None:
         watched.append(watch)
         return 0.5
 
-    assert budgets.steps_within(20, tmp_path / "costs.json", "mini", cost) == 40
-    assert budgets.steps_within(1000, tmp_path / "costs.json", "mini", cost) == 2000
-    assert budgets.steps_within(1000, tmp_path / "costs.json", "small", cost) == 2000
+    arguments = Namespace(work=tmp_path, threads=1, cpu=True)
+    assert budgets.steps_within(20, "mini", cost, arguments) == 40
+    assert budgets.steps_within(1000, "mini", cost, arguments) == 2000
+    assert budgets.steps_within(1000.2, "small", cost, arguments) == 2000.4
     assert watched == [20, budgets.WATCHED], "once for each name, and no longer than the budget"
+    arguments.cpu = False
+    assert budgets.steps_within(1000, "mini", cost, arguments) == 2000
+    assert len(watched) == 3, "the time of the clock is another cost"
 
 
 def test_what_costs_nothing_buys_the_same_steps(
@@ -122,13 +127,72 @@ def test_what_costs_nothing_buys_the_same_steps(
     budgets = load("budgets")
     monkeypatch.setattr(budgets, "cost_of_pretraining", lambda *_: 0.5)
     arguments = Namespace(work=tmp_path, threads=1, cpu=True)
-    for override in ("train.learning_rate=1e-2", "train.seed=7", "model.config.initializer_range=0.05"):
-        assert budgets.steps_of_pretraining(10, "bert-mini", [override], arguments) == 20
+    wsd = "train.lr_scheduler_type=warmup_stable_decay train.decay_steps=2000"
+    for overrides in ("train.learning_rate=1e-2", "train.seed=7", "model.config.initializer_range=0.05", wsd):
+        assert budgets.steps_of_pretraining(10, "bert-mini", overrides.split(), arguments) == 20
     assert capsys.readouterr().err.count("s a step") == 1
     budgets.steps_of_pretraining(10, "bert-mini", ["train.per_device_train_batch_size=8"], arguments)
     assert len(json.loads((tmp_path / "costs.json").read_text())) == 2
     with pytest.raises(SystemExit, match="learning_rat"):
         budgets.steps_of_pretraining(10, "bert-mini", ["train.learning_rat=1e-2"], arguments)
+
+
+def test_a_schedule_in_steps_has_a_cost(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short run that measures it ends by time, where a decay in steps is refused."""
+    budgets, pretraining = load("budgets"), load("pretraining")
+    started: list[list[str]] = []
+    monkeypatch.setattr(budgets, "cost_of_step", lambda command, *_, **__: started.append(command) or 0.5)
+    overrides = ["train.lr_scheduler_type=warmup_stable_decay", "train.decay_steps=2000", "train.warmup_steps=100"]
+    assert budgets.cost_of_pretraining(["pretrain", "-r", "bert-mini", *overrides], 5, Namespace(cpu=True, threads=1))
+    command = started[0]
+    given = command[command.index("bert-mini") + 1 : command.index("-o")]
+    assert pretraining.read("bert-mini", given).train.time_budget == 5
+
+
+def run_mlm(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, each: bool) -> tuple[Any, list[Any]]:
+    """A RunMlm that trains nothing, and what it is asked to train: the best rate is the budget in thousandths."""
+    module = load("mlm_script")
+    asked: list[Any] = []
+
+    def trained(self: Any, budget: float, seed: int, rate: str) -> dict[str, float]:
+        asked.append((budget, seed, rate))
+        return {"loss": abs(float(rate) - budget / 1000)}
+
+    monkeypatch.setattr(module.RunMlm, "_trained", trained)
+    (tmp_path / "lines.txt").touch()
+    arguments = Namespace(learning_rates="1e-3,2e-3", sweep_each_budget=each)
+    return module.RunMlm(arguments, tmp_path), asked
+
+
+def test_the_script_gets_the_best_rate(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, asked = run_mlm(load, tmp_path, monkeypatch, each=False)
+    for budget in (1, 2):
+        for seed in (1, 2):
+            script.trained(budget, seed)
+    assert [found[2] for found in asked[:2]] == ["1e-3", "2e-3"]
+    assert asked[2:] == [(1, 1, "1e-3"), (1, 2, "1e-3"), (2, 1, "1e-3"), (2, 2, "1e-3")]
+
+
+def test_the_script_gets_the_best_rate_of_each_budget(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, asked = run_mlm(load, tmp_path, monkeypatch, each=True)
+    assert script.trained(1, 1) == {"loss": 0}
+    assert script.trained(2, 1) == {"loss": 0}
+    assert script.trained(2, 2) == {"loss": 0}
+    assert len(asked) == 2 * 3 + 1
+
+
+def test_a_recipe_is_evaluated_like_the_rest(load: Load, tmp_path: Path) -> None:
+    quality = load("pretrain_quality")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE)
+    quality.check(str(recipe), 32)
+    with pytest.raises(SystemExit, match="give --block-size 32"):
+        quality.check(str(recipe), 64)
+    recipe.write_text(RECIPE.replace("block_size: 32", "block_size: 32, eval_mlm_probability: 0.2"))
+    with pytest.raises(SystemExit, match="remove corpus"):
+        quality.check(str(recipe), 32)
 
 
 def test_a_changed_recipe_is_another_run(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +308,13 @@ def test_the_quality(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "After 1 s of CPU time" in done.stdout
     assert "After 2 s of CPU time" in done.stdout
+    runs = list((tmp_path / "work" / "runs").glob("*/run"))
+    assert len(runs) == 4
+    for run in runs:
+        score = json.loads(next(run.glob("held-out-*.json")).read_text())["loss"]
+        assert json.loads((run / "metrics.json").read_text())["loss"] == pytest.approx(score, abs=1e-5), (
+            "the curve and the score are one evaluation"
+        )
     for name in ("small", "modern"):
         rows = [line for line in done.stdout.splitlines() if line.startswith(f"| {name} |")]
         assert len(rows) == 4, "the loss and the time to the other's, for each budget"
