@@ -20,7 +20,7 @@ from llmkit.sharing.model_card import write_card
 from llmkit.system import gpu
 from llmkit.system.console import is_main, say
 from llmkit.system.machine import choose, environment, quiet
-from llmkit.system.processes import world_size
+from llmkit.system.processes import from_first, world_size
 from llmkit.system.run_folder import RunDir, hold, open_run, start
 from llmkit.training.arguments import check_checkpointing, training_arguments
 from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out_of_memory
@@ -102,8 +102,6 @@ def train(job: Job) -> RunDir:
     check_same_sharding(run)
     with hold(run):
         _introduce(job)
-        if job.resume and is_main():
-            go_back(run, job.recipe)
         started = run.environment()["processes"] if job.resume else world_size()
         recorded, job = job.recipe, _share_batch(job, started)
         if job.auto_batch:
@@ -113,8 +111,11 @@ def train(job: Job) -> RunDir:
                 recorded, job = found.recipe.model_copy(update={"train": train}), found
         trainer = _trainer(job, run)
         if is_main():
+            if job.resume:
+                go_back(run, job.recipe)
             facts = {**environment(job.fingerprints, job.sizes), **job.more_facts}
             start(run, dump(recorded), {**facts, "processes": started})
+        from_first(True if is_main() else None)  # the others look for checkpoints when it has gone back
         with shrink_on_out_of_memory(run, job.recipe, started) if job.auto_batch else nullcontext():
             trainer.fit(
                 run,

@@ -18,7 +18,7 @@ from llmkit.corpus.packing import PackedBlocks
 from llmkit.corpus.shards import TokenShards, read_manifest
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.capabilities import fit_inputs
-from llmkit.models.checkpoint import Checkpoint
+from llmkit.models.checkpoint import Checkpoint, with_own_dropout
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packing_trial import choose_attention
 from llmkit.models.vocabulary import check_same_tokens
@@ -28,7 +28,7 @@ from llmkit.system.console import count, is_main, result, say, warn
 from llmkit.system.machine import choose
 from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import MaskedBlocks, collate_blocks
-from llmkit.training.held_out import HeldOut
+from llmkit.training.held_out import MASK_SEED, HeldOut
 from llmkit.training.resuming import check_same_data
 
 
@@ -64,21 +64,18 @@ def prepare(
     if resume:
         check_same_data(run, fingerprints)
     set_seed(recipe.train.seed)
-    model = model_for_pretraining(recipe.model, tokenizer, size)
+    section, fraction = recipe.corpus, recipe.corpus.eval_mlm_probability
+    older = fraction is None  # a run that an older llmkit started, see training/resuming.py
+    origin = with_own_dropout(recipe.model) if older else recipe.model
+    model = model_for_pretraining(origin, tokenizer, size)
     if recipe.model.pretrained is not None:
-        checkpoint = Checkpoint.named(recipe.model.pretrained)
-        if checkpoint.file("tokenizer.json") is not None:
-            check_same_tokens(tokenizer, checkpoint.tokenizer(), checkpoint.name)
+        check_same_tokens(tokenizer, Checkpoint.named(recipe.model.pretrained))
     fit_inputs(tokenizer, model.base_model)
     choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
 
-    section, fraction = recipe.corpus, recipe.corpus.eval_mlm_probability
-    masked = partial(MaskedBlocks, vocabulary=vocabulary, seed=recipe.train.seed)
-    data = masked(train, probability=section.probabilities, masking=section.masking)
-    if fraction is not None:
-        evaluated = partial(masked, probability=fraction, masking="tokens")
-    else:  # a run of an older llmkit, see training/resuming.py
-        evaluated = partial(masked, probability=section.probabilities, masking=section.masking)
+    masked = partial(MaskedBlocks, vocabulary=vocabulary)
+    trained = partial(masked, probability=section.probabilities, masking=section.masking, seed=recipe.train.seed)
+    evaluated = trained if older else partial(masked, probability=fraction, masking="tokens", seed=MASK_SEED)
 
     def introduce() -> None:
         blocks = f"{len(train):,} blocks of {size}, {len(held_out):,} blocks held out"
@@ -94,7 +91,7 @@ def prepare(
         auto_batch=auto_batch,
         model=model,
         tokenizer=tokenizer,
-        data=data,
+        data=trained(train),
         lengths=np.full(len(train), size),
         collate=partial(collate_blocks, few_shapes=recipe.train.torch_compile or torch.cuda.is_available()),
         evaluation=HeldOut(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.corpus.vocab_txt import lone_vocabulary
-from llmkit.recipes.pretraining import ModelOrigin
+from llmkit.recipes.pretraining import ModelOrigin, ModelSection
 from llmkit.recipes.shapes import BertShape, ModernBertShape
 from llmkit.system.errors import UserError
 from llmkit.system.hub import file_of, reading_from_the_hub
@@ -17,6 +17,8 @@ from llmkit.system.run_folder import RunDir
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")  # BERT's name and other models' name
 
 
 @dataclass(frozen=True)
@@ -167,9 +169,18 @@ def check_length(length: int, positions: int | None, name: str, key: str = "max_
 
 def set_attention_dropout(config: Any, section: ModelOrigin) -> None:
     """Replace a checkpoint's attention dropout by the recipe's, 0 by default."""
-    for key in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT's name and other models' name
+    for key in ATTENTION_DROPOUT:
         if hasattr(config, key):
             setattr(config, key, section.attention_probs_dropout_prob or 0.0)
+
+
+def with_own_dropout(section: ModelSection) -> ModelSection:
+    """The same model, with the attention dropout of its checkpoint: so earlier versions continued it."""
+    if section.pretrained is None or section.attention_probs_dropout_prob is not None:
+        return section
+    config = Checkpoint.named(section.pretrained).config
+    own = next((getattr(config, key) for key in ATTENTION_DROPOUT if hasattr(config, key)), None)
+    return section.model_copy(update={"attention_probs_dropout_prob": own})
 
 
 def fresh_modules(info: dict[str, Any], *, pooler: bool = False) -> list[str]:

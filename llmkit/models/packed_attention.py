@@ -15,10 +15,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from llmkit.models.checkpoint import ATTENTION_DROPOUT
+
 VARLEN = "llmkit_varlen"
 CAPABILITY = (8, 0)  # of the GPUs that FlashAttention runs on: Ampere and later
 MAX_HEAD = 256  # the kernel's largest head, which is also a multiple of 8
-DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")  # BERT's name and other models' name
 
 
 def kernel_holds(config: PretrainedConfig, *, bf16: bool, training: bool) -> bool:
@@ -32,7 +33,7 @@ def kernel_holds(config: PretrainedConfig, *, bf16: bool, training: bool) -> boo
     size = getattr(config, "head_dim", None) or (width // heads if heads and width else None)
     if size is None or size % 8 or size > MAX_HEAD:
         return False
-    return not training or not any(getattr(config, name, 0.0) for name in DROPOUTS)
+    return not training or not any(getattr(config, name, 0.0) for name in ATTENTION_DROPOUT)
 
 
 def uses_kernel(model: Any) -> bool:

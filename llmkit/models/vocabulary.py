@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.system.console import say
+from llmkit.system.console import say, warn
 from llmkit.system.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from llmkit.models.checkpoint import Checkpoint
 
 SHOWN = 8  # tokens in a message
 
@@ -26,16 +28,22 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerFast, size: int, name: str, *
         )
 
 
-def check_same_tokens(tokenizer: PreTrainedTokenizerFast, own: PreTrainedTokenizerFast, name: str) -> None:
-    """Raises UserError if the numbers of a tokenizer's tokens are not those of the model `name`, whose `own` is.
+def check_same_tokens(tokenizer: PreTrainedTokenizerFast, checkpoint: Checkpoint) -> None:
+    """Raises UserError if the numbers of a tokenizer's tokens are not those of the checkpoint's own tokenizer.
 
     The vocabularies of most models are of one size, so nothing else tells: each token would get another's embedding.
+    Warns if the checkpoint has no tokenizer that can be read.
     """
+    try:
+        own = checkpoint.tokenizer().get_vocab()
+    except UserError as error:
+        warn(f"{error}; so the text may have been tokenized with another vocabulary than that of {checkpoint.name}")
+        return
     numbers = tokenizer.get_vocab()
-    if any(numbers.get(token) != number for token, number in own.get_vocab().items()):
+    if any(numbers.get(token) != number for token, number in own.items()):
         raise UserError(
-            f"the text was tokenized with another vocabulary than that of {name}",
-            remedy=f"tokenize it with that of the checkpoint: tokenizer.path={name}",
+            f"the text was tokenized with another vocabulary than that of {checkpoint.name}",
+            remedy=f"tokenize it with that of the checkpoint: tokenizer.path={checkpoint.name}",
         )
 
 

@@ -148,6 +148,14 @@ class CorpusSection(Section):
         "`NAME_perplexity`; they decide nothing. (llmkit only.)",
     )
 
+    @field_validator("eval_mlm_probability", mode="before")
+    @classmethod
+    def _given(cls, fraction: Any) -> Any:
+        """Refuse null: it stands for a run that an older llmkit started, see training/resuming.py."""
+        if fraction is None:
+            raise ValueError("should be a number between 0 and 1, got None")
+        return fraction
+
     @field_validator("also_evaluate")
     @classmethod
     def _names(cls, corpora: dict[str, Source]) -> dict[str, Source]:
@@ -178,8 +186,6 @@ class CorpusSection(Section):
             raise ValueError("tokenizer has no effect with path: token shards include their tokenizer")
         if self.sources is not None and not self.sources:
             raise ValueError("sources is empty")
-        if self.eval_mlm_probability is None and self.mlm_probability != self.probabilities[0]:
-            raise ValueError("eval_mlm_probability is needed where mlm_probability is a pair")
         return self
 
     @property

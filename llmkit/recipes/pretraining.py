@@ -149,7 +149,9 @@ class TrainSection(Section):
         description="Steps between additional checkpoints without an evaluation; below 1, a fraction of the run.",
     )
     save_total_limit: Annotated[int, Field(ge=1)] = Field(
-        2, description="Checkpoints to keep, including the best one. Those that a longer run would need stay too."
+        2,
+        description="Checkpoints to keep, including the best one. A run that can become longer also keeps the last one "
+        "before its decay, and the best until then: two more.",
     )
     dataloader_num_workers: Annotated[int, Field(ge=0)] | None = Field(
         None,
@@ -182,9 +184,16 @@ class TrainSection(Section):
             raise ValueError("decay_steps has no effect without lr_scheduler_type=warmup_stable_decay")
         if self.time_budget is not None and self.decay >= 1:
             raise ValueError("with time_budget, decay_steps must be a fraction of the run, below 1")
-        if self.decay < 1 and self.warmup_steps < 1 and self.warmup_steps + self.decay > 1:
+        fractions = self.warmup_steps < 1 and self.decay < 1
+        length = self.max_steps or (1 if fractions else None)
+        if self.decay and length is not None and self.phases(length) > length:
             raise ValueError("warmup_steps and decay_steps are more than the run")
         return self
+
+    def phases(self, steps: int) -> float:
+        """The steps of the warm-up and of the decay, in a run of so many steps."""
+        phases = sum(part if part >= 1 else part * steps for part in (self.warmup_steps, self.decay))
+        return round(phases, 6)  # fractions that make up the whole run may come to more by a last bit
 
     @property
     def decay(self) -> float:

@@ -5,6 +5,7 @@ checkpoints/checkpoint-STEP/
   whole.json   the seal, written last, after all files are synced: {"seconds": of training so far, "evaluation_due":
                whether the run was stopped before this step's evaluation finished, "processes": that wrote it,
                "stable": whether the learning rate was past its warm-up and had not decayed,
+               "best": the name of the best checkpoint until then, or null,
                "files": {name: SHA-256}}
 """
 
@@ -15,6 +16,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
@@ -24,16 +26,29 @@ SEAL = "whole.json"
 
 
 def seal(
-    checkpoint: Path, seconds: float, *, evaluation_due: bool = False, processes: int = 1, stable: bool = False
+    checkpoint: Path,
+    seconds: float,
+    *,
+    evaluation_due: bool = False,
+    processes: int = 1,
+    stable: bool = False,
+    best: Path | None = None,
 ) -> None:
-    """Sync a checkpoint's files to disk, then write their hashes into its seal."""
+    """Sync a checkpoint's files to disk, then write their hashes into its seal. `best` is the best so far."""
     files = {}
     for file in sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != SEAL):
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
             files[file.relative_to(checkpoint).as_posix()] = hashlib.file_digest(handle, "sha256").hexdigest()
-    content = {"seconds": seconds, "evaluation_due": evaluation_due, "processes": processes, "stable": stable}
-    write_whole(checkpoint / SEAL, json.dumps({**content, "files": files}, indent=1))
+    content = {
+        "seconds": seconds,
+        "evaluation_due": evaluation_due,
+        "processes": processes,
+        "stable": stable,
+        "best": best.name if best else None,
+        "files": files,
+    }
+    write_whole(checkpoint / SEAL, json.dumps(content, indent=1))
 
 
 def seconds_of(checkpoint: Path) -> float:
@@ -52,15 +67,13 @@ def processes_of(checkpoint: Path) -> int | None:
     return number
 
 
-def is_stable(checkpoint: Path) -> bool:
+def is_stable(checkpoint: Path) -> bool | None:
     """Whether the learning rate was constant at a sealed checkpoint: a longer run would have the same one.
 
-    False if its seal is damaged.
+    None if its seal is damaged, or if an older llmkit wrote it, which does not say.
     """
-    try:
-        return bool(json.loads((checkpoint / SEAL).read_text()).get("stable", False))
-    except (OSError, ValueError, AttributeError):
-        return False
+    stable: bool | None = _content(checkpoint).get("stable")
+    return stable
 
 
 def last_stable(folder: Path) -> Path | None:
@@ -92,7 +105,9 @@ def prune(folder: Path, keep: int, best: Path | None) -> None:
     """
     found = sealed(folder)
     stable = last_stable(folder)
-    wanted = {best.name if best else None, stable.name if stable else None, _best_before(stable) if stable else None}
+    wanted = [best.name if best else None]
+    if stable:
+        wanted += [stable.name, _content(stable).get("best")]
     kept = set(found[-1:]) | {checkpoint for checkpoint in found if checkpoint.name in wanted}
     for checkpoint in reversed(found):
         if len(kept) < keep:
@@ -126,7 +141,10 @@ def damage(checkpoint: Path) -> str:
     return ""
 
 
-def _best_before(checkpoint: Path) -> str | None:
-    """The name of the best checkpoint when this one was written."""
-    best = json.loads((checkpoint / "trainer_state.json").read_text())["best_model_checkpoint"]
-    return Path(best).name if best else None
+def _content(checkpoint: Path) -> dict[str, Any]:
+    """What a seal says; nothing if it is damaged."""
+    try:
+        content = json.loads((checkpoint / SEAL).read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -24,6 +24,8 @@ TOKENS = 2**17
 # blocks and masks stay the same.
 OTHER_TOKENS = 2**15
 TIMED_BLOCKS = 64
+# The seed of the masks, whatever that of training: so the losses of runs with different seeds compare.
+MASK_SEED = 1
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 

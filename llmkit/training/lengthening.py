@@ -1,7 +1,8 @@
 """A run becomes longer: it goes back to where its learning rate had not decayed, and trains on from there.
 
-What a run with a constant learning rate did until then is what a longer run does too. So the checkpoints of its
-decay are removed, and the last one before them is resumed, with the new length.
+What a run with a constant learning rate did until then is what a longer run does too, if nothing else depends on its
+length: masks that change over the run do, and it is refused. So the checkpoints of its decay are removed, and the last
+one before them is resumed, with the new length.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from llmkit.recipes.pretraining import PretrainRecipe, TrainSection
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
-from llmkit.training.checkpoints import SEAL, damage, last_stable, sealed
+from llmkit.training.checkpoints import SEAL, damage, is_stable, last_stable, sealed
 from llmkit.training.schedule import STABLE
 
 LENGTHS = ("num_train_epochs", "max_steps", "time_budget")
@@ -40,31 +41,45 @@ def with_length_of(train: TrainSection, other: TrainSection) -> TrainSection:
     return train.model_copy(update={name: getattr(other, name) for name in LENGTHS})
 
 
-def check_can_lengthen(run: RunDir, train: TrainSection) -> None:
-    """Raises UserError if the run has no checkpoint to become longer from. `train` is what it was started with."""
-    instead = f"start a new run from its model: model.pretrained={run.path}, with -o for another folder"
-    if train.lr_scheduler_type not in STABLE:
-        raise UserError(
-            f"{run.path} cannot become longer: with lr_scheduler_type={train.lr_scheduler_type} its learning rate "
-            "decayed from the start; one with warmup_stable_decay could",
-            remedy=f"resume it with its own length, or {instead}",
-        )
-    stable = last_stable(run.checkpoints)
-    if stable is None or (found := damage(stable)):
-        why = (
-            f"{stable} is damaged: {found}" if stable else "it has no checkpoint from between its warm-up and its decay"
-        )
+def check_can_lengthen(run: RunDir, recipe: PretrainRecipe | FinetuneRecipe) -> None:
+    """Raises UserError if a run that was started with this recipe cannot become longer."""
+    if why := _obstacle(run, recipe):
         raise UserError(
             f"{run.path} cannot become longer: {why}",
-            remedy=f"resume it with its own length, or {instead}",
+            remedy=f"resume it with its own length, or start a new run from its model: model.pretrained={run.path}, "
+            "with -o for another folder",
         )
+
+
+def _obstacle(run: RunDir, recipe: PretrainRecipe | FinetuneRecipe) -> str:
+    """Why a run cannot become longer; empty if it can."""
+    kind = recipe.train.lr_scheduler_type
+    if kind not in STABLE:
+        decayed = "its learning rate decayed from the start; one with warmup_stable_decay could"
+        return f"with lr_scheduler_type={kind} {decayed}"
+    if isinstance(recipe, PretrainRecipe) and recipe.corpus.probabilities[0] != recipe.corpus.probabilities[1]:
+        return (
+            f"with mlm_probability={recipe.corpus.mlm_probability} it has come nearer to the second fraction than a "
+            "longer run would have; one with a single fraction could"
+        )
+    if stable := last_stable(run.checkpoints):
+        found = damage(stable)
+        return f"{stable} is damaged: {found}" if found else ""
+    for checkpoint in sealed(run.checkpoints)[::-1]:
+        if is_stable(checkpoint) is None:
+            if found := damage(checkpoint):
+                return f"{checkpoint} is damaged: {found}"
+            return f"{checkpoint} was written by a version whose runs could not"
+    if kind == "constant":
+        return "it has no checkpoint from after its warm-up"
+    return "it has no checkpoint from between its warm-up and its decay"
 
 
 def go_back(run: RunDir, recipe: PretrainRecipe | FinetuneRecipe) -> None:
-    """Prepare a run to be resumed with a longer recipe, if this is one. Call it on one process, before all others look.
+    """Prepare a run to be resumed with a longer recipe, if this is one.
 
-    The run is not finished any more, but its model stays until the next one is written. Killed in between, it can be
-    resumed with either length.
+    Call it when all else is checked, on one process, before any looks for checkpoints. The run is not finished any
+    more, but its model stays until the next one is written. Killed in between, it can be resumed with either length.
     """
     if not longer(run, recipe):
         return

@@ -32,11 +32,11 @@ def check_same_recipe(run: RunDir, recipe: Recipe, processes: int) -> Recipe:
     UserError if the recipes differ otherwise, or if the run cannot become longer. Keys that the llmkit which started
     the run did not know count as their defaults.
     """
-    before = run.recipe()
+    before, becomes_longer = run.recipe(), False
     with suppress(ValidationError):  # a recipe that is no longer valid is compared as it is
         started, number = type(recipe).model_validate(before), run.environment()["processes"]
-        if is_longer(started.train, recipe.train):
-            check_can_lengthen(run, started.train)
+        becomes_longer = is_longer(started.train, recipe.train)
+        if becomes_longer:
             started = started.model_copy(update={"train": with_length_of(started.train, recipe.train)})
         if _share(recipe.train) * processes == _share(started.train) * number:
             recipe = recipe.model_copy(update={"train": same_batch(recipe.train, processes, number)})
@@ -51,12 +51,16 @@ def check_same_recipe(run: RunDir, recipe: Recipe, processes: int) -> Recipe:
             f"{run.path} was started with another recipe: {'; '.join(different)}",
             remedy=f"resume it with its own recipe: -r {run.path / 'recipe.yaml'}",
         )
+    if becomes_longer:
+        check_can_lengthen(run, started)
     return recipe
 
 
 def _evaluated_as_before(recipe: Recipe, before: Mapping[str, Any]) -> Recipe:
     """The recipe with the evaluation of the run. An llmkit that did not know `eval_mlm_probability` evaluated with the
-    masks of training: in the middle of a run, losses of another kind could not be compared."""
+    masks of training: in the middle of a run, losses of another kind could not be compared.
+
+    `eval_mlm_probability` is then None, which also keeps the attention dropout of a checkpoint that it continues."""
     if not isinstance(recipe, PretrainRecipe) or "eval_mlm_probability" in before["corpus"]:
         return recipe
     if "eval_mlm_probability" in recipe.corpus.model_fields_set:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
@@ -44,7 +45,7 @@ class Schedule(TrainerCallback):
     def resume(self, checkpoint: Path) -> None:
         """Go on with the clock and the learning rate of a checkpoint."""
         self._earlier = seconds_of(checkpoint)
-        self.stable = is_stable(checkpoint)
+        self.stable = is_stable(checkpoint) or False
 
     def seconds(self) -> float:
         """Seconds of training so far, including those before a resume."""
@@ -78,10 +79,22 @@ class Schedule(TrainerCallback):
 
     def _phases(self, step: int, max_steps: int) -> tuple[float, float, float, float]:
         """What is done, the whole run, the end of the warm-up and the beginning of the decay: in steps, or in shares of
-        the time budget."""
-        done, total = (self.share, 1.0) if self._train.time_budget else (float(step), float(max_steps))
-        warm = _part(self._train.warmup_steps, total)
-        decays = {"constant": total, "warmup_stable_decay": total - _part(self._train.decay, total)}
+        the run.
+
+        Steps give a longer run the same bits. Shares of the steps are for runs that cannot become longer: earlier
+        versions computed them so, and a run that one started goes on with the same bits.
+        """
+        if self._train.time_budget:
+            done, total = self.share, 1.0
+        elif self._train.lr_scheduler_type in STABLE:
+            done, total = float(step), float(max_steps)
+        else:
+            done, total = step / max_steps, 1.0
+        warm, length = (
+            duration * total if duration < 1 else duration * total / max_steps
+            for duration in (self._train.warmup_steps, self._train.decay)
+        )
+        decays = {"constant": total, "warmup_stable_decay": total - length}
         return done, total, warm, max(warm, decays.get(self._train.lr_scheduler_type, 0.0))
 
     def _check_stable(self, state: TrainerState, control: TrainerControl) -> None:
@@ -95,17 +108,28 @@ class Schedule(TrainerCallback):
         if self.stable and following > decay:
             control.should_save = True
 
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock."""
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, lr_scheduler: LambdaLR | None = None, **_: Any
+    ) -> None:
+        """Start the clock; by time, also set the learning rate of a resumed run's first step."""
         self._steps = state.max_steps
         self._began = time.monotonic()
         seconds = max_over_processes(self.seconds()) if self._train.time_budget else 0.0
         self.share = self._share_of(state, seconds)
         self._share_at_start = self._previous = self.share
+        if self._train.time_budget and state.global_step and lr_scheduler is not None:
+            # A checkpoint has the learning rate of its share of the time. In a longer run that is another share.
+            lr_scheduler.last_epoch -= 1
+            lr_scheduler.step()
         if self._train.warmup_steps >= state.max_steps:
             warn(
                 f"train.warmup_steps {self._train.warmup_steps:,.0f} does not end within {state.max_steps:,} steps: "
                 f"the learning rate never reaches {self._train.learning_rate}"
+            )
+        elif self._train.phases(state.max_steps) > state.max_steps:
+            warn(
+                f"train.warmup_steps and train.decay_steps are more than the run's {state.max_steps:,} steps: the "
+                "decay takes those after the warm-up"
             )
 
     def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -142,11 +166,6 @@ class Schedule(TrainerCallback):
         if every >= 1:
             return state.global_step % every == 0
         return math.floor(self.share / every + 1e-9) > math.floor(self._previous / every + 1e-9)
-
-
-def _part(duration: float, total: float) -> float:
-    """A duration in steps, or below 1 as a share of the total."""
-    return duration if duration >= 1 else duration * total
 
 
 class SetEpoch(TrainerCallback):

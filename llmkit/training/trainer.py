@@ -245,15 +245,16 @@ class Trainer(transformers.Trainer):
             super()._save_checkpoint(model, trial)
             from_first(True if is_main() else None)  # wait until all processes have written
             if is_main():
+                best = Path(name) if (name := self.state.best_model_checkpoint) else None
                 seal(
                     checkpoint,
                     self._schedule.seconds(),
                     evaluation_due=self._stop.evaluation_due,
                     processes=self.args.world_size,
                     stable=self._schedule.stable,
+                    best=best,
                 )
-                best = self.state.best_model_checkpoint
-                prune(folder, self._train.save_total_limit, Path(best) if best else None)
+                prune(folder, self._train.save_total_limit, best)
             from_first(True if is_main() else None)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:

@@ -75,7 +75,9 @@ def test_killed_before_it_goes_on_it_takes_either_length(
     assert weights(short) == weights(runs / ("short" if length == "20" else "long"))
 
 
-def test_what_cannot_become_longer(runs: Path, short: Path, material: Material, llmkit: Command) -> None:
+def test_what_cannot_become_longer(
+    runs: Path, short: Path, material: Material, llmkit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     linear = pretrain(material, "40", "train.lr_scheduler_type=linear")
     code, _, err = llmkit(*linear, "--resume", "-o", str(runs / "linear"))
     assert code == 1
@@ -91,6 +93,13 @@ def test_what_cannot_become_longer(runs: Path, short: Path, material: Material, 
     code, _, err = llmkit(*pretrain(material, "40"), "-o", str(short))
     assert code == 1
     assert "holds a finished run" in err
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "3")
+        code, _, err = llmkit(*pretrain(material, "40"), "--resume", "-o", str(short))
+    assert code == 1
+    assert "3 processes cannot share the run's batch of 4 examples evenly" in err
+    assert (short / "checkpoints" / "checkpoint-20" / SEAL).is_file()
+    assert (short / "metrics.json").is_file(), "it does not go back before all is checked"
     (short / "checkpoints" / "checkpoint-16" / "optimizer.pt").write_bytes(b"")
     code, _, err = llmkit(*pretrain(material, "40"), "--resume", "-o", str(short))
     assert code == 1

@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support import DATA, Command
-from support.runs import training_steps
+from support.runs import Material, training_steps
+
+from llmkit.commands.job import Job
+from llmkit.commands.pretrain import prepare
+from llmkit.recipes.pretraining import PretrainRecipe
+from llmkit.recipes.reading import dump, read_recipe
+from llmkit.system.run_folder import RunDir, start
+from llmkit.training.held_out import HeldOut
 
 PRETRAIN = ["pretrain", "-r", "unfinished/recipe.yaml"]
 
@@ -74,3 +82,34 @@ def test_a_run_that_was_stopped_goes_on(old: Path, llmkit: Command) -> None:
     whole = training_steps(old / "whole")
     for name in ("step", "loss", "learning_rate"):
         assert [line[name] for line in resumed] == pytest.approx([line[name] for line in whole], rel=1e-4)
+
+
+def test_masks_and_dropout_are_those_of_the_version_that_started_the_run(material: Material, tmp_path: Path) -> None:
+    """Evaluations had the masks of training, and a checkpoint that was continued had its own attention dropout."""
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(material.model / "model", checkpoint)
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "attention_probs_dropout_prob": 0.3}))
+
+    def recipe(seed: int) -> PretrainRecipe:
+        changes = [f"corpus.path={material.shards}", "corpus.block_size=32", f"model.pretrained={checkpoint}"]
+        return read_recipe(PretrainRecipe, "tiny/pretrain", [*changes, f"train.seed={seed}"])
+
+    def masked(blocks: Any) -> list[int]:
+        positions: list[int] = blocks.__getitems__([0, 1])["masked_positions"].tolist()
+        return positions
+
+    def evaluated(job: Job) -> list[int]:
+        assert isinstance(job.evaluation, HeldOut)
+        return masked(job.evaluation.blocks)
+
+    new, other = prepare(recipe(7), tmp_path / "new"), prepare(recipe(8), tmp_path / "new")
+    assert masked(new.data) != masked(other.data)
+    assert evaluated(new) == evaluated(other), "the losses of seeds compare"
+    values = yaml.safe_load(dump(recipe(7)))
+    del values["corpus"]["eval_mlm_probability"]
+    start(RunDir(tmp_path / "old"), yaml.safe_dump(values), {"data": new.fingerprints, "processes": 1})
+    resumed = prepare(recipe(7), tmp_path / "old", resume=True)
+    assert evaluated(resumed) != evaluated(new)
+    assert [job.model.config.attention_probs_dropout_prob for job in (new, resumed)] == [0.0, 0.3]
+    assert resumed.recipe.model == recipe(7).model

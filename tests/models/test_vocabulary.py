@@ -19,7 +19,7 @@ from transformers import BertForMaskedLM as PlainBert
 
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.models.masked_lm import model_for_pretraining
-from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
+from llmkit.models.vocabulary import check_same_tokens, check_vocabulary, grow_embeddings
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import ModelSection
 from llmkit.recipes.reading import read_recipe
@@ -97,6 +97,33 @@ def test_numbers_with_a_gap() -> None:
     model = PlainBert(BertConfig(vocab_size=len(known), **SHAPE))
     grow_embeddings(model, BertTokenizer(vocab={**known, "Velmora": len(known) + 4}), "x")
     assert model.get_input_embeddings().num_embeddings == len(known) + 5
+
+
+@pytest.mark.parametrize("form", ["tokenizer.json", "vocab.txt"])
+def test_text_of_another_vocabulary_is_refused(form: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tokenizers were saved in parts before there was tokenizer.json."""
+    own = letters()
+    words = [token for token, _ in sorted(own.get_vocab().items(), key=lambda item: item[1])]
+    if form == "vocab.txt":
+        (checkpoint / "bert" / "tokenizer.json").unlink()
+        (checkpoint / "bert" / "tokenizer_config.json").unlink()
+        (checkpoint / "bert" / form).write_text("\n".join(words), encoding="utf-8")
+    else:
+        own.save_pretrained("bert")
+    bert = Checkpoint.named("bert")
+    check_same_tokens(own, bert)
+    shuffled = BertTokenizer(vocab={token: n for n, token in enumerate([*words[:-2], words[-1], words[-2]])})
+    with pytest.raises(UserError, match="another vocabulary than that of bert"):
+        check_same_tokens(shuffled, bert)
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_checkpoint_without_a_tokenizer_is_told(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "bert" / "tokenizer.json").unlink()
+    (checkpoint / "bert" / "tokenizer_config.json").unlink()
+    check_same_tokens(letters(), Checkpoint.named("bert"))
+    told = " ".join(capsys.readouterr().err.split())
+    assert "may have been tokenized with another vocabulary than that of bert" in told
 
 
 def test_another_tokenizer_is_refused() -> None:

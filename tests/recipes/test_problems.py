@@ -58,8 +58,8 @@ class TestWhatIsWrong:
                 "corpus: whole_word_mask is the older name of masking: leave it out",
             ),
             (
-                "corpus={path: x, mlm_probability: [0.3, 0.1], eval_mlm_probability: null}",
-                "corpus: eval_mlm_probability is needed where mlm_probability is a pair",
+                "corpus={path: x, eval_mlm_probability: null}",
+                "corpus.eval_mlm_probability: should be a number between 0 and 1, got None",
             ),
             (
                 "train.lr_scheduler_type=step",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -21,10 +20,8 @@ def write(folder: Path, step: int, *, whole: bool = True, stable: bool = False, 
     checkpoint.mkdir(parents=True)
     (checkpoint / "model.safetensors").write_bytes(b"weights of %d" % step)
     (checkpoint / "optimizer.pt").write_bytes(b"moments")
-    best_model = f"runs/a/checkpoints/checkpoint-{best}" if best else None
-    (checkpoint / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": best_model}))
     if whole:
-        seal(checkpoint, seconds=step / 2, stable=stable)
+        seal(checkpoint, seconds=step / 2, stable=stable, best=folder / f"checkpoint-{best}" if best else None)
     return checkpoint
 
 
@@ -87,6 +84,9 @@ def test_what_a_longer_run_needs_stays(tmp_path: Path) -> None:
     assert last_stable(tmp_path) == tmp_path / "checkpoint-4"
     prune(tmp_path, 1, tmp_path / "checkpoint-5")
     assert steps(tmp_path) == [2, 4, 5, 6]
+    (tmp_path / "checkpoint-4" / "model.safetensors").unlink()
+    prune(tmp_path, 1, tmp_path / "checkpoint-5")
+    assert steps(tmp_path) == [2, 4, 5, 6], "damage stops no run that saves"
     (tmp_path / "checkpoint-4" / SEAL).write_text("")
     assert last_stable(tmp_path) == tmp_path / "checkpoint-2"
 

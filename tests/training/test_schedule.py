@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers.trainer_callback import TrainerControl
+from torch.optim.lr_scheduler import LambdaLR
+from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.training.checkpoints import seal
@@ -37,6 +39,25 @@ def test_the_learning_rate_warms_up_and_ends_at_nothing() -> None:
     assert factors == pytest.approx([0.5, 1, 1, 0.5, 1 - math.sqrt(0.75), 0])
     default = Schedule(section(lr_scheduler_type="warmup_stable_decay"))
     assert [default.learning_rate_factor(step, 100) for step in (0, 80, 85)] == pytest.approx([1, 1, 0.5])
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+@given(warm_up=st.floats(0, 0.9) | st.integers(1, 300), step=st.integers(0, 999), max_steps=st.integers(1000, 5000))
+def test_a_run_of_an_earlier_version_goes_on_with_the_same_bits(
+    kind: Any, warm_up: float, step: int, max_steps: int
+) -> None:
+    share, warm = step / max_steps, warm_up if warm_up < 1 else warm_up / max_steps  # how it was computed then
+    left = max(0.0, (1 - share) / (1 - warm))
+    decayed = left if kind == "linear" else 0.5 - 0.5 * math.cos(math.pi * left)
+    schedule = Schedule(section(lr_scheduler_type=kind, warmup_steps=warm_up))
+    assert schedule.learning_rate_factor(step, max_steps) == (share / warm if share < warm else decayed)
+
+
+@given(step=st.integers(0, 800), longer=st.integers(1000, 5000))
+def test_a_longer_run_has_the_same_bits_until_the_decay(step: int, longer: int) -> None:
+    for kind in ("constant", "warmup_stable_decay"):
+        schedule = Schedule(section(max_steps=1000, lr_scheduler_type=kind, warmup_steps=300))
+        assert schedule.learning_rate_factor(step, 1000) == schedule.learning_rate_factor(step, longer)
 
 
 def walk(schedule: Schedule, steps: int, max_steps: int) -> dict[str, list[int]]:
@@ -151,11 +172,60 @@ def test_a_warm_up_that_was_over_does_not_begin_again_in_a_longer_run(tmp_path: 
     assert longer.learning_rate_factor(900, 1000) == pytest.approx(1 - math.sqrt(0.5))
 
 
+def test_the_first_step_of_a_longer_run_by_time_has_its_learning_rate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The checkpoint before the decay was saved when the clock had set the next step's, which had decayed."""
+    clock = 100.0
+    monkeypatch.setattr("llmkit.training.schedule.time.monotonic", lambda: clock)
+    budget = TrainSection(time_budget="10s", lr_scheduler_type="warmup_stable_decay", decay_steps=0.5)
+
+    def scheduled(train: TrainSection) -> tuple[Schedule, torch.optim.Optimizer, LambdaLR]:
+        schedule = Schedule(train)
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.001)
+        return schedule, optimizer, LambdaLR(optimizer, lambda step: schedule.learning_rate_factor(step, 10**9))
+
+    schedule, optimizer, rates = scheduled(budget)
+    state: Any = SimpleNamespace(global_step=0, max_steps=10**9, is_world_process_zero=True)
+    schedule.on_train_begin(None, state, TrainerControl(), lr_scheduler=rates)
+    clock += 6.0
+    schedule.on_pre_optimizer_step(None, state, TrainerControl())
+    optimizer.step()
+    rates.step()
+    state.global_step, control = 1, TrainerControl()
+    schedule.on_step_end(None, state, control)
+    assert control.should_save
+    assert rates.get_last_lr()[0] < 0.001
+    checkpoint = tmp_path / "checkpoint-1"
+    checkpoint.mkdir()
+    seal(checkpoint, schedule.seconds(), stable=schedule.stable)
+    saved = optimizer.state_dict(), rates.state_dict()
+
+    longer, optimizer, rates = scheduled(budget.model_copy(update={"time_budget": 100.0}))
+    longer.resume(checkpoint)
+    optimizer.load_state_dict(saved[0])
+    rates.load_state_dict(saved[1])
+    longer.on_train_begin(None, state, TrainerControl(), lr_scheduler=rates)
+    assert [group["lr"] for group in optimizer.param_groups] == rates.get_last_lr() == [0.001]
+    assert rates.last_epoch == 1
+
+
+def test_a_decay_that_is_cut_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    epochs = TrainSection(num_train_epochs=1, lr_scheduler_type="warmup_stable_decay", warmup_steps=80, decay_steps=60)
+    for steps in (140, 100):
+        assert not capsys.readouterr().err
+        Schedule(epochs).on_train_begin(None, TrainerState(max_steps=steps), TrainerControl())
+    assert "are more than the run's 100 steps" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
         ({"decay_steps": 10}, "no effect without lr_scheduler_type=warmup_stable_decay"),
         ({"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": 0.6, "decay_steps": 0.5}, "more than the run"),
+        ({"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": 80, "decay_steps": 60}, "more than the run"),
+        ({"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": 81}, "more than the run"),
+        ({"lr_scheduler_type": "warmup_stable_decay", "decay_steps": 101}, "more than the run"),
         ({"lr_scheduler_type": "warmup_stable_decay", "decay_steps": 0}, "greater than 0"),
         (
             {"lr_scheduler_type": "warmup_stable_decay", "decay_steps": 9, "max_steps": None, "time_budget": "9s"},
@@ -168,6 +238,11 @@ def test_a_decay_that_cannot_be(wrong: dict[str, Any], why: str) -> None:
         section(**wrong)
 
 
+@pytest.mark.parametrize(("warm_up", "decay"), [(40, 60), (0.4, 60), (0.55, 0.45), (0.45, 0.55), (0, 100)])
+def test_a_warm_up_and_a_decay_may_be_the_whole_run(warm_up: float, decay: float) -> None:
+    section(lr_scheduler_type="warmup_stable_decay", warmup_steps=warm_up, decay_steps=decay)
+
+
 @pytest.mark.parametrize("text", ["10", "ten minutes", "10x", "m", "1h-3m"])
 def test_a_budget_that_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="should be a time such as"):
@@ -177,7 +252,7 @@ def test_a_budget_that_is_no_time(text: str) -> None:
 @pytest.mark.parametrize("kind", ["linear", "cosine", "constant", "warmup_stable_decay"])
 @given(warm_up=st.floats(0, 0.8) | st.integers(1, 300), step=st.integers(0, 200), max_steps=st.integers(1, 200))
 def test_the_learning_rate_is_never_above_the_recipes(kind: Any, warm_up: float, step: int, max_steps: int) -> None:
-    schedule = Schedule(section(lr_scheduler_type=kind, warmup_steps=warm_up))
+    schedule = Schedule(TrainSection(num_train_epochs=1, lr_scheduler_type=kind, warmup_steps=warm_up))
     assert 0 <= schedule.learning_rate_factor(min(step, max_steps), max_steps) <= 1
 
 
