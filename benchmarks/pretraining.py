@@ -210,13 +210,13 @@ def _held_out(model: Path, shards: Path, arguments: argparse.Namespace) -> Figur
     from llmkit.models.masked_lm import model_for_pretraining
     from llmkit.system.machine import quiet
     from llmkit.training.batches import MaskedBlocks
-    from llmkit.training.held_out import HeldOut
+    from llmkit.training.held_out import MASK_SEED, HeldOut
 
     quiet()
     torch.set_num_threads(arguments.threads)
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     loaded = model_for_pretraining(ModelSection(pretrained=str(model)), tokenizer, arguments.block_size)
     blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
-    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=MASKED, masking="tokens", seed=1)
+    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=MASKED, masking="tokens", seed=MASK_SEED)
     scores = HeldOut(masked)(loaded, None, bf16=False).scores
     return {"loss": scores["loss"], "parameters": sum(weights.numel() for weights in loaded.parameters())}
