@@ -74,6 +74,17 @@ def test_all_combinations(load: Load) -> None:
         sweep.variations(["train.learning_rate"])
 
 
+def test_what_is_no_recipe_is_found_before_any_run(load: Load, tmp_path: Path) -> None:
+    sweep = load("pretrain_sweep")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE)
+    arguments = Namespace(recipe=str(recipe), overrides=[], cpu=False, budget=10.0, seeds=[1])
+    with pytest.raises(SystemExit, match="learning_rat"):
+        sweep.sweep(arguments, [["train.learning_rate=1e-3"], ["train.learning_rat=1e-3"]])
+    with pytest.raises(SystemExit, match="warmup_steps must be a fraction"):
+        sweep.sweep(arguments, [["train.warmup_steps=20"]])
+
+
 def test_a_failed_run_is_a_cell(load: Load) -> None:
     sweep = load("pretrain_sweep")
     figures = {"loss": 4.5, "steps": 120, "tokens": 61_440.0, "parameters": 5_400_000}
