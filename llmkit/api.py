@@ -111,9 +111,10 @@ def pretrain(
     model: Section | None = None,
     train: Section | None = None,
 ) -> Run:
-    """Pretrain a BERT or a ModernBERT. `recipe` is a name or a path; `corpus`, `model` and `train` override its keys.
+    """Pretrain a model with random weights, or any masked LM further.
 
-    With `resume`, a run that has started goes on, and a finished one is returned as it is.
+    `recipe` is a name or a path; `corpus`, `model` and `train` override its keys. With `resume`, a run that
+    has started goes on, and a finished one is returned as it is, unless it becomes longer.
     """
     from llmkit.commands import pretrain as command
     from llmkit.commands.job import train as run_job
@@ -145,7 +146,7 @@ def finetune(
 
     Without `recipe`, uses the task's default recipe. `tasks` is a Python file with your own tasks. The sections
     override the keys of the recipe. With `resume`, a run that has started goes on, and a finished one is returned as it
-    is.
+    is, unless it becomes longer.
     """
     from llmkit.commands import finetune as command
     from llmkit.commands.job import train as run_job

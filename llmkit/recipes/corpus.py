@@ -132,8 +132,8 @@ class CorpusSection(Section):
     )
     eval_mlm_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.15,
-        description="Fraction of tokens to predict in evaluations. These always mask single tokens, so that the losses "
-        "of runs can be compared. (llmkit only.)",
+        description="Fraction of tokens to predict in evaluations. These always mask single tokens, the same ones for "
+        "every seed, so that the losses of runs can be compared. (llmkit only.)",
     )
     masking: Masking = Field(
         "tokens",

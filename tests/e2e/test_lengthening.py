@@ -10,6 +10,7 @@ import pytest
 from support import Command
 from support.runs import PRETRAIN, Material, command, training_steps, weights
 
+from llmkit.commands import job
 from llmkit.training import lengthening
 from llmkit.training.checkpoints import SEAL
 
@@ -94,7 +95,7 @@ def test_what_cannot_become_longer(
     assert code == 1
     assert "holds a finished run" in err
     with monkeypatch.context() as patch:
-        patch.setenv("WORLD_SIZE", "3")
+        patch.setattr(job, "world_size", lambda: 3)
         code, _, err = llmkit(*pretrain(material, "40"), "--resume", "-o", str(short))
     assert code == 1
     assert "3 processes cannot share the run's batch of 4 examples evenly" in err
