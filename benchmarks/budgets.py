@@ -27,42 +27,50 @@ FREE: dict[str, Any] = {
     "model": {"config": {"initializer_range"}},
     "train": {
         *("num_train_epochs", "max_steps", "time_budget", "seed", "logging_steps", "eval_steps", "save_steps"),
-        *("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm"),
+        *("learning_rate", "lr_scheduler_type", "warmup_steps", "decay_steps", "weight_decay", "max_grad_norm"),
         *("adam_beta1", "adam_beta2", "adam_epsilon"),
     },
 }
 Cost = Callable[[float], float]  # seconds to watch a training → seconds for a step of it
 
 
-def steps_within(budget: float, record: Path, name: str, cost: Cost) -> int:
-    """How many steps a budget in seconds buys, at least one.
+def steps_within(budget: float, name: str, cost: Cost, arguments: argparse.Namespace) -> float:
+    """How many steps a budget in seconds buys, with the fraction of the last one.
 
-    `cost` measures a step, for at most the budget. What it finds is kept in `record` under the name: all runs of this
+    `cost` measures a step, for at most the budget. What it finds is kept in --work under the name: all runs of that
     name have the same number of steps.
     """
+    record = arguments.work / "costs.json"
+    name += f" ({'CPU' if arguments.cpu else 'wall-clock'} time, threads: {arguments.threads})"
     costs: dict[str, float] = json.loads(record.read_text()) if record.is_file() else {}
     if name not in costs:
         costs[name] = cost(min(WATCHED, budget))
         print(f"{name}: {costs[name]:.3g} s a step", file=sys.stderr, flush=True)
         write_whole(record, to_json(costs))
-    return max(1, round(budget / costs[name]))
+    return budget / costs[name]
 
 
 def steps_of_pretraining(budget: float, recipe: str, overrides: Sequence[str], arguments: argparse.Namespace) -> int:
-    """How many steps of `llmkit pretrain` a budget buys. Recipes that differ in FREE keys alone get the same number."""
+    """How many steps of `llmkit pretrain` a budget buys, at least one.
+
+    Recipes that differ in FREE keys alone get the same number.
+    """
     costly = read(recipe, overrides).model_dump(exclude=FREE)
 
     def cost(watch: float) -> float:
         return cost_of_pretraining(["pretrain", "-r", recipe, *overrides], watch, arguments)
 
-    name = f"{Path(recipe).stem} {digest(to_json(costly))} ({arguments.threads} threads)"
-    return steps_within(budget, arguments.work / "costs.json", name, cost)
+    name = f"{Path(recipe).stem} {digest(to_json(costly))}"
+    return max(1, round(steps_within(budget, name, cost, arguments)))
 
 
 def cost_of_pretraining(command: Sequence[str], watch: float, arguments: argparse.Namespace) -> float:
-    """Seconds for a step of `llmkit pretrain`: the mean of a short run, with a whole schedule."""
-    length = [f"train.time_budget={watch}", "train.warmup_steps=0", "train.logging_steps=1"]
-    length += ["train.eval_steps=1000000"]
+    """Seconds for a step of `llmkit pretrain`: the mean of a short run, over which the masks change as in a whole one.
+
+    The schedule of the learning rate costs nothing: it is a plain one, since phases in steps do not fit a run by time.
+    """
+    length = [f"train.time_budget={watch}", "train.logging_steps=1", "train.eval_steps=1000000"]
+    length += ["train.lr_scheduler_type=linear", "train.warmup_steps=0", "train.decay_steps=null"]
     with TemporaryDirectory() as folder:
         log = Path(folder) / "run" / "log.jsonl"
 

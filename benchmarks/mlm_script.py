@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import shutil
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from budgets import cost_of_step, steps_within
 from pretraining import digest, held_out
-from side_by_side import Figures, link_helpers, script
+from side_by_side import Figures, device, link_helpers, script
 
 BERT_MINI = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -22,7 +23,8 @@ LINE = 10_000  # characters: the script puts [CLS] and [SEP] around each line
 class RunMlm:
     """Trainings of `run_mlm.py`, from random weights, in blocks of `--block-size` tokens.
 
-    The learning rate is the best of `--learning-rates` in the first call of `trained`.
+    The learning rate is the best of `--learning-rates` in the first call of `trained`, or with `--sweep-each-budget` in
+    the first one for the budget.
     """
 
     @staticmethod
@@ -32,11 +34,16 @@ class RunMlm:
         options.add_argument("--shape", type=json.loads, default=BERT_MINI, help="its BertConfig, as JSON")
         options.add_argument("--batch-size", type=int, default=32, help="its --per_device_train_batch_size")
         options.add_argument("--learning-rates", default="5e-4,1e-3,2e-3", help="from which it gets the best")
+        options.add_argument(
+            "--sweep-each-budget",
+            action="store_true",
+            help="find the best rate for every budget, not the shortest only",
+        )
         options.add_argument("--flags", default="", help="more flags for it, such as --bf16 where that is fast")
 
     def __init__(self, arguments: argparse.Namespace, shards: Path) -> None:
         self._arguments, self._shards = arguments, shards
-        self._rates = arguments.learning_rates.split(",")
+        self._best: dict[float, str] = {}  # the learning rate of a budget, or of all if they share it
         self._text = shards / "lines.txt"
         if not self._text.is_file():
             partial = self._text.with_suffix(".partial")
@@ -46,19 +53,20 @@ class RunMlm:
 
     def trained(self, budget: float, seed: int) -> Figures:
         """The figures of a training within a budget."""
-        if len(self._rates) > 1:
-            found = {rate: self._trained(budget, seed, rate)["loss"] for rate in self._rates}
+        key = budget if self._arguments.sweep_each_budget else 0.0
+        if key not in self._best:
+            rates = self._arguments.learning_rates.split(",")
+            found = {rate: self._trained(budget, seed, rate)["loss"] for rate in rates}
             shown = "  ".join(f"{rate} {loss:.4f}" for rate, loss in found.items())
             print(f"run_mlm.py, held-out loss by learning rate after {budget:.0f} s: {shown}", file=sys.stderr)
-            self._rates = [min(found, key=lambda rate: found[rate])]
-        return self._trained(budget, seed, self._rates[0])
+            self._best[key] = min(found, key=lambda rate: found[rate])
+        return self._trained(budget, seed, self._best[key])
 
     def _trained(self, budget: float, seed: int, rate: str) -> Figures:
         arguments = self._arguments
         flags = self._flags()
-        record, name = arguments.work / "costs.json", f"run_mlm.py {digest(*flags)} ({arguments.threads} threads)"
-        steps = steps_within(budget, record, name, self._cost)
-        flags += ["--max_steps", str(steps), "--learning_rate", rate, "--seed", str(seed), "--save_strategy", "no"]
+        steps = math.ceil(steps_within(budget, f"run_mlm.py {digest(*flags)}", self._cost, arguments))
+        flags += ["--max_steps", str(steps), "--learning_rate", rate, "--seed", str(seed)]
         folder = arguments.work.resolve() / "runs" / f"run_mlm-{digest(*flags)}"
         out = folder / "out"
         if not (out / "train_results.json").is_file():
@@ -81,6 +89,7 @@ class RunMlm:
             *("--max_seq_length", str(arguments.block_size), "--line_by_line", "False"),
             *("--per_device_train_batch_size", str(arguments.batch_size)),
             *("--warmup_steps", "0.1", "--weight_decay", "0.01", "--lr_scheduler_type", "linear"),
+            *("--save_strategy", "no"),
             *arguments.flags.split(),
         ]
 
@@ -102,7 +111,7 @@ class RunMlm:
         folder.mkdir(parents=True, exist_ok=True)
         link_helpers(self._arguments.script, folder)
         log = folder / "log.txt"
-        flags = [*self._flags(), "--use_cpu", "--max_steps", "1000000", "--logging_steps", "1", "--output_dir", "out"]
+        flags = [*self._flags(), *device(), "--max_steps", "1000000", "--logging_steps", "1", "--output_dir", "out"]
         return cost_of_step(
             [sys.executable, self._arguments.script.name, *flags],
             folder,

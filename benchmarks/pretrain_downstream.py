@@ -86,7 +86,7 @@ def main() -> None:
             )
     print(f"| task | pretrained | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 2)}")
     print("\n".join(rows))
-    print(f"\n{arguments.threads} threads. {machine()}")
+    print(f"\nThreads: {arguments.threads}. {machine()}")
 
 
 if __name__ == "__main__":

@@ -5,19 +5,21 @@
 
 All learn from the same text with the same tokenizer and cores. Each budget is a run of its own, with a whole schedule.
 The time is that of the training steps: evaluations do not count, nor does the tokenizing of run_mlm.py.
+All are scored, and evaluated on the way, on the same blocks of the held-out text with the same masks.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 from budgets import steps_of_pretraining
 from mlm_script import RunMlm
-from pretraining import corpus, figures_of, log_of, parser, pretrained, recipe_named, seconds
+from pretraining import MASKED, corpus, figures_of, log_of, parser, pretrained, read, recipe_named, seconds
 from side_by_side import Figures, machine
 
 THEIRS = "run_mlm.py"
@@ -32,6 +34,20 @@ def ours(arguments: argparse.Namespace, shards: Path, recipe: str, budget: float
     run_folder = pretrained(recipe, overrides, arguments)
     curve = [(line["step"] / steps, line["eval_loss"]) for line in log_of(run_folder) if "eval_loss" in line]
     return figures_of(run_folder, shards, arguments), curve
+
+
+def check(recipe: str, block_size: int) -> None:
+    """See that the evaluations within a recipe's runs are those of the score. Exits if they are not."""
+    section = read(recipe, ()).corpus
+    if section.block_size != block_size:
+        sys.exit(
+            f"{recipe} evaluates in blocks of {section.block_size}, the score in blocks of {block_size}: give "
+            f"--block-size {section.block_size}"
+        )
+    if section.eval_mlm_probability != MASKED:
+        sys.exit(
+            f"{recipe} does not evaluate with {MASKED:.0%} of the tokens masked: remove corpus.eval_mlm_probability"
+        )
 
 
 def share_to(curve: Curve, loss: float) -> float:
@@ -58,15 +74,14 @@ def table(title: str, rows: Mapping[str, list[Figures]]) -> None:
 
 def times(budget: float, curves: Mapping[str, list[Curve]], rows: Mapping[str, list[Figures]]) -> None:
     """Print how long each recipe takes to the final loss of the others, and the share of the budget: medians."""
-    print(f"\n| seconds to the final loss of | {' | '.join(rows)} |\n|{'---|' * (len(rows) + 1)}")
+    print(f"\n| seconds of {budget:.0f} to the final loss of | {' | '.join(rows)} |\n|{'---|' * (len(rows) + 1)}")
     for name, found in curves.items():
         cells = []
         for other, results in rows.items():
             target = median(figures["loss"] for figures in results)
             share = median(share_to(curve, target) for curve in found)
-            cells.append("not reached" if math.isinf(share) else f"{budget * share:.0f} ({share:.2f} ×)")
-            if other == name:
-                cells[-1] = ""
+            reached = "not reached" if math.isinf(share) else f"{budget * share:.0f} ({share:.2f} ×)"
+            cells.append("" if other == name else reached)
         print(f"| {name} | {' | '.join(cells)} |")
 
 
@@ -78,6 +93,10 @@ def main() -> None:
     arguments = options.parse_args()
     if arguments.script and not arguments.text:
         options.error("run_mlm.py reads text: give --text too")
+    if len({Path(recipe).stem for recipe in arguments.recipes}) < len(arguments.recipes):
+        options.error("two recipes have the same name: copy one to a file of another name")
+    for recipe in arguments.recipes:
+        check(recipe, arguments.block_size)
     shards = corpus(arguments)
     theirs = RunMlm(arguments, shards) if arguments.script else None
     kind = "CPU" if arguments.cpu else "wall-clock"
@@ -91,9 +110,11 @@ def main() -> None:
                 curves.setdefault(Path(recipe).stem, []).append(curve)
             if theirs:
                 rows.setdefault(THEIRS, []).append(theirs.trained(budget, seed))
-        table(f"After {budget:.0f} s of {kind} time for training, medians of {len(arguments.seeds)} seeds", rows)
-        times(budget, curves, rows)
-    print(f"\n{arguments.threads} threads. {machine()}")
+        seeds = f", medians of {len(arguments.seeds)} seeds" if len(arguments.seeds) > 1 else ""
+        table(f"After {budget:.0f} s of {kind} time for training{seeds}", rows)
+        if len(rows) > 1:
+            times(budget, curves, rows)
+    print(f"\nThreads: {arguments.threads}. {machine()}")
 
 
 def several(text: str) -> list[float]:

@@ -17,7 +17,7 @@ from statistics import fmean
 
 import yaml
 from budgets import steps_of_pretraining
-from pretraining import corpus, figures_of, parser, pretrained, recipe_named, seconds
+from pretraining import corpus, figures_of, parser, pretrained, read, recipe_named, seconds
 from side_by_side import Figures, machine
 
 
@@ -35,20 +35,27 @@ def variations(varied: list[str]) -> list[list[str]]:
 
 def trained(arguments: argparse.Namespace, shards: Path, overrides: list[str], seed: int) -> Figures:
     """Pretrain with these overrides and a seed, and score the result. Exits if the run fails."""
-    whole = [f"corpus.path={shards}", *overrides]
-    length = f"train.time_budget={arguments.budget}"
+    whole = [f"corpus.path={shards}", *overrides, *by_time(arguments)]
     if arguments.cpu:
-        length = f"train.max_steps={steps_of_pretraining(arguments.budget, arguments.recipe, whole, arguments)}"
-    whole += [length, f"train.seed={seed}", "train.eval_steps=1000000", "train.logging_steps=0.05"]
+        whole += [f"train.max_steps={steps_of_pretraining(arguments.budget, arguments.recipe, whole, arguments)}"]
+    whole += [f"train.seed={seed}", "train.eval_steps=1000000", "train.logging_steps=0.05"]
     whole += ["train.save_steps=0.1"]  # a long run that is killed goes on
     return figures_of(pretrained(arguments.recipe, whole, arguments), shards, arguments)
+
+
+def by_time(arguments: argparse.Namespace) -> list[str]:
+    """The override that ends a run by the clock, if a budget is that."""
+    return [] if arguments.cpu else [f"train.time_budget={arguments.budget}"]
 
 
 def sweep(arguments: argparse.Namespace, combinations: list[list[str]]) -> list[list[Figures | None]]:
     """The figures of each combination and seed; None where a run failed, as with too high a learning rate.
 
-    The first seed of all comes before the second of any: a sweep that is stopped is of use.
+    The first seed of all comes before the second of any: a sweep that is stopped is of use. Exits before any run if a
+    combination is no recipe.
     """
+    for combination in combinations:
+        read(arguments.recipe, [*arguments.overrides, *combination, *by_time(arguments)])
     shards = corpus(arguments)
     found: list[list[Figures | None]] = [[] for _ in combinations]
     for seed in arguments.seeds:
@@ -92,7 +99,7 @@ def main() -> int:
     print(f"\n{Path(arguments.recipe).stem}: held-out loss after {arguments.budget:.0f} s of {kind} time")
     print(f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     print("\n".join(row(*pair) for pair in zip(combinations, found, strict=True)))
-    print(f"\n{arguments.threads} threads. {machine()}")
+    print(f"\nThreads: {arguments.threads}. {machine()}")
     return int(any(None in results for results in found))
 
 

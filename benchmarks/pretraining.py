@@ -19,6 +19,8 @@ from llmkit.system.cores import cores
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 
+MASKED = 0.15  # the fraction of tokens to predict in the score
+
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser with the options that all benchmarks of pretraining share."""
@@ -186,9 +188,10 @@ def tokens_of(log: list[dict[str, Any]]) -> float:
 
 
 def held_out(model: Path, shards: Path, arguments: argparse.Namespace) -> Figures:
-    """The held-out loss of a trained model, in nats per token masked at 15 %, and its number of parameters.
+    """The held-out loss of a trained model, in nats per masked token, and its number of parameters.
 
-    The blocks and masks are those of every other model. What was found is kept beside the model.
+    Blocks and masks are those of every other model, and of evaluations within a run whose recipe evaluates in blocks of
+    `--block-size` with MASKED of the tokens masked. What was found is kept beside the model.
     """
     record = model.parent / f"held-out-{digest(str(shards), str(arguments.block_size))}.json"
     if not record.is_file():
@@ -207,13 +210,13 @@ def _held_out(model: Path, shards: Path, arguments: argparse.Namespace) -> Figur
     from llmkit.models.masked_lm import model_for_pretraining
     from llmkit.system.machine import quiet
     from llmkit.training.batches import MaskedBlocks
-    from llmkit.training.held_out import HeldOut
+    from llmkit.training.held_out import MASK_SEED, HeldOut
 
     quiet()
     torch.set_num_threads(arguments.threads)
     tokenizer = load_tokenizer(str(shards / "tokenizer"))
     loaded = model_for_pretraining(ModelSection(pretrained=str(model)), tokenizer, arguments.block_size)
     blocks = PackedBlocks(TokenShards(shards, "validation"), arguments.block_size)
-    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=0.15, masking="tokens", seed=1)
+    masked = MaskedBlocks(blocks, Vocabulary.of(tokenizer), probability=MASKED, masking="tokens", seed=MASK_SEED)
     scores = HeldOut(masked)(loaded, None, bf16=False).scores
     return {"loss": scores["loss"], "parameters": sum(weights.numel() for weights in loaded.parameters())}

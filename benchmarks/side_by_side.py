@@ -58,11 +58,15 @@ def run(command: list[str], folder: Path, *, output: Path | None = None, **envir
 
 def script(path: Path, folder: Path, arguments: list[str], **environment: str) -> float:
     """Run a transformers example script on the GPU, or else the CPU, and return its wall-clock seconds."""
+    link_helpers(path, folder)
+    return run([sys.executable, path.name, *device(), *arguments], folder, **environment)
+
+
+def device() -> list[str]:
+    """The flag that a transformers example script needs where there is no GPU."""
     import torch
 
-    link_helpers(path, folder)
-    device = [] if torch.cuda.is_available() else ["--use_cpu"]
-    return run([sys.executable, path.name, *device, *arguments], folder, **environment)
+    return [] if torch.cuda.is_available() else ["--use_cpu"]
 
 
 def link_helpers(path: Path, folder: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
+from support.benchmarks import BENCHMARKS, Load
 from support.runs import SHAPE, command, write_demo_questions
 
 from llmkit.corpus.demo import data as demo
@@ -22,20 +21,12 @@ from llmkit.corpus.shards import TokenShards
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.masked_lm import model_for_pretraining
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-Load = Callable[[str], ModuleType]
 RECIPE = f"""
 name: small
 corpus: {{sources: [demo], block_size: 32}}
 model: {{config: {SHAPE}}}
 train: {{max_steps: 1, per_device_train_batch_size: 8, learning_rate: 1.0e-3}}
 """
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Load:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module
 
 
 def write_text(folder: Path) -> tuple[Path, Path]:
@@ -73,6 +64,17 @@ def test_all_combinations(load: Load) -> None:
         sweep.variations(["train.learning_rate"])
 
 
+def test_what_is_no_recipe_is_found_before_any_run(load: Load, tmp_path: Path) -> None:
+    sweep = load("pretrain_sweep")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE)
+    arguments = Namespace(recipe=str(recipe), overrides=[], cpu=False, budget=10.0, seeds=[1])
+    with pytest.raises(SystemExit, match="learning_rat"):
+        sweep.sweep(arguments, [["train.learning_rate=1e-3"], ["train.learning_rat=1e-3"]])
+    with pytest.raises(SystemExit, match="warmup_steps must be a fraction"):
+        sweep.sweep(arguments, [["train.warmup_steps=20"]])
+
+
 def test_a_failed_run_is_a_cell(load: Load) -> None:
     sweep = load("pretrain_sweep")
     figures = {"loss": 4.5, "steps": 120, "tokens": 61_440.0, "parameters": 5_400_000}
@@ -102,33 +104,50 @@ def test_the_table_of_times(load: Load, capsys: pytest.CaptureFixture[str]) -> N
     assert "| new |  | 300 (0.50 ×) | not reached |" in capsys.readouterr().out
 
 
-def test_a_budget_becomes_steps_once(load: Load, tmp_path: Path) -> None:
-    budgets = load("budgets")
-    watched: list[float] = []
+def run_mlm(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, each: bool) -> tuple[Any, list[Any]]:
+    """A RunMlm that trains nothing, and what it is asked to train: the best rate is the budget in thousandths."""
+    module = load("mlm_script")
+    asked: list[Any] = []
 
-    def cost(watch: float) -> float:
-        watched.append(watch)
-        return 0.5
+    def trained(self: Any, budget: float, seed: int, rate: str) -> dict[str, float]:
+        asked.append((budget, seed, rate))
+        return {"loss": abs(float(rate) - budget / 1000)}
 
-    assert budgets.steps_within(20, tmp_path / "costs.json", "mini", cost) == 40
-    assert budgets.steps_within(1000, tmp_path / "costs.json", "mini", cost) == 2000
-    assert budgets.steps_within(1000, tmp_path / "costs.json", "small", cost) == 2000
-    assert watched == [20, budgets.WATCHED], "once for each name, and no longer than the budget"
+    monkeypatch.setattr(module.RunMlm, "_trained", trained)
+    (tmp_path / "lines.txt").touch()
+    arguments = Namespace(learning_rates="1e-3,2e-3", sweep_each_budget=each)
+    return module.RunMlm(arguments, tmp_path), asked
 
 
-def test_what_costs_nothing_buys_the_same_steps(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_script_gets_the_best_rate(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, asked = run_mlm(load, tmp_path, monkeypatch, each=False)
+    for budget in (1, 2):
+        for seed in (1, 2):
+            script.trained(budget, seed)
+    assert [found[2] for found in asked[:2]] == ["1e-3", "2e-3"]
+    assert asked[2:] == [(1, 1, "1e-3"), (1, 2, "1e-3"), (2, 1, "1e-3"), (2, 2, "1e-3")]
+
+
+def test_the_script_gets_the_best_rate_of_each_budget(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    budgets = load("budgets")
-    monkeypatch.setattr(budgets, "cost_of_pretraining", lambda *_: 0.5)
-    arguments = Namespace(work=tmp_path, threads=1, cpu=True)
-    for override in ("train.learning_rate=1e-2", "train.seed=7", "model.config.initializer_range=0.05"):
-        assert budgets.steps_of_pretraining(10, "bert-mini", [override], arguments) == 20
-    assert capsys.readouterr().err.count("s a step") == 1
-    budgets.steps_of_pretraining(10, "bert-mini", ["train.per_device_train_batch_size=8"], arguments)
-    assert len(json.loads((tmp_path / "costs.json").read_text())) == 2
-    with pytest.raises(SystemExit, match="learning_rat"):
-        budgets.steps_of_pretraining(10, "bert-mini", ["train.learning_rat=1e-2"], arguments)
+    script, asked = run_mlm(load, tmp_path, monkeypatch, each=True)
+    assert script.trained(1, 1) == {"loss": 0}
+    assert script.trained(2, 1) == {"loss": 0}
+    assert script.trained(2, 2) == {"loss": 0}
+    assert len(asked) == 2 * 3 + 1
+
+
+def test_a_recipe_is_evaluated_like_the_rest(load: Load, tmp_path: Path) -> None:
+    quality = load("pretrain_quality")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE)
+    quality.check(str(recipe), 32)
+    with pytest.raises(SystemExit, match="give --block-size 32"):
+        quality.check(str(recipe), 64)
+    recipe.write_text(RECIPE.replace("block_size: 32", "block_size: 32, eval_mlm_probability: 0.2"))
+    with pytest.raises(SystemExit, match="remove corpus"):
+        quality.check(str(recipe), 32)
 
 
 def test_a_changed_recipe_is_another_run(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,24 +171,6 @@ def test_a_changed_recipe_is_another_run(load: Load, tmp_path: Path, monkeypatch
     assert len(commands) == 2, "a finished run is found"
     recipe.write_text(RECIPE.replace("1.0e-3", "2.0e-3"))
     assert pretraining.pretrained(str(recipe), ["train.seed=1"], arguments) != first
-
-
-def test_the_cost_of_a_step_is_cpu_time_if_asked(load: Load, tmp_path: Path) -> None:
-    """Steps that sleep take time of the clock, and none of the processor."""
-    budgets = load("budgets")
-    steps = tmp_path / "steps"
-    code = f"import time\nfor n in range(1000):\n    time.sleep(0.1)\n    open({str(steps)!r}, 'a').write('x')"
-
-    def cost(*, cpu: bool) -> float:
-        steps.unlink(missing_ok=True)
-        done = lambda: len(steps.read_text()) if steps.exists() else 0  # noqa: E731
-        found: float = budgets.cost_of_step([sys.executable, "-c", code], tmp_path, done, 1.0, cpu=cpu, threads=1)
-        return found
-
-    assert cost(cpu=False) > 0.09
-    assert cost(cpu=True) < 0.05
-    with pytest.raises(SystemExit, match="before its second step"):
-        budgets.cost_of_step([sys.executable, "-c", "print('x')"], tmp_path, lambda: 0, 1.0, cpu=True, threads=1)
 
 
 def test_the_lines_hold_all_words(load: Load, tmp_path: Path) -> None:
@@ -240,10 +241,17 @@ def test_the_quality(tmp_path: Path) -> None:
     text, held = write_text(tmp_path)
     arguments = ["--recipes", "small.yaml", "modern.yaml", "--text", str(text), "--held-out", str(held)]
     arguments += ["--vocab-size", "400", "--block-size", "32"]
-    done = benchmark("pretrain_quality.py", tmp_path, *arguments, "--budgets", "1s,2s", "--cpu")
+    done = benchmark("pretrain_quality.py", tmp_path, *arguments, "--budgets", "1s,2s", "--cpu", "--seeds", "2")
     assert done.returncode == 0, done.stderr
     assert "After 1 s of CPU time" in done.stdout
     assert "After 2 s of CPU time" in done.stdout
+    runs = list((tmp_path / "work" / "runs").glob("*/run"))
+    assert len(runs) == 4
+    for run in runs:
+        score = json.loads(next(run.glob("held-out-*.json")).read_text())["loss"]
+        assert json.loads((run / "metrics.json").read_text())["loss"] == pytest.approx(score, abs=1e-5), (
+            "the curve and the score are one evaluation"
+        )
     for name in ("small", "modern"):
         rows = [line for line in done.stdout.splitlines() if line.startswith(f"| {name} |")]
         assert len(rows) == 4, "the loss and the time to the other's, for each budget"

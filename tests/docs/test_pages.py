@@ -179,6 +179,13 @@ def test_a_page_names_no_machine(page: Path) -> None:
     assert not re.search(r"/(tmp|work|root|Users)/", page.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_a_page_has_no_gaps(page: Path) -> None:
+    """No placeholder waits for a number or a sentence, and no conflict of a merge is left."""
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"@@|\b(TODO|FIXME|TBD|XXX|BENCH)\b|^(<<<<<<<|>>>>>>>)", text, flags=re.M)
+
+
 def test_the_picture_is_light() -> None:
     picture = ROOT / "docs" / "terminal.svg"
     assert picture.stat().st_size < 100_000
