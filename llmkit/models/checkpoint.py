@@ -117,16 +117,20 @@ class Checkpoint:
                 )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             if str(error).startswith("Unrecognized configuration class"):
-                raise UserError(
-                    f"{self.name} is a {self.config.model_type} model, and transformers has no "
-                    f"{kind.__name__.removeprefix('AutoModel')} for it",
-                    remedy="choose a model of another family",
-                ) from error
+                raise self.without(kind) from error
             raise UserError(
                 f"{self.path} cannot be loaded: {str(error).splitlines()[0]}",
                 remedy="llmkit reads safetensors only; convert other checkpoints with transformers",
             ) from error
         return model, info
+
+    def without(self, kind: Any) -> UserError:
+        """The error for a family of which transformers has no model of the class `kind`."""
+        return UserError(
+            f"{self.name} is a {self.config.model_type} model, and transformers has no "
+            f"{kind.__name__.removeprefix('AutoModel')} for it",
+            remedy="choose a model of another family",
+        )
 
     @property
     def positions(self) -> int | None:

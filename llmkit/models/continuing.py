@@ -18,15 +18,19 @@ KEY = "model.max_position_embeddings"
 def to_continue(section: ModelSection, block_size: int) -> Checkpoint | None:
     """The checkpoint of a recipe, if it continues one. Reads its configuration alone.
 
-    Raises UserError if there is no such checkpoint, if it is an encoder-decoder, if it cannot be lengthened as the
-    recipe says, or if it has too few positions for blocks of `block_size` tokens.
+    Raises UserError if there is no such checkpoint, if it is an encoder-decoder or of a family without masked LM, if it
+    cannot be lengthened as the recipe says, or if it has too few positions for blocks of `block_size` tokens.
     """
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoModelForMaskedLM
+
     if section.pretrained is None:
         return None
     checkpoint, positions = Checkpoint.named(section.pretrained), section.max_position_embeddings
     name, config = checkpoint.name, checkpoint.config
     if config.is_encoder_decoder:
         raise UserError(f"{name} is an encoder-decoder", remedy="continue from an encoder, such as RoBERTa")
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise checkpoint.without(AutoModelForMaskedLM)
     if positions is not None:
         _check_can_lengthen(config, positions, name)
     limit = positions or checkpoint.positions
