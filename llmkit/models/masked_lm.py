@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -146,8 +147,10 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
     published = any(name.startswith("lm_predictions.") for name in info["unexpected_keys"])
     if published and len(tokenizer) <= config.vocab_size:
         # DeBERTa as it was published has a head that transformers leaves out by default, and that cannot grow.
-        config.legacy = False
-        model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
+        with suppress(AttributeError):  # transformers 5.17 cannot load it: that head starts from random weights
+            config = deepcopy(config)
+            config.legacy = False
+            model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
     if fresh := fresh_modules(info):
         start = "starts" if len(fresh) == 1 else "start"
         say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")
