@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from llmkit.models.packing_trial import settle_packing
 from llmkit.models.unpadded import holder_of_layers
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.pretraining import ModelSection
-from llmkit.system.console import say
+from llmkit.system.console import say, warn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel as Plain
@@ -147,10 +146,12 @@ def model_for_pretraining(section: ModelSection, tokenizer: PreTrainedTokenizerF
     published = any(name.startswith("lm_predictions.") for name in info["unexpected_keys"])
     if published and len(tokenizer) <= config.vocab_size:
         # DeBERTa as it was published has a head that transformers leaves out by default, and that cannot grow.
-        with suppress(AttributeError):  # transformers 5.17 cannot load it: that head starts from random weights
-            config = deepcopy(config)
-            config.legacy = False
-            model, info = checkpoint.load(AutoModelForMaskedLM, config=config)
+        own = deepcopy(config)
+        own.legacy = False
+        try:
+            model, info = checkpoint.load(AutoModelForMaskedLM, config=own)
+        except AttributeError as error:  # transformers 5.17 cannot load it
+            warn(f"this version of transformers cannot load the masked-LM head of {checkpoint.name}: {error}")
     if fresh := fresh_modules(info):
         start = "starts" if len(fresh) == 1 else "start"
         say(f"{checkpoint.name} has no masked-LM head: {', '.join(fresh)} {start} from random weights")
