@@ -128,7 +128,8 @@ class CorpusSection(Section):
     mlm_probability: OneOrTwo = Field(
         0.15,
         description="Fraction of tokens to predict. Of a pair such as `[0.3, 0.15]`, the first is for the beginning of "
-        "the run and the second for its end; in between it changes linearly. (Pairs are llmkit only.)",
+        "the run and the second for its end; in between it changes linearly, with "
+        "`train.lr_scheduler_type=warmup_stable_decay` during the decay. (Pairs are llmkit only.)",
     )
     eval_mlm_probability: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.15,

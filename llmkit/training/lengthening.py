@@ -1,8 +1,8 @@
 """A run becomes longer: it goes back to where its learning rate had not decayed, and trains on from there.
 
-What a run with a constant learning rate did until then is what a longer run does too, if nothing else depends on its
-length: masks that change over the run do, and it is refused. So the checkpoints of its decay are removed, and the last
-one before them is resumed, with the new length.
+What a run with a constant learning rate did until then is what a longer run does too. With warmup_stable_decay, masks
+change during the decay alone; where they change over the whole run, it is refused. The checkpoints of the decay are
+removed, and the last one before them is resumed, with the new length.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def _obstacle(run: RunDir, recipe: PretrainRecipe | FinetuneRecipe) -> str:
     if kind not in STABLE:
         decayed = "its learning rate decayed from the start; one with warmup_stable_decay could"
         return f"with lr_scheduler_type={kind} {decayed}"
-    if isinstance(recipe, PretrainRecipe) and recipe.corpus.probabilities[0] != recipe.corpus.probabilities[1]:
+    if kind == "constant" and isinstance(recipe, PretrainRecipe) and len(set(recipe.corpus.probabilities)) > 1:
         return (
             f"with mlm_probability={recipe.corpus.mlm_probability} it has come nearer to the second fraction than a "
-            "longer run would have; one with a single fraction could"
+            "longer run would have; one with a single fraction, or with warmup_stable_decay, could"
         )
     if stable := last_stable(run.checkpoints):
         found = damage(stable)

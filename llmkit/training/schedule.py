@@ -52,11 +52,15 @@ class Schedule(TrainerCallback):
         return self._earlier + time.monotonic() - self._began
 
     def share_at(self, step: int) -> float:
-        """The share of the run that is done when the batches of a step are drawn, in a run that has begun.
+        """How far data that change over the run have come, from 0 to 1, when the batches of a step are drawn.
 
-        By steps it does not depend on when that happens. By time it is the share of now, on which all processes agree.
+        They change over the whole run, or with warmup_stable_decay over its decay, since what comes before is the same
+        in a longer run. By steps this does not depend on when they are drawn. By time it is the share of now, on which
+        all processes agree. The run has begun.
         """
-        return self.share if self._train.time_budget else min(1.0, step / self._steps)
+        done, total, _, decay = self._phases(step, self._steps)
+        start = decay if self._train.lr_scheduler_type == "warmup_stable_decay" else 0.0
+        return min(1.0, max(0.0, done - start) / (total - start)) if total > start else 0.0
 
     def left(self) -> float:
         """Estimated seconds until the end of the run; infinite before the first step."""

@@ -15,7 +15,12 @@ from llmkit.training import lengthening
 from llmkit.training.checkpoints import SEAL
 
 STEPS = ["train.lr_scheduler_type=warmup_stable_decay", "train.warmup_steps=4", "train.optim=muon"]
-STEPS += ["train.eval_steps=100", "train.logging_steps=1", "train.per_device_train_batch_size=4"]
+STEPS += [
+    "corpus.mlm_probability=[0.4, 0.1]",
+    "train.eval_steps=100",
+    "train.logging_steps=1",
+    "train.per_device_train_batch_size=4",
+]
 
 
 @pytest.fixture(scope="module")

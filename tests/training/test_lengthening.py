@@ -51,6 +51,8 @@ def test_masks_that_follow_the_length_of_the_run_would_have_been_others(tmp_path
     run = started(tmp_path / "falling", recipe("constant", 20, **falling), step_20=True)
     with pytest.raises(UserError, match=r"with mlm_probability=\[0\.3, 0\.15\] it has come nearer"):
         check_same_recipe(run, recipe("constant", 40, **falling), 1)
+    run = started(tmp_path / "decay", recipe("warmup_stable_decay", 20, **falling), step_16=True)
+    check_same_recipe(run, recipe("warmup_stable_decay", 40, **falling), 1)
     same = {"mlm_probability": [0.3, 0.3]}
     run = started(tmp_path / "same", recipe("constant", 20, **same), step_20=True)
     check_same_recipe(run, recipe("constant", 40, **same), 1)

@@ -94,6 +94,13 @@ def test_the_share_at_which_batches_are_drawn() -> None:
     assert clock.share_at(35) == clock.share == pytest.approx(0.25, abs=0.01)
 
 
+def test_data_change_over_a_decay_that_is_a_phase_of_the_run() -> None:
+    state: Any = SimpleNamespace(global_step=0, max_steps=40)
+    schedule = Schedule(section(max_steps=40, lr_scheduler_type="warmup_stable_decay", decay_steps=10))
+    schedule.on_train_begin(None, state, TrainerControl())
+    assert [schedule.share_at(step) for step in (0, 29, 30, 35, 40)] == [0, 0, 0, 0.5, 1]
+
+
 def test_what_is_due_by_share_and_by_step() -> None:
     due = walk(Schedule(section(logging_steps=0.1, eval_steps=0.25)), 100, 100)
     quarters = [25, 50, 75, 100]
