@@ -154,7 +154,9 @@ def unreachable(name: str) -> UserError:
     """The error for a repository that is not in the cache while the Hub cannot be reached."""
     network = "check the network, or give local files; HF_ENDPOINT names a mirror"
     what, remedy = _trouble or ("cannot be reached", network)
-    return UserError(f"the Hub at {endpoint()} {what}, and {name} was not downloaded before", remedy=remedy)
+    return UserError(
+        f"the Hub at {endpoint()} {what}, and {name} was not downloaded before; nor is it a path here", remedy=remedy
+    )
 
 
 def _user_error(error: BaseException, name: str) -> UserError | None:
