@@ -21,8 +21,9 @@ from llmkit.tasks.values import IGNORED
 from llmkit.training.flops import FlopCounter, peak_flops
 from llmkit.training.schedule import NEVER, Schedule
 
-# Warn of a loss this far above the mean of the last ten: by standard deviations, and by a share of the mean.
-SPIKE_DEVIATIONS, SPIKE_SHARE = 4.0, 0.2
+# Warn of a loss this far above the mean of the last ten: by standard deviations, by a share of the mean, and by a share
+# of the first loss. Where little of that is left, one hard example is many times the mean.
+SPIKE_DEVIATIONS, SPIKE_SHARE, SPIKE_SHARE_OF_FIRST = 4.0, 0.2, 0.05
 
 
 class TrainingLog(TrainerCallback):
@@ -44,6 +45,7 @@ class TrainingLog(TrainerCallback):
         # For the live line: values of the last log line.
         self._loss, self._real_share, self._peak_share = "", 1.0, ""
         self._losses: deque[float] = deque(maxlen=10)
+        self._first: float | None = None  # the first loss that was logged
 
     def _reset(self) -> None:
         self._tokens, self._began = 0, time.monotonic()
@@ -117,9 +119,12 @@ class TrainingLog(TrainerCallback):
 
     def _warn_of_spike(self, loss: float, step: int) -> None:
         """Warn if the loss is far above the recent ones."""
+        if self._first is None:
+            self._first = loss
         if len(self._losses) == self._losses.maxlen:
             mean = fmean(self._losses)
-            if loss > mean + max(SPIKE_DEVIATIONS * pstdev(self._losses), SPIKE_SHARE * mean):
+            least = max(SPIKE_SHARE * mean, SPIKE_SHARE_OF_FIRST * self._first)
+            if loss > mean + max(SPIKE_DEVIATIONS * pstdev(self._losses), least):
                 warn(f"the loss rose to {loss:.3f} at step {step:,}, from a mean of {mean:.3f}")
         self._losses.append(loss)
 
