@@ -35,7 +35,7 @@ def run_demo(output: Path) -> dict[str, Any]:
         raise UserError(f"{output} is in use", remedy="remove it, or choose another folder with -o")
     quiet()
     start = time.monotonic()
-    say("1 of 3  pretraining a BERT from scratch, on articles about invented things")
+    say("1 of 3  pretraining a small ModernBERT from scratch, on articles about invented things")
     recipe = read_recipe(PretrainRecipe, "demo/pretrain")
     base = train(prepare_pretrain(recipe, output / "pretrain"))
     say("2 of 3  fine-tuning it to answer questions about other invented things")
@@ -81,7 +81,7 @@ def show(report: dict[str, Any], output: Path) -> None:
         f"  llmkit ask {run} -q {quote(other['question'])} -c {quote(other['context'])}\n"
         f"  llmkit eval {run}\n"
         "  llmkit tokenize -c YOUR_TEXT -o data/mine\n"
-        "  llmkit pretrain -r bert-mini corpus.path=data/mine\n"
+        "  llmkit pretrain -r modernbert-mini corpus.path=data/mine\n"
         "  llmkit finetune --task squad"
     )
 
