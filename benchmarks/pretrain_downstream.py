@@ -3,6 +3,9 @@
     python benchmarks/pretrain_downstream.py --runs old=runs/bert-mini new=runs/modernbert-mini --seeds 1,2,3 \\
         --squad SQUAD/train.json SQUAD/test.json --sst2 SST2/train.jsonl SST2/validation.jsonl
 
+A name may have several runs, pretrained with different seeds: `old=runs/a old=runs/b`. There must be as many as seeds,
+and each is fine-tuned with one of these. A single run is fine-tuned with every seed.
+
 Fine-tunings are kept in --work: the same command goes on where it was stopped.
 """
 
@@ -13,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -74,12 +78,21 @@ def main() -> None:
     chosen = [name for name in TASKS if getattr(arguments, name)]
     if not chosen:
         options.error(f"give the files of a task: {', '.join(f'--{name}' for name in TASKS)}")
+    runs: dict[str, list[Path]] = {}
+    for title, run in arguments.runs:
+        runs.setdefault(title, []).append(run)
+    for title, several in runs.items():
+        if len(several) not in (1, len(arguments.seeds)):
+            options.error(
+                f"{title} has {len(several)} runs for {len(arguments.seeds)} seeds: give one, or one for each"
+            )
     columns = [*(f"seed {seed} (95 % interval)" for seed in arguments.seeds), "mean"]
     rows = []
     for name in chosen:
         score = TASKS[name].score
-        for title, run in arguments.runs:
-            found = [tuned(arguments, run, name, seed) for seed in arguments.seeds]
+        for title, several in runs.items():
+            pairs = zip(cycle(several), arguments.seeds, strict=False)
+            found = [tuned(arguments, run, name, seed) for run, seed in pairs]
             cells = ["{:.2f} ({:.2f} to {:.2f})".format(f[score], *f[f"{score}_interval"]) for f in found]
             rows.append(
                 f"| {name}, {score} | {title} | {' | '.join(cells)} | **{fmean(f[score] for f in found):.2f}** |"
