@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
+from llmkit.system.errors import UserError
 from llmkit.tasks import encoder_models
 from llmkit.tasks.score_tables import Table, rows_with_intervals
 from llmkit.tasks.values import Codec, LocatedRow, Outputs, Prediction, Published
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
     from llmkit.tasks.head import Head, Loss
+    from llmkit.tasks.measures import Measured
 
 D = TypeVar("D", bound=DataSection)
 
@@ -107,6 +109,13 @@ class Task(ABC, Generic[D]):
 
         An example without a prediction scores 0. Here and in `check_scores`, `examples` may also be Columns in memory.
         """
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> dict[str, Measured]:
+        """Scores by name as measures of examples, to compare predictions with others of the same examples.
+
+        At least `metric` is among them. Raises UserError if a kind has none.
+        """
+        raise UserError(f"predictions of {self.name} cannot be compared", remedy="its kind has no `measures`")
 
     # --- rows ---
 

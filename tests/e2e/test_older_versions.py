@@ -39,7 +39,9 @@ def test_a_run_is_scored_as_it_was(old: Path, llmkit: Command) -> None:
     scores, before = json.loads(out), json.loads((old / "squad_v2" / "metrics.json").read_text())
     # It was the largest null score that is answered; now it is above that, and the same questions are answered.
     assert scores["tuned"].pop("null_threshold") > before["tuned"].pop("null_threshold")
-    assert scores == before
+    assert scores.keys() == before.keys()
+    for name, value in before.items():  # intervals are computed by sums in another order
+        assert scores[name] == (pytest.approx(value, abs=1e-9) if name.endswith("_interval") else value)
     told = ("--data", "squad_v2.jsonl", "--task", "squad_v2", "--json")
     code, again, err = llmkit("eval", "--predictions", "squad_v2/predictions.jsonl", *told)
     assert code == 0, err

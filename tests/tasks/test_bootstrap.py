@@ -11,9 +11,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmkit.tasks.bootstrap import cluster_interval, corpus_interval
+from llmkit.tasks.bootstrap import interval
+from llmkit.tasks.measures import Pairs, mean_of
 
 properties = settings(deadline=None, database=None)
+
+
+def cluster_interval(values: Any, groups: Any, **options: Any) -> list[float] | None:
+    """The interval of a mean."""
+    return interval(mean_of(values, 1), groups, **options)
 
 
 def paragraphs(
@@ -33,9 +39,9 @@ def test_interval_covers_the_truth_where_resampling_questions_does_not() -> None
     for _ in range(trials):
         values, groups = paragraphs(rng, agreement=0.9)
         for name, units in (("groups", groups), ("questions", np.arange(values.size))):
-            interval = cluster_interval(values, units.tolist(), resamples=300)
-            assert interval is not None
-            covered[name] += interval[0] <= 0.5 <= interval[1]
+            ends = cluster_interval(values, units.tolist(), resamples=300)
+            assert ends is not None
+            covered[name] += ends[0] <= 0.5 <= ends[1]
     # 95 % nominal; three standard deviations of a share of 200 trials are 4.6 points.
     assert 0.90 <= covered["groups"] / trials <= 0.995
     assert covered["questions"] / trials < 0.80
@@ -63,8 +69,8 @@ def test_interval_equals_the_textbook_resampling() -> None:
     values = np.clip(rng.normal(0.5 + 0.02 * sizes[groups], 0.2), 0, 1)
     members = [values[groups == group] for group in range(60)]
     means = [np.concatenate([members[group] for group in rng.integers(60, size=60)]).mean() for _ in range(4000)]
-    interval = cluster_interval(values, groups.tolist(), resamples=4000, level=0.9)
-    assert interval == pytest.approx(tuple(np.quantile(means, (0.05, 0.95))), abs=0.004)
+    ends = cluster_interval(values, groups.tolist(), resamples=4000, level=0.9)
+    assert ends == pytest.approx(np.quantile(means, (0.05, 0.95)).tolist(), abs=0.004)
 
 
 @properties
@@ -78,12 +84,12 @@ def test_interval_ignores_order_and_names(questions: list[tuple[float, int]], rn
     rng.shuffle(shuffled)
     values, groups = zip(*questions, strict=True)
     other_values, other_groups = zip(*shuffled, strict=True)
-    interval = cluster_interval(values, groups, resamples=50)
-    assert interval is not None
-    assert interval == cluster_interval(values, groups, resamples=50)
-    assert interval == cluster_interval(other_values, [f"page {group}" for group in other_groups], resamples=50)
+    ends = cluster_interval(values, groups, resamples=50)
+    assert ends is not None
+    assert ends == cluster_interval(values, groups, resamples=50)
+    assert ends == cluster_interval(other_values, [f"page {group}" for group in other_groups], resamples=50)
     # A mean of groups is a weighted mean of values, up to rounding.
-    assert min(values) - 1e-12 <= interval[0] <= interval[1] <= max(values) + 1e-12
+    assert min(values) - 1e-12 <= ends[0] <= ends[1] <= max(values) + 1e-12
 
 
 def test_interval_follows_seed_and_level() -> None:
@@ -99,14 +105,11 @@ def test_one_group_has_no_interval() -> None:
     assert cluster_interval([0.0, 1.0, 1.0], ["p", "p", "p"]) is None
 
 
-@pytest.mark.parametrize(
-    ("values", "groups", "level"),
-    [([], [], 0.95), ([1.0], ["a", "b"], 0.95), ([1.0, 0.0], ["a", "b"], 95)],
-    ids=["no questions", "lengths", "level in percent"],
-)
-def test_interval_refuses_nonsense(values: list[float], groups: list[str], level: float) -> None:
-    with pytest.raises(ValueError, match=r"one group per value|level must lie"):
-        cluster_interval(values, groups, level=level)
+def test_interval_refuses_nonsense() -> None:
+    with pytest.raises(ValueError, match="no examples"):
+        cluster_interval([], [])
+    with pytest.raises(ValueError, match="level must lie"):
+        cluster_interval([1.0, 0.0], ["a", "b"], level=95)
 
 
 def test_interval_of_many_groups_needs_little_memory() -> None:
@@ -121,30 +124,33 @@ def test_interval_of_many_groups_needs_little_memory() -> None:
     assert peak < 50e6  # all draws at once would take 64 MB here
 
 
-def test_corpus_interval_of_a_mean_is_the_cluster_interval() -> None:
+def weighted_mean(gold: Any, found: Any, weights: Any) -> Any:
+    return weights @ found / weights.sum(axis=1)
+
+
+def test_a_mean_of_examples_has_the_interval_of_a_mean_of_sums() -> None:
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(80), rng.integers(1, 6, size=80)).tolist()
     values = rng.random(len(groups))
-    general = corpus_interval(lambda rows: float(values[rows].mean()), groups, resamples=4000)
-    assert general == pytest.approx(cluster_interval(values, groups, resamples=4000), abs=0.005)
-    assert general == corpus_interval(lambda rows: float(values[rows].mean()), groups, resamples=4000)
+    pairs = Pairs(np.zeros(len(groups)), values[:, None], weighted_mean)
+    ends = interval(pairs, groups, resamples=4000)
+    assert ends == pytest.approx(cluster_interval(values, groups, resamples=4000), abs=0.005)
+    order = rng.permutation(len(groups))
+    shuffled = Pairs(np.zeros(len(groups)), values[order, None], weighted_mean)
+    assert interval(shuffled, [f"page {groups[row]}" for row in order], resamples=4000) == ends
 
 
-def test_corpus_interval_draws_whole_groups() -> None:
+def test_whole_groups_are_drawn() -> None:
     groups = ["x", "y", "x", "z", "y", "x"]
     drawn = []
-    corpus_interval(lambda rows: float(drawn.append(rows.tolist()) or 0), groups, resamples=20)
+
+    def note(gold: Any, found: Any, weights: Any) -> Any:
+        drawn.extend(dict(zip(gold.tolist(), row, strict=True)) for row in weights.tolist())
+        return np.zeros(len(weights))
+
+    interval(Pairs(np.arange(6), np.arange(6)[:, None], note), groups, resamples=20)
     assert len(drawn) == 20
-    for rows in drawn:
-        times = np.bincount(rows, minlength=6)
+    for times in drawn:
         assert times[0] == times[2] == times[5]
         assert times[1] == times[4]
         assert times[0] + times[1] + times[3] == 3
-
-
-def test_corpus_interval_of_one_group_is_none() -> None:
-    assert corpus_interval(lambda rows: 1.0, ["p", "p"]) is None
-    with pytest.raises(ValueError, match="no example"):
-        corpus_interval(lambda rows: 1.0, [])
-    with pytest.raises(ValueError, match="level must lie"):
-        corpus_interval(lambda rows: 1.0, ["p", "q"], level=95)

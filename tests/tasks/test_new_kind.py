@@ -28,7 +28,7 @@ from datasets import Dataset
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from llmkit.tasks.base import Task
-from llmkit.tasks.bootstrap import cluster_interval
+from llmkit.tasks.bootstrap import percent_interval
 from llmkit.tasks.examples import text_of
 from llmkit.tasks.head import mean_per_target
 from llmkit.tasks.label.head import HEAD
@@ -81,8 +81,7 @@ class Ordinal(Task):
     def score(self, predictions, examples, data):
         pairs = zip(by_id(predictions, examples), examples["severity"][:], strict=True)
         right = [float(found is not None and int(found.text) == level) for found, level in pairs]
-        interval = cluster_interval(right, examples["id"][:])
-        ends = [100 * end for end in interval] if interval else None
+        ends = percent_interval(right, examples["id"][:])
         return {"accuracy": 100 * float(np.mean(right)), "accuracy_interval": ends, "total": len(right)}
 
 

@@ -17,6 +17,8 @@ from llmkit.tasks.values import MissingLabel, Prediction
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from llmkit.tasks.measures import Measured
+
 _F1: dict[str, Any] = {"metric": "combined_score", "headline": ("accuracy", "f1", "combined_score")}
 _SENTENCES = ("sentence1", "sentence2")
 
@@ -40,6 +42,12 @@ class _Similarity(Regression):
         from llmkit.tasks.label.scores import number_scores
 
         return number_scores(predictions, examples, self.headline, missing=0.0)
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Measured]:
+        """See Task."""
+        from llmkit.tasks.label.scores import number_measures
+
+        return number_measures(predictions, examples, self.headline, missing=0.0)
 
 
 def _of(

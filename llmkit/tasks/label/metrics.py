@@ -1,9 +1,8 @@
-"""Metrics of classification, computed from confusion matrices, and of regression.
+"""Metrics of classification, computed from counts by label, and of regression.
 
-Resampling examples is the same as resampling the entries of their confusion matrix, so a thousand bootstrap resamples
-are a thousand small matrices. That takes milliseconds; calling scikit-learn a thousand times takes seconds per score.
-
-A confusion matrix is [..., gold, predicted]. Its last row and column stand for a missing prediction.
+The counts are [3, labels + 1]: how many examples of each label there are, how many were predicted to be, and how many
+of these are correct. The last label stands for a missing prediction. A bootstrap scores a thousand resamples: from
+counts that takes a fraction of a second; calling scikit-learn a thousand times takes seconds per score.
 """
 
 from __future__ import annotations
@@ -12,72 +11,82 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from llmkit.tasks.measures import Measure, Pairs
 from llmkit.tasks.values import Array
 
-Metric = Callable[[Array], Array]
-
-RESAMPLES = 1000
-MAX_LABELS = 50  # matrices of more labels are too large to resample, so there is no interval
-
-
-def confusion_matrix(gold: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str]) -> Array:
-    """Counts [labels + 1, labels + 1] of gold and predicted labels; None is a missing prediction."""
-    number_of: dict[str | None, int] = {label: number for number, label in enumerate([*labels, None])}
-    matrix = np.zeros((len(number_of), len(number_of)))
-    np.add.at(matrix, ([number_of[label] for label in gold], [number_of[label] for label in predicted]), 1)
-    return matrix
+Metric = Callable[[Array], float]
+GOLD, PREDICTED, CORRECT = range(3)
+_MISSING = ""  # the label of a missing prediction: no label is empty
 
 
-def resampled_matrices(matrix: Array) -> Array | None:
-    """Bootstrap resamples of a confusion matrix, [RESAMPLES, gold, predicted]; None for more than MAX_LABELS labels."""
-    if matrix.shape[0] > MAX_LABELS + 1:
-        return None
-    total = int(matrix.sum())
-    drawn = np.random.default_rng(0).multinomial(total, matrix.ravel() / total, RESAMPLES)
-    return drawn.reshape(RESAMPLES, *matrix.shape)
+def measure_of_labels(
+    gold: Sequence[str], predicted: Sequence[str | None], names: Sequence[str], metric: Metric
+) -> Measure:
+    """The measure, in percent, of a metric of counts. `names` are the first labels in the counts; None is a missing
+    prediction."""
+
+    def score(gold: Array, found: Array, weights: Array) -> Array:
+        (theirs, ours), labels = _numbered(gold, found, names)
+        return np.array([100 * metric(_counts(theirs, ours, row, labels)) for row in weights])
+
+    return Pairs(
+        np.array(gold, str),
+        np.array([_MISSING if label is None else label for label in predicted], str)[:, None],
+        score,
+    )
 
 
-def accuracy(matrix: Array) -> Array:
+def _numbered(gold: Array, found: Array, names: Sequence[str]) -> tuple[tuple[Array, Array], int]:
+    """Gold and found labels as numbers, and how many labels there are: `names`, others in order, and none."""
+    labels, numbers = np.unique(np.concatenate([gold, found]), return_inverse=True)
+    others = [label for label in labels.tolist() if label not in names and label != _MISSING]
+    place = {label: number for number, label in enumerate([*names, *others, _MISSING])}
+    placed = np.array([place[label] for label in labels.tolist()])[numbers]
+    return (placed[: len(gold)], placed[len(gold) :]), len(place)
+
+
+def _counts(gold: Array, found: Array, weights: Array, labels: int) -> Array:
+    """The counts [3, labels] of label numbers, of examples that count `weights` times."""
+    right = weights * (gold == found)
+    return np.stack(
+        [np.bincount(of, times, labels) for of, times in ((gold, weights), (found, weights), (found, right))]
+    )
+
+
+def accuracy(counts: Array) -> float:
     """The share of correct predictions."""
-    found: Array = np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1))
+    return float(counts[CORRECT].sum() / counts[GOLD].sum())
+
+
+def f1_by_label(counts: Array) -> Array:
+    """F1 of each label, [labels + 1]; 0 if a label neither occurs nor is predicted."""
+    both = counts[GOLD] + counts[PREDICTED]
+    found: Array = np.divide(2 * counts[CORRECT], both, out=np.zeros(len(both)), where=both > 0)
     return found
 
 
-def f1_by_label(matrix: Array) -> Array:
-    """F1 of each label, [..., labels + 1]; 0 if a label neither occurs nor is predicted."""
-    correct = np.diagonal(matrix, axis1=-2, axis2=-1)
-    gold_and_predicted = matrix.sum(axis=-1) + matrix.sum(axis=-2)
-    found: Array = np.divide(2 * correct, gold_and_predicted, out=np.zeros(correct.shape), where=gold_and_predicted > 0)
-    return found
-
-
-def f1(matrix: Array) -> Array:
+def f1(counts: Array) -> float:
     """F1 of the second label: the positive class of GLUE's binary tasks."""
-    found: Array = f1_by_label(matrix)[..., 1]
-    return found
+    return float(f1_by_label(counts)[1])
 
 
-def macro_f1(matrix: Array) -> Array:
+def macro_f1(counts: Array) -> float:
     """The mean F1 over all labels that occur or are predicted."""
-    present = (matrix.sum(axis=-1) + matrix.sum(axis=-2)) > 0
-    present[..., -1] = False
-    found: Array = (f1_by_label(matrix) * present).sum(axis=-1) / present.sum(axis=-1)
-    return found
+    present = (counts[GOLD] + counts[PREDICTED])[:-1] > 0
+    return float(f1_by_label(counts)[:-1][present].mean()) if present.any() else 0.0
 
 
-def matthews_correlation(matrix: Array) -> Array:
+def matthews_correlation(counts: Array) -> float:
     """The Matthews correlation, for any number of labels; 0 if only one label occurs or is predicted."""
-    total, correct = matrix.sum(axis=(-2, -1)), np.trace(matrix, axis1=-2, axis2=-1)
-    gold, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
-    numerator = correct * total - (gold * predicted).sum(axis=-1)
-    denominator = np.sqrt(total**2 - (gold**2).sum(axis=-1)) * np.sqrt(total**2 - (predicted**2).sum(axis=-1))
-    found: Array = np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator > 0)
-    return found
+    gold, predicted, correct = counts[GOLD], counts[PREDICTED], counts[CORRECT].sum()
+    total = gold.sum()
+    spread = (total**2 - (gold**2).sum()) * (total**2 - (predicted**2).sum())
+    return float((correct * total - gold @ predicted) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def combined_score(matrix: Array) -> Array:
+def combined_score(counts: Array) -> float:
     """The mean of accuracy and F1."""
-    return (accuracy(matrix) + f1(matrix)) / 2
+    return (accuracy(counts) + f1(counts)) / 2
 
 
 METRICS: dict[str, Metric] = {
@@ -91,30 +100,18 @@ def number_metrics(gold: Array, predicted: Array) -> dict[str, float]:
     `pearson`, `spearmanr` and their mean, `combined_score`, have the names of evaluate's GLUE metric. `r2` is the share
     of the variance that is explained: 1 - mse / variance of `gold`; 0 if `gold` is constant.
     """
-    return _number_metrics(gold, predicted, _ranks(_codes(gold)), _ranks(_codes(predicted)))
+    return {name: metric(gold, predicted) for name, metric in NUMBER_METRICS.items()}
 
 
-def _number_metrics(gold: Array, predicted: Array, gold_ranks: Array, predicted_ranks: Array) -> dict[str, float]:
-    pearson, spearman = _pearson(gold, predicted), _pearson(gold_ranks, predicted_ranks)
-    mse, variance = float(np.square(predicted - gold).mean()), float(gold.var())
-    return {
-        "pearson": pearson,
-        "spearmanr": spearman,
-        "combined_score": (pearson + spearman) / 2,
-        "r2": 1 - mse / variance if variance > 0 else 0.0,
-        "mse": mse,
-    }
+def measure_of_numbers(gold: Array, predicted: Array, name: str) -> Measure:
+    """The measure of a metric of numbers: in percent, but `mse` in their squared unit."""
+    metric, unit = NUMBER_METRICS[name], 1 if name == "mse" else 100
 
+    def score(gold: Array, found: Array, weights: Array) -> Array:
+        each = (row.astype(int) for row in weights)
+        return np.array([unit * metric(np.repeat(gold, times), np.repeat(found, times)) for times in each])
 
-def resampled_numbers(gold: Array, predicted: Array) -> dict[str, Array]:
-    """`number_metrics` of bootstrap resamples, by name: [RESAMPLES]."""
-    rows = np.random.default_rng(0).integers(len(gold), size=(RESAMPLES, len(gold)))
-    gold_codes, predicted_codes = _codes(gold), _codes(predicted)
-    found = [
-        _number_metrics(gold[drawn], predicted[drawn], _ranks(gold_codes[drawn]), _ranks(predicted_codes[drawn]))
-        for drawn in rows
-    ]
-    return {name: np.array([one[name] for one in found]) for name in found[0]}
+    return Pairs(gold, predicted[:, None], score)
 
 
 def _pearson(a: Array, b: Array) -> float:
@@ -125,14 +122,30 @@ def _pearson(a: Array, b: Array) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def _codes(values: Array) -> Array:
-    """Each value's number among the distinct values, in order. A resample of codes needs no sorting to be ranked."""
-    found: Array = np.unique(values, return_inverse=True)[1]
-    return found
+def _spearman(a: Array, b: Array) -> float:
+    return _pearson(_ranks(a), _ranks(b))
 
 
-def _ranks(codes: Array) -> Array:
-    """Ranks from 1 of values with these codes; equal values share their mean rank."""
-    counts = np.bincount(codes)
+def _r2(gold: Array, predicted: Array) -> float:
+    variance = float(gold.var())
+    return 1 - _mse(gold, predicted) / variance if variance > 0 else 0.0
+
+
+def _mse(gold: Array, predicted: Array) -> float:
+    return float(np.square(predicted - gold).mean())
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks from 1; equal values share their mean rank."""
+    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     found: Array = (np.cumsum(counts) - (counts - 1) / 2)[codes]
     return found
+
+
+NUMBER_METRICS: dict[str, Callable[[Array, Array], float]] = {
+    "pearson": _pearson,
+    "spearmanr": _spearman,
+    "combined_score": lambda gold, predicted: (_pearson(gold, predicted) + _spearman(gold, predicted)) / 2,
+    "r2": _r2,
+    "mse": _mse,
+}

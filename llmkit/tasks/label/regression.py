@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.recipes.finetuning import FinetuneRecipe
+    from llmkit.tasks.measures import Measured
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -131,6 +132,13 @@ class Regression(Classification):
 
         mean = float(_numbers(examples).mean())
         return number_scores(predictions, examples, dict.fromkeys([*self.headline, "mse"]), missing=mean)
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Measured]:
+        """See Task."""
+        from llmkit.tasks.label.scores import number_measures
+
+        mean = float(_numbers(examples).mean())
+        return number_measures(predictions, examples, dict.fromkeys([*self.headline, "mse"]), missing=mean)
 
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
         """See Task. The mean squared error is not in percent, and says so."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.system.errors import UserError
+from llmkit.tasks.bootstrap import scores_of
 from llmkit.tasks.label import metrics
 from llmkit.tasks.label.labels import canonical_label
-from llmkit.tasks.values import Array, Prediction, by_id
+from llmkit.tasks.measures import Measured
+from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,6 +23,17 @@ def label_scores(
 ) -> dict[str, Any]:
     """The `wanted` scores in percent, each with its interval [low, high], and `total`. `names` are the fixed labels.
 
+    See `label_measures` for examples with several parts, and for what it raises.
+    """
+    found = label_measures(predictions, examples, wanted, names)
+    return {**scores_of(found), "total": len(examples)}
+
+
+def label_measures(
+    predictions: Sequence[Prediction], examples: Dataset, wanted: Sequence[str], names: Sequence[str]
+) -> dict[str, Measured]:
+    """The `wanted` scores as measures. `names` are the fixed labels.
+
     If examples have several parts, these are the scores of the first part; scores of other parts end in the part's
     name: `accuracy_mismatched`. Raises UserError if there are fixed labels and no prediction is one of them.
     """
@@ -30,15 +43,17 @@ def label_scores(
             f"no prediction is a label of the task: the first is {predictions[0].text!r}",
             remedy=f"its labels are {', '.join(names)}, or their numbers",
         )
-    gold = examples["label"][:]
+    gold, ids = examples["label"][:], examples["id"][:]
     part_of = examples["part"][:] if "part" in examples.column_names else [""] * len(gold)
-    scores: dict[str, Any] = {}
+    measures: dict[str, Measured] = {}
     for part in dict.fromkeys(part_of):
-        suffix = f"_{part.partition('_')[2]}" if scores else ""
+        suffix = f"_{part.partition('_')[2]}" if measures else ""
         rows = [row for row, its in enumerate(part_of) if its == part]
-        matrix = _matrix([gold[row] for row in rows], [found[row] for row in rows], names)
-        scores |= _with_intervals(matrix, wanted, suffix)
-    return {**scores, "total": len(gold)}
+        theirs, ours, groups = [gold[row] for row in rows], [found[row] for row in rows], [ids[row] for row in rows]
+        for name in wanted:
+            measure = metrics.measure_of_labels(theirs, ours, names, metrics.METRICS[name])
+            measures[f"{name}{suffix}"] = Measured(measure, groups)
+    return measures
 
 
 def _label(prediction: Prediction | None, names: Sequence[str]) -> str | None:
@@ -49,22 +64,6 @@ def _label(prediction: Prediction | None, names: Sequence[str]) -> str | None:
     return names[int(text)] if numbered else text
 
 
-def _matrix(gold: list[str], found: list[str | None], names: Sequence[str]) -> Array:
-    labels = dict.fromkeys([*names, *gold, *(label for label in found if label is not None)])
-    return metrics.confusion_matrix(gold, found, list(labels))
-
-
-def _with_intervals(matrix: Array, wanted: Sequence[str], suffix: str) -> dict[str, Any]:
-    resampled = metrics.resampled_matrices(matrix)
-    scores: dict[str, Any] = {}
-    for name in wanted:
-        metric = metrics.METRICS[name]
-        scores[f"{name}{suffix}"] = float(100 * metric(matrix))
-        if resampled is not None:
-            scores[f"{name}{suffix}_interval"] = _interval(metric(resampled))
-    return scores
-
-
 def number_scores(
     predictions: Sequence[Prediction], examples: Dataset, wanted: Iterable[str], missing: float
 ) -> dict[str, Any]:
@@ -73,15 +72,17 @@ def number_scores(
     They are in percent, but `mse` is in squared units of the numbers. A missing prediction counts as `missing`. Raises
     UserError if a prediction is not a number.
     """
+    return {**scores_of(number_measures(predictions, examples, wanted, missing)), "total": len(examples)}
+
+
+def number_measures(
+    predictions: Sequence[Prediction], examples: Dataset, wanted: Iterable[str], missing: float
+) -> dict[str, Measured]:
+    """The scores of `number_scores` as measures."""
     gold = np.array([float(label) for label in examples["label"][:]])
     found = np.array([_number(prediction, missing) for prediction in by_id(predictions, examples)])
-    values, resampled = metrics.number_metrics(gold, found), metrics.resampled_numbers(gold, found)
-    scores: dict[str, Any] = {}
-    for name in wanted:
-        unit = 1 if name == "mse" else 100
-        scores[name] = unit * values[name]
-        scores[f"{name}_interval"] = _interval(resampled[name], unit)
-    return {**scores, "total": len(gold)}
+    ids = examples["id"][:]
+    return {name: Measured(metrics.measure_of_numbers(gold, found, name), ids) for name in wanted}
 
 
 def _number(prediction: Prediction | None, missing: float) -> float:
@@ -97,7 +98,3 @@ def _number(prediction: Prediction | None, missing: float) -> float:
             remedy="give a number as the text of each prediction",
         )
     return number
-
-
-def _interval(values: Array, unit: float = 100) -> list[float]:
-    return [float(unit * end) for end in np.quantile(values, (0.025, 0.975))]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.head import Head
+    from llmkit.tasks.measures import Measured
 
 N_BEST = 20  # candidates kept per example
 ENCODED_AT_ONCE = 1000  # examples
@@ -174,6 +175,12 @@ class Classification(Task[LabelData]):
         from llmkit.tasks.label.scores import label_scores
 
         return label_scores(predictions, examples, self.headline, self.names)
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Measured]:
+        """See Task."""
+        from llmkit.tasks.label.scores import label_measures
+
+        return label_measures(predictions, examples, self.headline, self.names)
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

@@ -19,6 +19,8 @@ from llmkit.tasks.values import Prediction
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
+    from llmkit.tasks.measures import Measured
+
 
 @dataclass(frozen=True)
 class Cmrc2018(ExtractiveQA):
@@ -55,6 +57,13 @@ class Cmrc2018(ExtractiveQA):
         from llmkit.tasks.span.cmrc2018_scores import cmrc2018_scores
 
         return cmrc2018_scores(predictions, examples)
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Measured]:
+        """See Task."""
+        from llmkit.tasks.span.cmrc2018_scores import cmrc2018_values
+        from llmkit.tasks.span.scores import means_over_paragraphs
+
+        return means_over_paragraphs(cmrc2018_values(predictions, examples), examples)
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: the score is for Chinese."""

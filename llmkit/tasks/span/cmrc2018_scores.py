@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llmkit.tasks.span.scores import golds_of, mean_scores, scored, texts_of
-from llmkit.tasks.values import Prediction, by_id
+from llmkit.tasks.values import Array, Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,10 +25,15 @@ _HAN = re.compile(r"([\u4e00-\u9fa5])")
 
 def cmrc2018_scores(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Any]:
     """`exact_match`, `f1` and their mean `average`, in percent, with 95 % intervals over paragraphs, and `total`."""
+    return mean_scores(cmrc2018_values(predictions, examples), examples)
+
+
+def cmrc2018_values(predictions: Sequence[Prediction], examples: Dataset) -> dict[str, Array]:
+    """The scores by question, from 0 to 1: [questions]."""
     texts = texts_of(by_id(predictions, examples))
     golds = [gold + unplaced for gold, unplaced in zip(golds_of(examples), examples["unplaced"][:], strict=True)]
     exact, overlap = scored(texts, golds, exact_match), scored(texts, golds, f1)
-    return mean_scores({"exact_match": exact, "f1": overlap, "average": (exact + overlap) / 2}, examples)
+    return {"exact_match": exact, "f1": overlap, "average": (exact + overlap) / 2}
 
 
 def exact_match(prediction: str, gold_texts: Sequence[str]) -> float:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from llmkit.tasks.bootstrap import corpus_interval
+from llmkit.tasks.bootstrap import interval
+from llmkit.tasks.measures import Measure, Sums
 from llmkit.tasks.span.normalization import Normalize
 from llmkit.tasks.span.scores import squad_v2_scores
 from llmkit.tasks.span.text_overlap import normalize_answer
@@ -127,13 +128,12 @@ def short_answer_scores(
 
     best, recalls = _curve(outcomes, score)
     given = _given(outcomes, score, best.threshold)
-    interval = corpus_interval(lambda rows: 100 * _f1(given[rows].sum(axis=0))[0], documents)
     results: dict[str, Any] = {
         "f1": 100 * best.f1,
         "precision": 100 * best.precision,
         "recall": 100 * best.recall,
         "threshold": best.threshold,
-        "f1_interval": list(interval) if interval else None,
+        "f1_interval": interval(_f1_measure(given), documents),
         **{f"recall_at_precision_{p}": 100 * recall for p, recall in zip(_PRECISIONS, recalls, strict=True)},
         **{f"all_{name}": value for name, value in _report(outcomes).items() if name != "total"},
         "total": len(predictions),
@@ -177,6 +177,16 @@ def _given(outcomes: BoolArray, score: FloatArray, threshold: float) -> BoolArra
     """The outcomes if answers with a score below `threshold` are withheld."""
     keep = score >= threshold
     return outcomes & np.stack([keep, keep, np.ones_like(keep)], axis=1)
+
+
+def _f1_measure(given: BoolArray) -> Measure:
+    def f1(sums: FloatArray) -> FloatArray:
+        correct, predicted, gold = np.moveaxis(sums, -1, 0)
+        both = predicted + gold
+        found: FloatArray = np.divide(200 * correct, both, out=np.zeros(np.shape(correct)), where=both > 0)
+        return found
+
+    return Sums(given.astype(np.float64), f1)
 
 
 def _report(outcomes: BoolArray) -> dict[str, float]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmkit.tasks.bootstrap import percent_interval
+from llmkit.tasks.bootstrap import intervals_of
+from llmkit.tasks.measures import Measured, mean_of
 from llmkit.tasks.span.normalization import Normalize
 from llmkit.tasks.span.null_threshold import best_threshold
 from llmkit.tasks.span.text_overlap import exact_match, exact_match_v2, f1, f1_v2, means_of_parts, normalize_answer
@@ -32,17 +33,40 @@ def squad_scores(
 
     `normalize` says which texts are equal: by default SQuAD's own, for English.
     """
+    return mean_scores(squad_values(predictions, examples, normalize), examples)
+
+
+def squad_values(
+    predictions: Sequence[Prediction], examples: Dataset, normalize: Normalize = normalize_answer
+) -> dict[str, Array]:
+    """The scores of SQuAD 1.1 by question, from 0 to 1: [questions]."""
     texts, golds, normalize = texts_of(by_id(predictions, examples)), golds_of(examples), cache(normalize)
     exact = scored(texts, golds, partial(exact_match, normalize=normalize))
     overlap = scored(texts, golds, partial(f1, normalize=normalize))
-    return mean_scores({"exact_match": exact, "f1": overlap}, examples)
+    return {"exact_match": exact, "f1": overlap}
 
 
-def mean_scores(scores: Mapping[str, Array], examples: Dataset) -> dict[str, Any]:
+def squad_v2_values(
+    predictions: Sequence[Prediction], examples: Dataset, normalize: Normalize = normalize_answer
+) -> dict[str, Array]:
+    """The scores of SQuAD 2.0 by question, from 0 to 1: [questions]."""
+    texts, golds, normalize = texts_of(by_id(predictions, examples)), golds_of(examples), cache(normalize)
+    exact = scored(texts, golds, partial(exact_match_v2, normalize=normalize))
+    overlap = scored(texts, golds, partial(f1_v2, normalize=normalize))
+    return {"exact_match": exact, "f1": overlap}
+
+
+def mean_scores(values: Mapping[str, Array], examples: Dataset) -> dict[str, Any]:
     """The means in percent of scores from 0 to 1, [questions], with 95 % intervals over paragraphs, and `total`."""
     # Sum sequentially, as in the official scripts: numpy's pairwise sum may differ in the last bit.
-    means = {name: 100 * sum(values.tolist()) / len(examples) for name, values in scores.items()}
-    return {**means, "total": len(examples), **_intervals(scores, examples)}
+    means = {name: 100 * sum(scores.tolist()) / len(examples) for name, scores in values.items()}
+    return {**means, "total": len(examples), **intervals_of(means_over_paragraphs(values, examples))}
+
+
+def means_over_paragraphs(values: Mapping[str, Array], examples: Dataset) -> dict[str, Measured]:
+    """The means of scores by question as measures. Questions on one paragraph are not independent."""
+    paragraphs = examples["context"][:]
+    return {name: Measured(mean_of(scores), paragraphs) for name, scores in values.items()}
 
 
 def squad_v2_scores(
@@ -56,13 +80,14 @@ def squad_v2_scores(
     found, golds = by_id(predictions, examples), golds_of(examples)
     texts, normalize = texts_of(found), cache(normalize)
     is_exact, token_f1 = partial(exact_match_v2, normalize=normalize), partial(f1_v2, normalize=normalize)
-    exact, overlap = scored(texts, golds, is_exact), scored(texts, golds, token_f1)
+    values = squad_v2_values(predictions, examples, normalize)
+    exact, overlap = values["exact_match"], values["f1"]
     means = means_of_parts({"exact": exact, "f1": overlap}, np.array([bool(gold) for gold in golds]))
     scores: dict[str, Any] = {
         "exact_match": means.pop("exact"),
         "f1": means.pop("f1"),
         "total": means.pop("total"),
-        **_intervals({"exact_match": exact, "f1": overlap}, examples),
+        **intervals_of(means_over_paragraphs(values, examples)),
         **means,
     }
     if all(p.null_score is not None for p in predictions):
@@ -70,9 +95,9 @@ def squad_v2_scores(
             p.candidates[0].text if p is not None and p.candidates else t for p, t in zip(found, texts, strict=True)
         ]
         abstained = [number for number, text in enumerate(texts) if text != answered[number]]
-        for values, score in ((exact, is_exact), (overlap, token_f1)):
+        for parts, score in ((exact, is_exact), (overlap, token_f1)):
             # Score abstentions as if they were answered; the other questions are scored already.
-            values[abstained] = scored([answered[n] for n in abstained], [golds[n] for n in abstained], score)
+            parts[abstained] = scored([answered[n] for n in abstained], [golds[n] for n in abstained], score)
         # Abstaining is correct on a question without an answer. A question without a prediction scores 0 either way.
         empty = ["" if prediction is not None else _MISSING for prediction in found]
         unanswered = {"exact_match": scored(empty, golds, is_exact), "f1": scored(empty, golds, token_f1)}
@@ -118,9 +143,3 @@ def golds_of(examples: Dataset) -> list[list[str]]:
 def scored(texts: Sequence[str], golds: Sequence[Sequence[str]], score: Score) -> Array:
     """The score of each text against its answers, [questions]."""
     return np.array([score(text, gold) for text, gold in zip(texts, golds, strict=True)])
-
-
-def _intervals(scores: Mapping[str, Array], examples: Dataset) -> dict[str, list[float] | None]:
-    """Bootstrap over paragraphs: questions on one paragraph are not independent."""
-    paragraphs = examples["context"][:]
-    return {f"{name}_interval": percent_interval(values, paragraphs) for name, values in scores.items()}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.head import Head
+    from llmkit.tasks.measures import Measured
 
 N_BEST = 20  # candidates kept per example, as in the original BERT code
 WINDOWS_AT_ONCE = 64
@@ -170,6 +171,18 @@ class ExtractiveQA(Task[SpanData]):
             return self.scorer(predictions, examples)
         scores = self.scorer(predictions, examples, normalizer(language))
         return {**scores, "normalization": f"{'MLQA' if is_in_mlqa(language) else 'Unicode'}, {language}"}
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Measured]:
+        """See Task: means over the questions, in groups of those on one paragraph."""
+        from llmkit.tasks.span.normalization import normalizer
+        from llmkit.tasks.span.scores import means_over_paragraphs, squad_v2_values, squad_values
+        from llmkit.tasks.span.text_overlap import normalize_answer
+
+        language = data.answer_language or "en"
+        own = self.script == "squad" and language == "en"
+        values = squad_v2_values if self.null_answers else squad_values
+        found = values(predictions, examples, normalize_answer if own else normalizer(language))
+        return means_over_paragraphs(found, examples)
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: warns about answers in a script that is not that of the language they are scored in."""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmkit.system.errors import UserError
+from llmkit.tasks.values import Array
 
 IntArray = npt.NDArray[np.int64]
 
@@ -93,10 +94,11 @@ def entity_counts(
     return np.array(rows, np.int64)
 
 
-def f1_of_counts(counts: IntArray) -> float:
-    """F1 in percent, from a row of `entity_counts` or a sum of rows."""
-    correct, predicted, gold = counts.tolist()
-    return 200 * correct / (predicted + gold) if predicted + gold else 0.0
+def f1_of_counts(counts: Array) -> Array:
+    """F1 in percent [...], from rows of `entity_counts` or sums of rows, [..., 3]."""
+    correct, both = counts[..., 0], counts[..., 1] + counts[..., 2]
+    found: Array = np.divide(200 * correct, both, out=np.zeros(np.shape(correct)), where=both > 0)
+    return found
 
 
 def _scores(correct: int, predicted: int, gold: int) -> dict[str, float]:

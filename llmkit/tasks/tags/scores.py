@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.bootstrap import corpus_interval
+from llmkit.tasks.bootstrap import intervals_of
+from llmkit.tasks.measures import Measured, Sums
 from llmkit.tasks.tags.entities import OUTSIDE, Reader, each_word, entity_counts, entity_scores, f1_of_counts
 from llmkit.tasks.tags.schemes import reader_of
-from llmkit.tasks.values import Prediction, by_id
+from llmkit.tasks.values import Array, Prediction, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 ENTITY_SCORES = ("f1", "f1_interval", "precision", "recall", "support")  # of no use where each word is scored
+
+
+class _Tags(NamedTuple):
+    """Tags of all sentences, [sentences][words], and how entities are read from them."""
+
+    gold: list[list[str]]
+    found: list[list[str]]
+    read: Reader
+    correct: Array  # [sentences]: words whose tag is right
+    words: Array  # [sentences]
 
 
 def tag_scores(predictions: Sequence[Prediction], examples: Dataset, read: Reader | None = None) -> dict[str, Any]:
@@ -26,6 +37,38 @@ def tag_scores(predictions: Sequence[Prediction], examples: Dataset, read: Reade
     prediction counts as no entities, and all its tags as wrong. Raises UserError if a prediction does not have one tag
     per word.
     """
+    tags = _tags(predictions, examples, read)
+    scores = entity_scores(tags.found, tags.gold, tags.read)
+    per_type = scores.pop("per_type")
+    return {
+        **scores,
+        "macro_f1": float(np.mean([of["f1"] for of in per_type.values()])) if per_type else 0.0,
+        "accuracy": float(100 * tags.correct.sum() / tags.words.sum()),
+        **intervals_of(_measures(tags, examples)),
+        "per_type": per_type,
+        "words": int(tags.words.sum()),
+        "total": len(examples),
+    }
+
+
+def tag_measures(
+    predictions: Sequence[Prediction], examples: Dataset, read: Reader | None = None
+) -> dict[str, Measured]:
+    """`f1` and `accuracy` of `tag_scores` as measures."""
+    return _measures(_tags(predictions, examples, read), examples)
+
+
+def _measures(tags: _Tags, examples: Dataset) -> dict[str, Measured]:
+    counts = entity_counts(tags.found, tags.gold, tags.read).astype(np.float64)
+    words = np.column_stack([tags.correct, tags.words]).astype(np.float64)
+    ids = examples["id"][:]
+    return {
+        "f1": Measured(Sums(counts, f1_of_counts), ids),
+        "accuracy": Measured(Sums(words, lambda sums: 100 * sums[..., 0] / sums[..., 1]), ids),
+    }
+
+
+def _tags(predictions: Sequence[Prediction], examples: Dataset, read: Reader | None) -> _Tags:
     gold = examples["tags"][:]
     matched = by_id(predictions, examples)
     if read is None:
@@ -49,21 +92,4 @@ def tag_scores(predictions: Sequence[Prediction], examples: Dataset, read: Reade
         ]
     )
     words = np.array([len(tags) for tags in gold])
-    counts = entity_counts(found, gold, read)
-    ids = examples["id"][:]
-    scores = entity_scores(found, gold, read)
-    per_type = scores.pop("per_type")
-    return {
-        **scores,
-        "f1_interval": _ends(corpus_interval(lambda rows: f1_of_counts(counts[rows].sum(axis=0)), ids)),
-        "macro_f1": float(np.mean([of["f1"] for of in per_type.values()])) if per_type else 0.0,
-        "accuracy": float(100 * correct.sum() / words.sum()),
-        "accuracy_interval": _ends(corpus_interval(lambda rows: 100 * correct[rows].sum() / words[rows].sum(), ids)),
-        "per_type": per_type,
-        "words": int(words.sum()),
-        "total": len(examples),
-    }
-
-
-def _ends(interval: tuple[float, float] | None) -> list[float] | None:
-    return [float(end) for end in interval] if interval else None
+    return _Tags(gold, found, read, correct, words)

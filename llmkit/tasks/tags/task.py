@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.head import Head
+    from llmkit.tasks.measures import Measured
 
 ENCODED_AT_ONCE = 1000  # sentences
 
@@ -162,6 +163,15 @@ class Tagging(Task[TagData]):
             return tag_scores(predictions, examples)
         scores = tag_scores(predictions, examples, each_word)
         return {name: value for name, value in scores.items() if name not in ENTITY_SCORES}
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> dict[str, Measured]:
+        """See Task. Raises UserError if a prediction does not have one tag per word."""
+        from llmkit.tasks.tags.scores import ENTITY_SCORES, tag_measures
+
+        if not self.each_word:
+            return tag_measures(predictions, examples)
+        measures = tag_measures(predictions, examples, each_word)
+        return {name: measure for name, measure in measures.items() if name not in ENTITY_SCORES}
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

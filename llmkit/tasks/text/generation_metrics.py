@@ -11,12 +11,13 @@ import numpy as np
 from llmkit.corpus.words import words
 from llmkit.system.errors import UserError
 from llmkit.tasks.languages import is_english_like, language_by_script
+from llmkit.tasks.measures import Measure, Sums
+from llmkit.tasks.values import Array
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-RESAMPLES = 1000
 # sacrebleu's tokenizers. For other languages it takes 13a, which keeps what stands between two spaces together.
 _BLEU_TOKENIZERS = {
     "zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab",
@@ -75,26 +76,26 @@ def bleu_metric(references: Sequence[str], language: str | None = None) -> BLEU:
 
 
 def bleu_and_chrf(
-    hypotheses: Sequence[str], references: Sequence[str], language: str | None = None, *, seed: int = 0
-) -> dict[str, Any]:
-    """Corpus-level `bleu` and `chrf` in percent, each with sacrebleu's `_signature` and a 95 % bootstrap `_interval`
-    over texts, None if there is only one text. See `bleu_metric` for `language`, and for what it raises."""
+    hypotheses: Sequence[str], references: Sequence[str], language: str | None = None
+) -> dict[str, tuple[Measure, str]]:
+    """Corpus-level `bleu` and `chrf` in percent, as measures of texts, each with sacrebleu's signature.
+
+    See `bleu_metric` for `language`, and for what it raises.
+    """
     from sacrebleu.metrics.chrf import CHRF
 
-    scores: dict[str, Any] = {}
     metrics: dict[str, Any] = {"bleu": bleu_metric(references, language), "chrf": CHRF()}
+    # sacrebleu's counts per text. Its own bootstrap fails on numpy's floats.
+    found = {}
     for name, metric in metrics.items():
-        # sacrebleu's counts per text. Its own bootstrap fails on numpy's floats.
-        counts = np.asarray(metric._extract_corpus_statistics(list(hypotheses), [list(references)]))
-        scores[name] = _score(metric, counts.sum(axis=0))
-        scores[f"{name}_interval"] = None
-        if len(counts) > 1:
-            drawn = np.random.default_rng(seed).integers(len(counts), size=(RESAMPLES, len(counts)))
-            ends = np.quantile([_score(metric, counts[rows].sum(axis=0)) for rows in drawn], (0.025, 0.975))
-            scores[f"{name}_interval"] = [float(end) for end in ends]
-        scores[f"{name}_signature"] = str(metric.get_signature())
-    return scores
+        counts = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
+        found[name] = _measure(metric, counts), str(metric.get_signature())  # which needs the counts
+    return found
 
 
-def _score(metric: Any, counts: Any) -> float:
-    return float(metric._compute_score_from_stats(counts.tolist()).score)
+def _measure(metric: Any, counts: Any) -> Measure:
+    def score(sums: Array) -> Array:
+        rows = sums.reshape(-1, sums.shape[-1]).astype(int).tolist()
+        return np.array([metric._compute_score_from_stats(row).score for row in rows]).reshape(sums.shape[:-1])
+
+    return Sums(np.asarray(counts, np.float64), score)

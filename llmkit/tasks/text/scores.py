@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.bootstrap import percent_interval
+from llmkit.tasks.measures import Measured, mean_of
 from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
@@ -21,47 +21,54 @@ def _texts(predictions: Sequence[Prediction], examples: Dataset) -> tuple[list[s
     return [found.text if found else "" for found in by_id(predictions, examples)], examples["target"][:]
 
 
-def _mean(name: str, values: Sequence[float], examples: Dataset) -> dict[str, Any]:
-    """The mean in percent, and its 95 % interval over examples."""
-    return {
-        name: 100 * sum(values) / len(values),
-        f"{name}_interval": percent_interval(values, examples["id"][:]),
-    }
+def _means(values: Mapping[str, Sequence[float]], examples: Dataset) -> dict[str, Measured]:
+    """The means of scores by text as measures."""
+    ids = examples["id"][:]
+    return {name: Measured(mean_of(found), ids) for name, found in values.items()}
 
 
-def translation_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
-    """`bleu` and `chrf` in percent; see `bleu_and_chrf`."""
+def translation_measures(
+    predictions: Sequence[Prediction], examples: Dataset, data: TextData
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """`bleu` and `chrf` in percent, and sacrebleu's signatures; see `bleu_and_chrf`."""
     from llmkit.tasks.text.generation_metrics import bleu_and_chrf
 
-    return {**bleu_and_chrf(*_texts(predictions, examples), data.language_of_targets), "total": len(examples)}
+    found, ids = bleu_and_chrf(*_texts(predictions, examples), data.language_of_targets), examples["id"][:]
+    signatures = {f"{name}_signature": signature for name, (_, signature) in found.items()}
+    return {name: Measured(measure, ids) for name, (measure, _) in found.items()}, signatures
 
 
-def summary_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
+def summary_measures(
+    predictions: Sequence[Prediction], examples: Dataset, data: TextData
+) -> tuple[dict[str, Measured], dict[str, str]]:
     """`rouge1`, `rouge2`, `rougeL` and `rougeLsum`, F-measures in percent, and `rouge_tokenizer`, what they count."""
     from llmkit.tasks.text.generation_metrics import rouge
 
     found, tokenizer = rouge(*_texts(predictions, examples), data.target_language)
-    means = {key: value for name, values in found.items() for key, value in _mean(name, values, examples).items()}
-    return {**means, "rouge_tokenizer": tokenizer, "total": len(examples)}
+    return _means(found, examples), {"rouge_tokenizer": tokenizer}
 
 
-def program_scores(predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
+def program_measures(
+    predictions: Sequence[Prediction], examples: Dataset, data: TextData
+) -> tuple[dict[str, Measured], dict[str, str]]:
     """`exact_match`, which ignores differences in white space; with a database also `execution_accuracy`: queries with
     the same result. Both in percent. Raises UserError if a database is missing or a gold query fails."""
     texts, references = _texts(predictions, examples)
-    exact = [float(text.split() == reference.split()) for text, reference in zip(texts, references, strict=True)]
-    scores = {**_mean("exact_match", exact, examples), "total": len(exact)}
+    values = {
+        "exact_match": [
+            float(text.split() == reference.split()) for text, reference in zip(texts, references, strict=True)
+        ]
+    }
     if data.database is not None:
         from llmkit.tasks.text.sql import same_result
 
-        results = [
+        values["execution_accuracy"] = [
             float(same_result(text, reference, database_of(data.database, name), example_id))
             for text, reference, name, example_id in zip(
                 texts, references, examples["database"][:], examples["id"][:], strict=True
             )
         ]
-        scores |= _mean("execution_accuracy", results, examples)
-    return scores
+    return _means(values, examples), {}
 
 
 def database_of(path: str, name: str) -> Path:
@@ -74,8 +81,9 @@ def database_of(path: str, name: str) -> Path:
     return file
 
 
-SCORES: dict[str, Callable[[Sequence[Prediction], Dataset, TextData], dict[str, Any]]] = {
-    "translation": translation_scores,
-    "summary": summary_scores,
-    "program": program_scores,
+# By the `measure` of a task: its scores as measures, and what else a reader of them must know.
+MEASURES: dict[str, Callable[[Sequence[Prediction], Dataset, TextData], tuple[dict[str, Measured], dict[str, str]]]] = {
+    "translation": translation_measures,
+    "summary": summary_measures,
+    "program": program_measures,
 }

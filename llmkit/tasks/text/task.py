@@ -20,6 +20,7 @@ from llmkit.corpus.tokenizer import forget_lengths
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Task
+from llmkit.tasks.bootstrap import scores_of
 from llmkit.tasks.examples import text_of
 from llmkit.tasks.score_tables import Table
 from llmkit.tasks.text.sections import TextData, TextRecipe
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
     from llmkit.tasks.head import Head, Loss
+    from llmkit.tasks.measures import Measured
 
 Measure = Literal["translation", "summary", "program"]
 _HEADLINES: dict[Measure, tuple[str, ...]] = {
@@ -132,9 +134,16 @@ class Seq2Seq(Task[TextData]):
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Any]:
         """See Task."""
-        from llmkit.tasks.text.scores import SCORES
+        from llmkit.tasks.text.scores import MEASURES
 
-        return SCORES[self.measure](predictions, examples, data)
+        measures, notes = MEASURES[self.measure](predictions, examples, data)
+        return {**scores_of(measures), **notes, "total": len(examples)}
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> dict[str, Measured]:
+        """See Task."""
+        from llmkit.tasks.text.scores import MEASURES
+
+        return MEASURES[self.measure](predictions, examples, data)[0]
 
     def check_scores(self, examples: Dataset, data: TextData) -> None:
         """See Task: BLEU of some languages needs more packages."""

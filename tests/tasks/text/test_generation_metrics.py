@@ -14,12 +14,21 @@ from support import Command
 from support.recordings import recorded
 
 from llmkit.tasks import TASKS
+from llmkit.tasks.bootstrap import scores_of
+from llmkit.tasks.measures import Measured
 from llmkit.tasks.text.generation_metrics import ROUGE, bleu_and_chrf, bleu_metric, rouge
 from llmkit.tasks.text.sections import TextData
 
 pytestmark = pytest.mark.oldest
 BLEU: list[dict[str, Any]] = recorded("official_bleu_scores.jsonl.gz")
 PACKAGES = {"ja": "MeCab", "ko": "mecab_ko"}
+
+
+def bleu_scores(hypotheses: list[str], references: list[str], language: str | None = None) -> dict[str, Any]:
+    """BLEU and chrF with their intervals and signatures."""
+    found = bleu_and_chrf(hypotheses, references, language)
+    measures = {name: Measured(measure, range(len(references))) for name, (measure, _) in found.items()}
+    return scores_of(measures) | {f"{name}_signature": signature for name, (_, signature) in found.items()}
 
 
 def test_rouge_and_bleu_are_those_of_their_libraries() -> None:
@@ -32,17 +41,17 @@ def test_rouge_and_bleu_are_those_of_their_libraries() -> None:
     assert {name: values[0] for name, values in rouge(texts, texts)[0].items()} == pytest.approx(
         dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), 1.0)
     )
-    scores = bleu_and_chrf(texts, texts)
+    scores = bleu_scores(texts, texts)
     for name in ("bleu", "chrf"):
         official = getattr(sacrebleu, f"corpus_{name}")(others, [texts]).score
-        assert bleu_and_chrf(others, texts)[name] == pytest.approx(official)
+        assert bleu_scores(others, texts)[name] == pytest.approx(official)
     assert scores["bleu"] == pytest.approx(100.0)
     assert scores["chrf"] == pytest.approx(100.0)
     assert "version:" in scores["bleu_signature"]
-    worse = bleu_and_chrf(texts, others)
+    worse = bleu_scores(texts, others)
     low, high = worse["chrf_interval"]
     assert 0 <= low < high <= 100
-    assert bleu_and_chrf(texts[:1], texts[:1])["bleu_interval"] is None
+    assert bleu_scores(texts[:1], texts[:1])["bleu_interval"] is None
 
 
 @pytest.mark.parametrize("language", ["zh", "ja", "ko", "de"])
@@ -58,7 +67,7 @@ def test_bleu_equals_sacrebleus_recorded_output(language: str) -> None:
                 line["bleu"], abs=1e-9
             )
             assert str(metric.get_signature()).split("version")[0] == line["signature"].split("version")[0]
-    scores = bleu_and_chrf(lines[0]["hypotheses"], lines[0]["references"], language)
+    scores = bleu_scores(lines[0]["hypotheses"], lines[0]["references"], language)
     assert scores["bleu"] == pytest.approx(lines[0]["bleu"], abs=1e-9)
     low, high = scores["bleu_interval"]
     assert low <= scores["bleu"] <= high
@@ -76,7 +85,7 @@ def test_bleu_equals_sacrebleus_recorded_output(language: str) -> None:
     ],
 )
 def test_bleus_tokenizer(references: list[str], language: str | None, tokenizer: str) -> None:
-    scores = bleu_and_chrf(references, references, language)
+    scores = bleu_scores(references, references, language)
     assert f"tok:{tokenizer}|" in scores["bleu_signature"]
 
 

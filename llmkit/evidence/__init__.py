@@ -1,0 +1,1 @@
+"""What defends a score: comparisons, and what lies behind it."""
