@@ -9,6 +9,7 @@ import typer
 
 from llmkit.cli.checks import doctor, tasks, verify
 from llmkit.cli.recipes import recipes_app
+from llmkit.cli.search import search
 from llmkit.cli.share import export, push
 from llmkit.cli.train import demo, finetune, pretrain, tokenize
 from llmkit.cli.use import ask, evaluate, predict
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tokenize": tokenize,
     "pretrain": pretrain,
     "finetune": finetune,
+    "search": search,
     "eval": evaluate,
     "predict": predict,
     "ask": ask,

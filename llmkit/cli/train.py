@@ -25,6 +25,7 @@ from llmkit.system.processes import processes_to_run
 
 if TYPE_CHECKING:
     from llmkit.commands.job import Job
+    from llmkit.recipes.finetuning import FinetuneRecipe
     from llmkit.system.run_folder import RunDir
     from llmkit.training.resuming import Recipe as AnyRecipe
 
@@ -148,7 +149,18 @@ def finetune(
     resume: Resume = False,
     dry_run: DryRun = False,
     auto_batch: AutoBatch = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds",
+            min=1,
+            metavar="N",
+            help="Train N runs, in folders within the run folder: with the recipe's `train.seed` and the numbers after "
+            "it. Prints a table of their scores.",
+        ),
+    ] = None,
     processes: Processes = None,
+    as_json: AsJson = False,
 ) -> None:
     """Fine-tune a checkpoint on a task.
 
@@ -159,14 +171,44 @@ def finetune(
     Examples:
       llmkit finetune -r tiny/squad model.pretrained=runs/tiny-pretrain -o runs/tiny-squad
       llmkit finetune --task glue/sst2 --dry-run
+      llmkit finetune --task glue/rte --seeds 5
     """
     from llmkit.commands import finetune as command
 
     settings = command.recipe_of(task, recipe, overrides or ())
-    if resume and not dry_run and _print_if_finished(settings, output, processes, command.finish_line):
+    if seeds is not None:
+        return _finetune_seeds(settings, output, seeds, resume, dry_run, auto_batch, processes, as_json)
+    finish = command.print_scores if as_json else command.finish_line
+    if resume and not dry_run and _print_if_finished(settings, output, processes, finish):
         return
     job = command.prepare(settings, output, resume=resume, auto_batch=auto_batch, processes=processes_to_run(processes))
-    _run(job, command.finish_line, processes, dry_run=dry_run)
+    _run(job, finish, processes, dry_run=dry_run)
+
+
+def _finetune_seeds(
+    recipe: FinetuneRecipe,
+    output: Path | None,
+    seeds: int,
+    resume: bool,
+    dry_run: bool,
+    auto_batch: bool,
+    processes: int | None,
+    as_json: bool,
+) -> None:
+    from llmkit.commands import seeds as command
+    from llmkit.system.console import is_main, print_json
+
+    count = processes_to_run(processes)
+    series = command.prepare(recipe, output, seeds, resume=resume, auto_batch=auto_batch, processes=count)
+    if dry_run:
+        return command.dry_run(series)
+
+    def run() -> None:
+        summary = command.train(series)
+        if is_main():
+            print_json(summary) if as_json else command.show(summary, series.folder)
+
+    train_in(processes, run) if series.todo else run()
 
 
 def _print_if_finished(
@@ -183,12 +225,18 @@ def _print_if_finished(
 
 def _run(job: Job, finish_line: Callable[[RunDir], None], processes: int | None, *, dry_run: bool) -> None:
     from llmkit.commands import job as training
+
+    if dry_run:
+        return training.dry_run(job)
+    train_in(processes, lambda: finish_line(training.train(job)))
+
+
+def train_in(processes: int | None, run: Callable[[], None]) -> None:
+    """Call `run`, which trains, in so many processes. What it does must go on with --resume."""
     from llmkit.system.advice import Advice
     from llmkit.system.launch import run_in
     from llmkit.system.stop_signals import ON_SIGNAL
 
-    if dry_run:
-        return training.dry_run(job)
     advice = Advice(
         on_signal=ON_SIGNAL,
         resume="continue with the same command and --resume",
@@ -196,4 +244,4 @@ def _run(job: Job, finish_line: Callable[[RunDir], None], processes: int | None,
         "keeps the batch the same",
         restart=("--resume",),
     )
-    run_in(processes, lambda: finish_line(training.train(job)), advice)
+    run_in(processes, run, advice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +14,7 @@ from llmkit.commands.job import Job, open_job
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
-from llmkit.system.console import is_main, say, warn
+from llmkit.system.console import is_main, print_json, say, warn
 from llmkit.system.errors import UserError
 from llmkit.system.machine import choose
 from llmkit.system.run_folder import RunDir, null_threshold_of
@@ -59,6 +59,11 @@ def recipe_of(task: str | None, recipe: str | None, overrides: Sequence[str] = (
     return read_recipe(FinetuneRecipe, name, [*chosen, *overrides], tasks=TASKS)
 
 
+def read_examples(recipe: FinetuneRecipe) -> DatasetDict:
+    """The training and validation examples of a recipe. Raises UserError."""
+    return load_examples(task_named(recipe.task), recipe.data, ["train", "validation"])
+
+
 def prepare(
     recipe: FinetuneRecipe,
     output: Path | None,
@@ -66,10 +71,11 @@ def prepare(
     resume: bool = False,
     auto_batch: bool = False,
     processes: int | None = None,
+    read: Callable[[FinetuneRecipe], DatasetDict] | None = None,
 ) -> Job:
     """Load and check the model and the data. Raises UserError; writes only to the cache.
 
-    `processes` will train; by default, those of this launch.
+    `processes` will train; by default, those of this launch. `read` stands in for `read_examples`.
     """
     import torch
     from transformers import set_seed
@@ -79,7 +85,7 @@ def prepare(
 
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
     task = task_named(recipe.task)
-    examples = load_examples(task, recipe.data, ["train", "validation"])
+    examples = (read or read_examples)(recipe)
     task.check_scores(examples["validation"], recipe.data)
     checkpoint = Checkpoint.named(recipe.model.pretrained) if recipe.model.pretrained is not None else None
     codec = task.codec_to_train(recipe, checkpoint, examples["train"])
@@ -157,6 +163,12 @@ def finish_line(run: RunDir) -> None:
     task = task_named(run.recipe()["task"])
     show(task, json.loads((run.path / "metrics.json").read_text(encoding="utf-8")), str(run.path))
     say(f"{task.next_step(str(run.path))}      score it elsewhere: llmkit eval {run.path} --data FILE")
+
+
+def print_scores(run: RunDir) -> None:
+    """Print the run's scores as JSON."""
+    if is_main():
+        print_json(json.loads((run.path / "metrics.json").read_text(encoding="utf-8")))
 
 
 class Validation:

@@ -51,9 +51,9 @@ class Job:
     `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
     a resumed run must find the same ones. `sizes` say how much data there is, for env.json, and `more_facts` are
     further entries of it. `introduce` describes the data on the screen. With `evaluate_first` the model is also
-    evaluated before the first step. `finalize` may change the best model before it
-    is saved. `finish` runs on the first process, once the model is saved: it writes the files that only this kind of
-    run has, and returns the content of metrics.json.
+    evaluated before the first step. `hopeless` says, when the scores of an evaluation are logged, whether to end the
+    run early. `finalize` may change the best model before it is saved. `finish` runs on the first process, once the
+    model is saved: it writes the files that only this kind of run has, and returns the content of metrics.json.
     """
 
     command: str
@@ -76,6 +76,7 @@ class Job:
     group_by_length: bool = False
     evaluate_first: bool = False
     loss: Callable[..., Tensor] | None = None
+    hopeless: Callable[[], bool] | None = None
     target_tokenizer: PreTrainedTokenizerFast | None = None
 
 
@@ -134,14 +135,17 @@ def train(job: Job) -> RunDir:
     return run
 
 
-def dry_run(job: Job) -> None:
-    """Describe the run and estimate what it will take, by trying a few of its steps. Writes nothing."""
+def dry_run(job: Job, runs: int = 1) -> None:
+    """Describe the run and estimate what it will take, by trying a few of its steps. Writes nothing.
+
+    There will be so many `runs` like it, one after another.
+    """
     _introduce(job)
     if job.auto_batch:
         job = _fit_to_memory(job)
     with TemporaryDirectory() as folder:
         trainer = _trainer(job, RunDir(Path(folder)))
-        show(estimate(trainer, job.recipe.train, job.lengths, evaluate_first=job.evaluate_first))
+        show(estimate(trainer, job.recipe.train, job.lengths, evaluate_first=job.evaluate_first), runs)
 
 
 def _introduce(job: Job) -> None:
@@ -199,4 +203,5 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         log=TrainingLog(run, schedule, job.command, job.model, arguments),
         tokenizer=job.tokenizer,
         loss=job.loss,
+        hopeless=job.hopeless,
     )

@@ -96,6 +96,11 @@ def recipe_from(kind: type[R], values: Mapping[str, Any], overrides: Sequence[st
     return _finish(kind, draft, overrides, {}, "command line")
 
 
+def parse_value(text: str) -> Any:
+    """The value of an override, as its YAML says. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)  # safe: a subclass of SafeLoader
+
+
 def kind_of(path: Path) -> type[PretrainRecipe] | type[FinetuneRecipe]:
     """The kind of recipe in a file. A fine-tuning recipe has a task or data, a pretraining recipe has neither."""
     values = _parse_file(path).values
@@ -216,7 +221,7 @@ def _apply(draft: _Draft, overrides: Sequence[str]) -> None:
             continue
         try:
             # `*.csv` is a pattern: in YAML it would be an alias, and an override has nothing to refer to.
-            value = text if text.startswith("*") else yaml.load(text, Loader=_Loader)
+            value = text if text.startswith("*") else parse_value(text)
         except yaml.YAMLError:
             draft.problems.append(f"{place}: the value is not valid YAML; quote it: '{dotted}=\"{text}\"'")
             continue

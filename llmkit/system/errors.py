@@ -31,6 +31,10 @@ class Stopped(Exception):
         self.exit_code = 128 + signal
 
 
+class EndedEarly(Exception):
+    """A run was found not to be worth going on with. Its state is saved, and it can be resumed."""
+
+
 class Ended(Exception):
     """The processes that this one started have exited, and their errors have been printed."""
 

@@ -12,6 +12,7 @@ import time
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 ON_SIGNAL = "saving after this step; a later Ctrl-C stops at once, without saving"
+received: list[signal.Signals] = []  # by the training runs of this process, oldest first
 REPEATED = 2.0  # seconds in which a signal is a repetition of the first
 
 

@@ -77,14 +77,16 @@ def estimate(trainer: Trainer, train: TrainSection, lengths: Array, *, evaluate_
     return Estimate(steps, int(tokens), steps * step, evaluations, evaluations * one_evaluation, _peak_memory())
 
 
-def show(found: Estimate) -> None:
-    """Print the estimate."""
+def show(found: Estimate, runs: int = 1) -> None:
+    """Print the estimate, and how long so many runs like it take."""
     say(
         f"estimate, in one process: {found.steps:,} steps, {count(found.tokens)} tokens, "
         f"{duration(found.training)} of training and {duration(found.evaluating)} for "
         f"{found.evaluations} evaluation{'s' if found.evaluations != 1 else ''}, "
         f"{found.memory / 2**30:.1f} GiB of memory"
     )
+    if runs > 1:
+        say(f"{runs} such runs, one after another: {duration(runs * (found.training + found.evaluating))}")
 
 
 class _Chosen(EpochBatches):

@@ -30,15 +30,19 @@ class FirstNotFinite:
                 bad = (torch.isfinite(value).squeeze().logical_not().long() * (step - NEVER)) + NEVER
                 self._first = bad if self._first is None else torch.minimum(self._first, bad)
 
-    def read(self) -> int | None:
-        """The first such step, or None if all values were finite."""
-        return int(self._first) if self._first is not None and self._first < NEVER else None
+    def read(self) -> int:
+        """The first such step; NEVER if all values were finite."""
+        return int(self._first) if self._first is not None else NEVER
 
 
-def not_finite(step: int, names: Sequence[str], checkpoints: Path) -> UserError:
+class NotFinite(UserError):
+    """The loss of a run or its gradient was not finite."""
+
+
+def not_finite(step: int, names: Sequence[str], checkpoints: Path) -> NotFinite:
     """The error of a run with such a step, which had the examples of these names."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return UserError(
+    return NotFinite(
         f"the loss or its gradient is not finite, first at step {step:,}",
         f"that step's examples: {', '.join(names[:MAX_NAMED])}{more}",
         remedy="check these examples; or lower train.learning_rate, raise train.warmup_steps or set "

@@ -94,13 +94,18 @@ def finished_run(recipe: Recipe, output: Path | None, processes: int) -> RunDir 
     """The run of a recipe, if it is finished and does not become longer. Raises UserError if its folder has a run of
     another recipe."""
     run = RunDir(run_folder(recipe, output))
-    if not (run.started and run.finished):
-        return None
-    check_same_recipe(run, recipe, processes)
-    if longer(run, recipe):
+    if not is_finished(run, recipe, processes):
         return None
     say(f"{run.path} is finished: nothing is left to do")
     return run
+
+
+def is_finished(run: RunDir, recipe: Recipe, processes: int) -> bool:
+    """Whether a run is finished and does not become longer. Raises UserError if it has another recipe."""
+    if not (run.started and run.finished):
+        return False
+    check_same_recipe(run, recipe, processes)
+    return not longer(run, recipe)
 
 
 def same_batch(train: TrainSection, before: int, now: int) -> TrainSection:

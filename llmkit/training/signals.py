@@ -13,7 +13,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from llmkit.system.console import say
 from llmkit.system.exits import reports_to_launcher
 from llmkit.system.processes import LastMaximum, max_over_processes, stop_requested
-from llmkit.system.stop_signals import ON_SIGNAL, STOP_SIGNALS, insists, repeats
+from llmkit.system.stop_signals import ON_SIGNAL, STOP_SIGNALS, insists, received, repeats
 
 
 class StopOnSignal(TrainerCallback):
@@ -34,6 +34,7 @@ class StopOnSignal(TrainerCallback):
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received is None:
             self._received, self._since = signal.Signals(number), time.monotonic()
+            received.append(self._received)
             stop_requested.set()
             if not reports_to_launcher():  # the launcher prints this, unless it stops us because a process failed
                 say(f"{self._received.name}: {ON_SIGNAL}")

@@ -17,21 +17,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArgum
 from llmkit.models.collator import to_device
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import is_main, say
-from llmkit.system.errors import Stopped
+from llmkit.system.errors import EndedEarly, Stopped
 from llmkit.system.files import libraries_writing
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_micro_batch
-from llmkit.system.processes import Interrupted, from_first
+from llmkit.system.processes import Interrupted, from_first, max_over_processes
 from llmkit.system.run_folder import RunDir
 from llmkit.training.batches import WEIGHTLESS, EpochBatches, Features, MaskedBlocks, last_without_weight
 from llmkit.training.buckets import settle_buckets
 from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
+from llmkit.training.ending_early import EndEarly
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.feeding import batch_loader
 from llmkit.training.finite import FirstNotFinite, not_finite
 from llmkit.training.optimizer import muon
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import new_random_numbers
-from llmkit.training.schedule import Schedule, SetEpoch
+from llmkit.training.schedule import NEVER, Schedule, SetEpoch
 from llmkit.training.sharding import parameters_of, restore_parameters, retied, shard
 from llmkit.training.signals import StopOnSignal
 
@@ -39,7 +40,8 @@ from llmkit.training.signals import StopOnSignal
 class Trainer(transformers.Trainer):
     """transformers' Trainer with our order of batches, schedule and evaluation.
 
-    `train` is what `arguments` were made of. `loss` must divide by the number of targets that it is given.
+    `train` is what `arguments` were made of. `loss` must divide by the number of targets that it is given. See
+    EndEarly for `hopeless`.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Trainer(transformers.Trainer):
         log: TrainingLog,
         tokenizer: PreTrainedTokenizerFast,
         loss: Callable[..., torch.Tensor] | None = None,
+        hopeless: Callable[[], bool] | None = None,
     ) -> None:
+        self._early = EndEarly(hopeless, schedule)
         super().__init__(
             model=model,
             args=arguments,
@@ -65,7 +69,7 @@ class Trainer(transformers.Trainer):
             data_collator=collate,
             processing_class=tokenizer,
             compute_loss_func=loss,
-            callbacks=[SetEpoch(batches), schedule, log],
+            callbacks=[SetEpoch(batches), schedule, log, self._early],
         )
         self._loss = loss
         shard(model, self.accelerator)
@@ -91,7 +95,7 @@ class Trainer(transformers.Trainer):
 
         With `evaluate_first`, the start is evaluated before the first step.
         The batch `sizes` are logged first if --auto-batch has `chosen` them, or if another number of processes wrote
-        the checkpoint. Raises Stopped on a signal, and OutOfMemory.
+        the checkpoint. Raises Stopped on a signal, EndedEarly, NotFinite and OutOfMemory.
         """
         checkpoint = newest(run.checkpoints) if resume else None
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
@@ -117,6 +121,8 @@ class Trainer(transformers.Trainer):
             step = self.state.global_step
             message = f"stopped after step {step:,}, which is saved{later}" if step else "stopped before the first step"
             raise Stopped(self._stop.stopped_by, message, run.path)
+        if self._early.ended:
+            raise EndedEarly(f"{run.path} ended early, after step {self.state.global_step:,}")
 
     def best(self) -> Scored:
         """The result of the best checkpoint, whose weights `fit` loaded."""
@@ -142,8 +148,8 @@ class Trainer(transformers.Trainer):
             ) from error
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Run one epoch, unless the resumed run had already finished; the Trainer checks too late."""
-        if self._schedule.share >= 1:
+        """Run one epoch, unless nothing is left to do for a resumed run; the Trainer checks too late."""
+        if self._schedule.share >= 1 or self._early.ended:
             self.control.should_training_stop = True
         else:
             if kwargs["epoch"] == kwargs["epochs_trained"]:  # the first of this process
@@ -204,10 +210,11 @@ class Trainer(transformers.Trainer):
         return loss * 0.0 if weightless else loss
 
     def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, *args: Any, **kwargs: Any) -> None:
-        """As in Trainer, but raises UserError if a loss or gradient is not finite, before it is logged or saved."""
+        """As in Trainer, but raises NotFinite if a loss or gradient is not finite, before it is logged or saved."""
         self._bad.look_at(self.state.global_step, tr_loss, grad_norm)
         due = self.control.should_log or self.control.should_evaluate or self.control.should_save
-        if due and (step := self._bad.read()) is not None:
+        # The loss of a process may not be finite where that of another is: they must all stop.
+        if due and (step := -int(max_over_processes(-self._bad.read()))) < NEVER:
             raise not_finite(step, self.names_of(step), Path(str(self.args.output_dir)))
         try:
             super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **kwargs)

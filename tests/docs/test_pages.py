@@ -16,6 +16,7 @@ import typer
 import yaml
 
 from llmkit.cli.main import app
+from llmkit.recipes.ranges import checked, space_of
 from llmkit.recipes.reading import kind_of, read_recipe
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.tasks import TASKS, task_named
@@ -78,9 +79,13 @@ def check_command(arguments: list[str]) -> None:
         assert task in TASKS
     if arguments[0] == "recipes" and arguments[1] != "list":
         assert given["name"] in shipped_recipes() or given["name"] in OWN
+    if arguments[0] == "search":
+        space, others = space_of(given["overrides"])
+        path = shipped_recipes()[recipe]
+        checked(space, lambda more: read_recipe(kind_of(path), recipe, [*overrides, *others, *more], tasks=TASKS))
     if arguments[0] in ("pretrain", "finetune", "verify"):
         name = recipe or (task_named(task).recipe if task else "bert-base")
-        if name not in OWN and not name.startswith("runs/"):
+        if name not in OWN and not name.startswith(("runs/", "searches/")):
             path = shipped_recipes()[name]
             read_recipe(kind_of(path), name, [*overrides, *(given["overrides"] or ())], tasks=TASKS)
 
