@@ -1,7 +1,7 @@
 """Train and use BERT-class models.
 
-The commands are functions: tokenize, pretrain, finetune, evaluate, predict, ask and export. Run is a finished training
-run. See docs/python.md. Each name is imported when it is first used.
+The commands are functions: tokenize, pretrain, finetune, evaluate, compare, predict, ask and export. Run is a finished
+training run. See docs/python.md. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from llmkit.system.threads import fit_threads
 if TYPE_CHECKING:
     from llmkit.api import Run as Run
     from llmkit.api import ask as ask
+    from llmkit.api import compare as compare
     from llmkit.api import evaluate as evaluate
     from llmkit.api import export as export
     from llmkit.api import finetune as finetune
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
-    **dict.fromkeys(("Run", "ask", "evaluate", "export", "finetune", "predict", "pretrain", "tokenize"), "llmkit.api"),
+    **dict.fromkeys(
+        ("Run", "ask", "compare", "evaluate", "export", "finetune", "predict", "pretrain", "tokenize"), "llmkit.api"
+    ),
     "Stopped": "llmkit.system.errors",
     "UserError": "llmkit.system.errors",
 }

@@ -57,7 +57,7 @@ class Run:
     @property
     def predictions(self) -> list[Prediction]:
         """The predictions for the validation data. Empty for a pretraining run."""
-        from llmkit.commands.predictions_file import read_predictions
+        from llmkit.tasks.predictions import read_predictions
 
         file = self.path / "predictions.jsonl"
         return read_predictions(file) if file.is_file() else []
@@ -182,6 +182,22 @@ def evaluate(
     path, overrides = _data(data)
     settings = settings_of(_name(model), task, path, overrides)
     return command.evaluate(command.prepare(settings, split, _path(output)), batch_size)
+
+
+def compare(
+    *systems: PathLike | Run,
+    task: str | None = None,
+    data: PathLike | Section | None = None,
+    split: str = "validation",
+    tasks: PathLike | None = None,
+) -> dict[str, Any]:
+    """Compare runs, folders of several seeds, or predictions files. Returns what `llmkit compare --json` prints."""
+    from llmkit.commands import compare as command
+
+    _register(tasks)
+    path, overrides = _data(data)
+    prepared = command.prepare([_name(system) for system in systems], task, path, split, overrides)
+    return command.as_json(prepared, command.run(prepared))
 
 
 def predict(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llmkit.cli.checks import doctor, tasks, verify
+from llmkit.cli.evidence import compare
 from llmkit.cli.recipes import recipes_app
 from llmkit.cli.search import search
 from llmkit.cli.share import export, push
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "predict": predict,
     "ask": ask,
+    "compare": compare,
     "export": export,
     "push": push,
     "verify": verify,

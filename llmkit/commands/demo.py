@@ -98,7 +98,7 @@ def _metrics(run: RunDir) -> dict[str, Any]:
 
 def _scores(run: RunDir) -> dict[str, Any]:
     """A run's scores, also separately for passages with and without a second candidate."""
-    from llmkit.commands.predictions_file import read_predictions
+    from llmkit.tasks.predictions import read_predictions
 
     task = task_named("squad")
     data = task.data_class(path="demo")

@@ -17,7 +17,7 @@ from llmkit.tasks.bootstrap import at_once, group_numbers, resampled
 from llmkit.tasks.measures import Measure
 from llmkit.tasks.values import Array
 
-RESAMPLES = 10_000
+RESAMPLES = 5000
 _ROUNDING = 1e-9  # by which sums in another order may differ
 
 

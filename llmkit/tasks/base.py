@@ -16,7 +16,7 @@ from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
 from llmkit.system.errors import UserError
 from llmkit.tasks import encoder_models
 from llmkit.tasks.score_tables import Table, rows_with_intervals
-from llmkit.tasks.values import Codec, LocatedRow, Outputs, Prediction, Published
+from llmkit.tasks.values import Array, Codec, LocatedRow, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -116,6 +116,10 @@ class Task(ABC, Generic[D]):
         At least `metric` is among them. Raises UserError if a kind has none.
         """
         raise UserError(f"predictions of {self.name} cannot be compared", remedy="its kind has no `measures`")
+
+    def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> Array | None:
+        """Whether each example is answered exactly right, [examples]; None if answers cannot be right or wrong."""
+        return None
 
     # --- rows ---
 

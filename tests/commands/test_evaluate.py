@@ -16,11 +16,11 @@ from transformers import (
     BertTokenizer,
 )
 
-from llmkit.commands.predictions_file import read_predictions
 from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.inference import TaskEvaluation
+from llmkit.tasks.predictions import read_predictions
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.values import Codec
 

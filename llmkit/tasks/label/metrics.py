@@ -100,52 +100,90 @@ def number_metrics(gold: Array, predicted: Array) -> dict[str, float]:
     `pearson`, `spearmanr` and their mean, `combined_score`, have the names of evaluate's GLUE metric. `r2` is the share
     of the variance that is explained: 1 - mse / variance of `gold`; 0 if `gold` is constant.
     """
-    return {name: metric(gold, predicted) for name, metric in NUMBER_METRICS.items()}
+    once = np.ones((1, len(gold)))
+    return {name: float(metric(gold, predicted, once)[0]) for name, metric in NUMBER_METRICS.items()}
 
 
 def measure_of_numbers(gold: Array, predicted: Array, name: str) -> Measure:
     """The measure of a metric of numbers: in percent, but `mse` in their squared unit."""
     metric, unit = NUMBER_METRICS[name], 1 if name == "mse" else 100
-
-    def score(gold: Array, found: Array, weights: Array) -> Array:
-        each = (row.astype(int) for row in weights)
-        return np.array([unit * metric(np.repeat(gold, times), np.repeat(found, times)) for times in each])
-
-    return Pairs(gold, predicted[:, None], score)
+    return Pairs(gold, predicted[:, None], lambda gold, found, weights: unit * metric(gold, found, weights))
 
 
-def _pearson(a: Array, b: Array) -> float:
-    """Pearson's correlation; 0 if `a` or `b` is constant, where it is undefined."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+def _pearson(gold: Array, found: Array, weights: Array) -> Array:
+    return _correlations(gold, found, weights)
 
 
-def _spearman(a: Array, b: Array) -> float:
-    return _pearson(_ranks(a), _ranks(b))
+def _spearman(gold: Array, found: Array, weights: Array) -> Array:
+    return _correlations(_ranks(gold, weights), _ranks(found, weights), weights)
 
 
-def _r2(gold: Array, predicted: Array) -> float:
-    variance = float(gold.var())
-    return 1 - _mse(gold, predicted) / variance if variance > 0 else 0.0
+def _combined(gold: Array, found: Array, weights: Array) -> Array:
+    return (_pearson(gold, found, weights) + _spearman(gold, found, weights)) / 2
 
 
-def _mse(gold: Array, predicted: Array) -> float:
-    return float(np.square(predicted - gold).mean())
+def _mse(gold: Array, found: Array, weights: Array) -> Array:
+    return _means(np.square(found - gold), weights)
 
 
-def _ranks(values: Array) -> Array:
-    """Ranks from 1; equal values share their mean rank."""
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    found: Array = (np.cumsum(counts) - (counts - 1) / 2)[codes]
+def _r2(gold: Array, found: Array, weights: Array) -> Array:
+    variance = _variances(gold, _centered(gold, weights), weights)
+    return _ratio(variance - _mse(gold, found, weights), variance)
+
+
+def _correlations(a: Array, b: Array, weights: Array) -> Array:
+    """Pearson's correlation, [R], of numbers [n] or [R, n]; 0 if one is constant, where it is undefined."""
+    from_a, from_b = _centered(a, weights), _centered(b, weights)
+    spread = np.sqrt(_variances(a, from_a, weights) * _variances(b, from_b, weights))
+    return _ratio(_covariances(from_a, from_b, weights), spread)
+
+
+def _centered(values: Array, weights: Array) -> Array:
+    """Values [n] or [R, n] minus their means: [R, n]."""
+    found: Array = values - _means(values, weights)[:, None]
     return found
 
 
-NUMBER_METRICS: dict[str, Callable[[Array, Array], float]] = {
+def _variances(values: Array, centered: Array, weights: Array) -> Array:
+    """The variances [R] of values [n] or [R, n]; 0 for constant ones, not what rounding leaves of them."""
+    found = _covariances(centered, centered, weights)
+    found[found <= (1e-14 * np.abs(values).max()) ** 2] = 0
+    return found
+
+
+def _covariances(a: Array, b: Array, weights: Array) -> Array:
+    """The means [R] of products of centered values [R, n]."""
+    found: Array = np.einsum("rn,rn,rn->r", weights, a, b) / weights.sum(axis=1)
+    return found
+
+
+def _means(values: Array, weights: Array) -> Array:
+    """The means [R] of values [n] or [R, n]."""
+    sums = weights @ values if values.ndim == 1 else np.einsum("rn,rn->r", weights, values)
+    found: Array = sums / weights.sum(axis=1)
+    return found
+
+
+def _ratio(of: Array, to: Array) -> Array:
+    """Quotients; 0 where the divisor is 0."""
+    found: Array = np.divide(of, to, out=np.zeros(len(of)), where=to > 0)
+    return found
+
+
+def _ranks(values: Array, weights: Array) -> Array:
+    """Ranks from 1, [R, n], where each value [n] occurs `weights` [R, n] times; equal values share their mean rank."""
+    order = np.argsort(values, kind="stable")
+    _, starts, codes = np.unique(values[order], return_index=True, return_inverse=True)
+    counts = np.add.reduceat(weights[:, order], starts, axis=1)
+    found = np.empty_like(weights)
+    found[:, order] = (np.cumsum(counts, axis=1) - (counts - 1) / 2)[:, codes]
+    return found
+
+
+NUMBER_METRICS: dict[str, Callable[[Array, Array, Array], Array]] = {
     "pearson": _pearson,
     "spearmanr": _spearman,
-    "combined_score": lambda gold, predicted: (_pearson(gold, predicted) + _spearman(gold, predicted)) / 2,
+    "combined_score": _combined,
     "r2": _r2,
     "mse": _mse,
 }

@@ -140,6 +140,9 @@ class Regression(Classification):
         mean = float(_numbers(examples).mean())
         return number_measures(predictions, examples, dict.fromkeys([*self.headline, "mse"]), missing=mean)
 
+    def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> None:
+        """See Task: a number is near or far."""
+
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
         """See Task. The mean squared error is not in percent, and says so."""
         rows = [row for row in super().score_rows(scores) if row[0] != "mse"]

@@ -37,7 +37,7 @@ def label_measures(
     If examples have several parts, these are the scores of the first part; scores of other parts end in the part's
     name: `accuracy_mismatched`. Raises UserError if there are fixed labels and no prediction is one of them.
     """
-    found = [_label(prediction, names) for prediction in by_id(predictions, examples)]
+    found = labels_of(predictions, examples, names)
     if names and not set(found) & set(names):
         raise UserError(
             f"no prediction is a label of the task: the first is {predictions[0].text!r}",
@@ -54,6 +54,11 @@ def label_measures(
             measure = metrics.measure_of_labels(theirs, ours, names, metrics.METRICS[name])
             measures[f"{name}{suffix}"] = Measured(measure, groups)
     return measures
+
+
+def labels_of(predictions: Sequence[Prediction], examples: Dataset, names: Sequence[str]) -> list[str | None]:
+    """The predicted label of each example; None if there is none. `names` are the fixed labels."""
+    return [_label(prediction, names) for prediction in by_id(predictions, examples)]
 
 
 def _label(prediction: Prediction | None, names: Sequence[str]) -> str | None:

@@ -182,6 +182,13 @@ class Classification(Task[LabelData]):
 
         return label_measures(predictions, examples, self.headline, self.names)
 
+    def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> Array | None:
+        """See Task."""
+        from llmkit.tasks.label.scores import labels_of
+
+        found = labels_of(predictions, examples, self.names)
+        return np.array([ours == gold for ours, gold in zip(found, examples["label"][:], strict=True)])
+
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""
         label_forms.check_labels(name, codec.labels, examples)

@@ -14,12 +14,10 @@ from llmkit.tasks.examples import is_missing
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.task import ExtractiveQA
-from llmkit.tasks.values import Prediction
+from llmkit.tasks.values import Array, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
-
-    from llmkit.tasks.measures import Measured
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,11 @@ class Cmrc2018(ExtractiveQA):
 
         return cmrc2018_scores(predictions, examples)
 
-    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Measured]:
-        """See Task."""
+    def values(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Array]:
+        """See ExtractiveQA."""
         from llmkit.tasks.span.cmrc2018_scores import cmrc2018_values
-        from llmkit.tasks.span.scores import means_over_paragraphs
 
-        return means_over_paragraphs(cmrc2018_values(predictions, examples), examples)
+        return cmrc2018_values(predictions, examples)
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: the score is for Chinese."""

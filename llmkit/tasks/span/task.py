@@ -172,17 +172,27 @@ class ExtractiveQA(Task[SpanData]):
         scores = self.scorer(predictions, examples, normalizer(language))
         return {**scores, "normalization": f"{'MLQA' if is_in_mlqa(language) else 'Unicode'}, {language}"}
 
-    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Measured]:
-        """See Task: means over the questions, in groups of those on one paragraph."""
+    def values(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Array]:
+        """The scores of each question from 0 to 1, [questions]; `exact_match` is among them."""
         from llmkit.tasks.span.normalization import normalizer
-        from llmkit.tasks.span.scores import means_over_paragraphs, squad_v2_values, squad_values
+        from llmkit.tasks.span.scores import squad_v2_values, squad_values
         from llmkit.tasks.span.text_overlap import normalize_answer
 
         language = data.answer_language or "en"
         own = self.script == "squad" and language == "en"
         values = squad_v2_values if self.null_answers else squad_values
-        found = values(predictions, examples, normalize_answer if own else normalizer(language))
-        return means_over_paragraphs(found, examples)
+        return values(predictions, examples, normalize_answer if own else normalizer(language))
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Measured]:
+        """See Task: means over the questions, in groups of those on one paragraph."""
+        from llmkit.tasks.span.scores import means_over_paragraphs
+
+        return means_over_paragraphs(self.values(predictions, examples, data), examples)
+
+    def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> Array:
+        """See Task: by exact match."""
+        right: Array = self.values(predictions, examples, data)["exact_match"] == 1
+        return right
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: warns about answers in a script that is not that of the language they are scored in."""

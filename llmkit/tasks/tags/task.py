@@ -31,7 +31,7 @@ from llmkit.tasks.tags.rows import sentence
 from llmkit.tasks.tags.schemes import check_one_form, reader_of
 from llmkit.tasks.tags.sections import TagData, TagRecipe
 from llmkit.tasks.tags.splitting import Splitter
-from llmkit.tasks.values import IGNORED, Codec, Outputs, Prediction, Published, softmax
+from llmkit.tasks.values import IGNORED, Array, Codec, Outputs, Prediction, Published, by_id, softmax
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -172,6 +172,11 @@ class Tagging(Task[TagData]):
             return tag_measures(predictions, examples)
         measures = tag_measures(predictions, examples, each_word)
         return {name: measure for name, measure in measures.items() if name not in ENTITY_SCORES}
+
+    def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> Array:
+        """See Task: a sentence is right if all its tags are."""
+        found = [prediction.text.split() if prediction else None for prediction in by_id(predictions, examples)]
+        return np.array([ours == list(theirs) for ours, theirs in zip(found, examples["tags"][:], strict=True)])
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

@@ -24,7 +24,7 @@ from llmkit.tasks.bootstrap import scores_of
 from llmkit.tasks.examples import text_of
 from llmkit.tasks.score_tables import Table
 from llmkit.tasks.text.sections import TextData, TextRecipe
-from llmkit.tasks.values import BadRow, Codec, Outputs, Prediction, Published
+from llmkit.tasks.values import Array, BadRow, Codec, Outputs, Prediction, Published, by_id
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -144,6 +144,11 @@ class Seq2Seq(Task[TextData]):
         from llmkit.tasks.text.scores import MEASURES
 
         return MEASURES[self.measure](predictions, examples, data)[0]
+
+    def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> Array:
+        """See Task: the text of the reference, but for white space."""
+        found = [prediction.text.split() if prediction else None for prediction in by_id(predictions, examples)]
+        return np.array([ours == text.split() for ours, text in zip(found, examples["target"][:], strict=True)])
 
     def check_scores(self, examples: Dataset, data: TextData) -> None:
         """See Task: BLEU of some languages needs more packages."""

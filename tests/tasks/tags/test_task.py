@@ -18,11 +18,11 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from transformers.models.roberta import RobertaTokenizer
 
 from llmkit import api
-from llmkit.commands.predictions_file import read_predictions
 from llmkit.models.collator import Collator
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import examples_of
+from llmkit.tasks.predictions import read_predictions
 from llmkit.tasks.tags.sections import TagData
 from llmkit.tasks.values import IGNORED, Codec, Prediction, Published
 
