@@ -50,7 +50,7 @@ $(OLDEST)/.installed: pyproject.toml constraints.txt constraints-oldest.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	awk -F == '!/^#/ && !seen[$$1]++' constraints-oldest.txt constraints.txt >$(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt \
-		--editable '.[export]' hypothesis pytest pytest-xdist
+		--editable '.[explain,export]' hypothesis pytest pytest-xdist
 	touch $@
 
 check: install  ## Lint, format, types, generated documents

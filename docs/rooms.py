@@ -66,9 +66,8 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def _rooms() -> dict[str, list[Path]]:
-    """The files of every room, its __init__.py first. api.py, the door for Python programs, is shown like a room."""
-    folders = {init.parent.name: [init, *init.parent.rglob("*.py")] for init in PACKAGE.glob("*/__init__.py")}
-    return {"api": [PACKAGE / "api.py"], **folders}
+    """The files of every room, its __init__.py first."""
+    return {init.parent.name: [init, *init.parent.rglob("*.py")] for init in PACKAGE.glob("*/__init__.py")}
 
 
 def _label(room: str, file: Path) -> str:

@@ -1,7 +1,7 @@
 """Train and use BERT-class models.
 
-The commands are functions: tokenize, pretrain, finetune, evaluate, compare, predict, ask and export. Run is a finished
-training run. See docs/python.md. Each name is imported when it is first used.
+The commands are functions: tokenize, pretrain, finetune, evaluate, compare, predict, ask, explain and export. Run is a
+finished training run. See docs/python.md. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llmkit.api import ask as ask
     from llmkit.api import compare as compare
     from llmkit.api import evaluate as evaluate
+    from llmkit.api import explain as explain
     from llmkit.api import export as export
     from llmkit.api import finetune as finetune
     from llmkit.api import predict as predict
@@ -28,7 +29,8 @@ __version__ = "0.1.0"
 
 _MODULES = {
     **dict.fromkeys(
-        ("Run", "ask", "compare", "evaluate", "export", "finetune", "predict", "pretrain", "tokenize"), "llmkit.api"
+        ("Run", "ask", "compare", "evaluate", "explain", "export", "finetune", "predict", "pretrain", "tokenize"),
+        "llmkit.api",
     ),
     "Stopped": "llmkit.system.errors",
     "UserError": "llmkit.system.errors",

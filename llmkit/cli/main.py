@@ -9,6 +9,7 @@ import typer
 
 from llmkit.cli.checks import doctor, tasks, verify
 from llmkit.cli.evidence import compare
+from llmkit.cli.explain import explain
 from llmkit.cli.recipes import recipes_app
 from llmkit.cli.search import search
 from llmkit.cli.share import export, push
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "ask": ask,
     "compare": compare,
+    "explain": explain,
     "export": export,
     "push": push,
     "verify": verify,

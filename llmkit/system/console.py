@@ -66,6 +66,23 @@ def print_json(value: Any) -> None:
         print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def marked(parts: Iterable[tuple[str, float]]) -> None:
+    """Print a text of which parts have weights from -1 to 1, on stdout.
+
+    On a terminal, those of weight are underlined, in green for and in red against, the strongest in bold. Elsewhere
+    they are in brackets, with their weights.
+    """
+    if not is_main():
+        return
+    shown = Text()
+    for part, weight in parts:
+        strong, weak = abs(weight) >= 0.5, abs(weight) < 0.1
+        style = "" if weak else f"{'bold ' if strong else ''}underline {'green' if weight > 0 else 'red'}"
+        plain = weak or sys.stdout.isatty()
+        shown.append(_escape(part if plain else f"[{part} {weight:+.2f}]"), style)
+    _stdout.print(shown)
+
+
 WIDE = 200  # characters per line if stdout is not a terminal, so that rows do not wrap in files and pipes
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
+    from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
 
@@ -62,6 +63,8 @@ class Task(ABC, Generic[D]):
     answers_questions: ClassVar[bool] = False
     # Whether it predicts labels; a model stores them in config.id2label.
     labelled: ClassVar[bool] = False
+    # Why `llmkit explain` does not support it; None if it does: it then has `typed_example` and `explained`.
+    unexplained: ClassVar[str | None] = "its kind does not say which number of the model a prediction is"
     # What its scores are in, for the model card.
     score_unit: ClassVar[str] = "in percent"
 
@@ -120,6 +123,28 @@ class Task(ABC, Generic[D]):
     def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> Array | None:
         """Whether each example is answered exactly right, [examples]; None if answers cannot be right or wrong."""
         return None
+
+    # --- explanations ---
+
+    def typed_example(self, typed: Typed, data: D) -> dict[str, Any]:
+        """The example that the user typed, in canonical columns without the id. Raises UserError if it is of another
+        kind."""
+        raise NotImplementedError
+
+    def explained(
+        self,
+        example: Mapping[str, Any],
+        inputs: Sequence[tuple[Mapping[str, Any], Outputs]],
+        prediction: Prediction,
+        codec: Codec,
+        data: D,
+        wanted: Wanted,
+    ) -> Explained:
+        """The number that explains a prediction, or what the user `wanted` instead. Raises UserError.
+
+        `inputs` are the features of the example, each with the model's outputs.
+        """
+        raise NotImplementedError
 
     # --- rows ---
 

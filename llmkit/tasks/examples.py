@@ -23,24 +23,24 @@ MAX_SHOWN = 3  # problems listed before "and N more"
 NO_ROWS = "give a file with rows: this one is empty, or a table with nothing but the names of its columns"
 
 
-def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str]) -> DatasetDict:
-    """Load and check the examples of `splits`.
+def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str], *, labelled: bool = True) -> DatasetDict:
+    """Load and check the examples of `splits`. If `labelled` is false, gold answers are not read.
 
     Raises UserError for a missing split, file or column, for a duplicate id, and for any row that the task rejects.
     """
     from datasets import DatasetDict
 
-    return DatasetDict({split: _dataset(task, load_columns(task, data, split)) for split in splits})
+    return DatasetDict({split: _dataset(task, load_columns(task, data, split, labelled=labelled)) for split in splits})
 
 
-def load_columns(task: Task[Any], data: DataSection, split: str) -> Columns:
+def load_columns(task: Task[Any], data: DataSection, split: str, *, labelled: bool = True) -> Columns:
     """`load_examples` of one split, in memory."""
     # A file given by the user holds all parts of its split.
     parts = (split,) if serves_every_split(data) else task.splits(split)
     found: dict[str, list[Any]] = defaultdict(list)
     for part in parts:
         rows = expanded(task, rows_of(data, split, part, task.columns))
-        columns = _columns(task, rows, data, f"the {part} split", labelled=True)
+        columns = _columns(task, rows, data, f"the {part} split", labelled=labelled)
         if len(parts) > 1:  # each of them numbers its examples from 0
             columns["id"] = [f"{part}-{example_id}" for example_id in columns["id"]]
             columns["part"] = [part] * len(columns["id"])

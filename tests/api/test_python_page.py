@@ -46,7 +46,7 @@ def test_the_page_runs(page: dict[str, Any], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_its_table_names_every_function_and_parameter() -> None:
-    for name in ("tokenize", "pretrain", "finetune", "evaluate", "compare", "predict", "ask", "export"):
+    for name in ("tokenize", "pretrain", "finetune", "evaluate", "compare", "predict", "ask", "explain", "export"):
         (row,) = [line for line in PAGE.splitlines() if f"`llmkit.{name}(" in line]
         named = set(re.findall(r"\w+", row.split(f"llmkit.{name}(")[1].split(")")[0]))
         assert named <= set(inspect.signature(getattr(llmkit, name)).parameters)

@@ -24,6 +24,7 @@ COMMANDS = [
     "finetune",
     "eval",
     "ask",
+    "explain",
     "push",
     "export",
     "tasks",

@@ -18,7 +18,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
 from llmkit.tasks.label.sections import LabelData
 from llmkit.tasks.label.task import Classification
-from llmkit.tasks.values import Array, BadRow, Codec, MissingLabel, Prediction
+from llmkit.tasks.values import Array, BadRow, Codec, MissingLabel, Outputs, Prediction
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.recipes.finetuning import FinetuneRecipe
+    from llmkit.tasks.explained import Explained, Wanted
     from llmkit.tasks.measures import Measured
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -122,6 +123,21 @@ class Regression(Classification):
 
     def _prediction(self, example_id: str, logits: Array, codec: Codec) -> Prediction:
         return Prediction(example_id, as_text(logits[0]), 1.0)
+
+    def explained(
+        self,
+        example: Mapping[str, Any],
+        inputs: Sequence[tuple[Mapping[str, Any], Outputs]],
+        prediction: Prediction,
+        codec: Codec,
+        data: LabelData,
+        wanted: Wanted,
+    ) -> Explained:
+        """See Task: the number itself."""
+        from llmkit.tasks.label.explained import explained_number
+
+        wanted.check(self.name)
+        return explained_number(self.name, example, inputs[0], codec, data.max_length, prediction.text)
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> dict[str, Any]:
         """See Task: the headline scores and `mse`. A missing prediction counts as the mean of the gold numbers.

@@ -34,6 +34,7 @@ from llmkit.tasks.values import (
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
+    from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
 
@@ -60,6 +61,7 @@ class Classification(Task[LabelData]):
     parts: tuple[str, ...] = ()
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = LabelRecipe
+    unexplained: ClassVar[str | None] = None
     labelled: ClassVar[bool] = True
 
     @property
@@ -188,6 +190,27 @@ class Classification(Task[LabelData]):
 
         found = labels_of(predictions, examples, self.names)
         return np.array([ours == gold for ours, gold in zip(found, examples["label"][:], strict=True)])
+
+    def typed_example(self, typed: Typed, data: LabelData) -> dict[str, Any]:
+        """See Task: a text, or a pair of texts."""
+        from llmkit.tasks.label.explained import typed_text
+
+        return typed_text(typed, self.name, pair=(data.pair_column or self.pair_column) is not None)
+
+    def explained(
+        self,
+        example: Mapping[str, Any],
+        inputs: Sequence[tuple[Mapping[str, Any], Outputs]],
+        prediction: Prediction,
+        codec: Codec,
+        data: LabelData,
+        wanted: Wanted,
+    ) -> Explained:
+        """See Task: the logit of the most likely label, or of the one that is wanted."""
+        from llmkit.tasks.label.explained import explained_label
+
+        wanted.check(self.name, label=True)
+        return explained_label(self.name, example, inputs[0], codec, data.max_length, wanted.label)
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

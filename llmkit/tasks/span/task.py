@@ -32,6 +32,7 @@ from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Pr
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
+    from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
 
@@ -60,6 +61,7 @@ class ExtractiveQA(Task[SpanData]):
     script: Literal["squad", "mlqa"] = "squad"
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = SpanRecipe
+    unexplained: ClassVar[str | None] = None
     answers_questions: ClassVar[bool] = True
 
     @property
@@ -193,6 +195,27 @@ class ExtractiveQA(Task[SpanData]):
         """See Task: by exact match."""
         right: Array = self.values(predictions, examples, data)["exact_match"] == 1
         return right
+
+    def typed_example(self, typed: Typed, data: SpanData) -> dict[str, Any]:
+        """See Task: a question and its passage."""
+        from llmkit.tasks.span.explained import typed_question
+
+        return typed_question(typed, self.name)
+
+    def explained(
+        self,
+        example: Mapping[str, Any],
+        inputs: Sequence[tuple[Mapping[str, Any], Outputs]],
+        prediction: Prediction,
+        codec: Codec,
+        data: SpanData,
+        wanted: Wanted,
+    ) -> Explained:
+        """See Task: the logits of the answer's start and end, or those of abstaining."""
+        from llmkit.tasks.span.explained import explained_span
+
+        wanted.check(self.name)
+        return explained_span(self.name, example, inputs, prediction, codec.tokenizer, margins=self.margins)
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: warns about answers in a script that is not that of the language they are scored in."""

@@ -27,7 +27,7 @@ from llmkit.tasks.score_tables import Table
 from llmkit.tasks.tags import tags as tag_forms
 from llmkit.tasks.tags.entities import Reader, each_word
 from llmkit.tasks.tags.offsets import mentions
-from llmkit.tasks.tags.rows import sentence
+from llmkit.tasks.tags.rows import TEXT, sentence
 from llmkit.tasks.tags.schemes import check_one_form, reader_of
 from llmkit.tasks.tags.sections import TagData, TagRecipe
 from llmkit.tasks.tags.splitting import Splitter
@@ -36,6 +36,7 @@ from llmkit.tasks.values import IGNORED, Array, Codec, Outputs, Prediction, Publ
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
+    from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
 
@@ -58,6 +59,7 @@ class Tagging(Task[TagData]):
     tag_columns: tuple[str, ...] = ("ner_tags", "tags")
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = TagRecipe
+    unexplained: ClassVar[str | None] = None
     labelled: ClassVar[bool] = True
 
     @property
@@ -177,6 +179,27 @@ class Tagging(Task[TagData]):
         """See Task: a sentence is right if all its tags are."""
         found = [prediction.text.split() if prediction else None for prediction in by_id(predictions, examples)]
         return np.array([ours == list(theirs) for ours, theirs in zip(found, examples["tags"][:], strict=True)])
+
+    def typed_example(self, typed: Typed, data: TagData) -> dict[str, Any]:
+        """See Task: a sentence, whose words are found in it."""
+        from llmkit.tasks.tags.explained import typed_sentence
+
+        row = typed_sentence(typed, self.name, data.tokens_column or TEXT)
+        return sentence(row, data, self.tag_columns, labelled=False)
+
+    def explained(
+        self,
+        example: Mapping[str, Any],
+        inputs: Sequence[tuple[Mapping[str, Any], Outputs]],
+        prediction: Prediction,
+        codec: Codec,
+        data: TagData,
+        wanted: Wanted,
+    ) -> Explained:
+        """See Task: the logit of one word's tag."""
+        from llmkit.tasks.tags.explained import explained_tag
+
+        return explained_tag(example, inputs, prediction.text.split(), codec, wanted)
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

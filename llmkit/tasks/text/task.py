@@ -58,6 +58,7 @@ class Seq2Seq(Task[TextData]):
     target: str = "target"
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = TextRecipe
+    unexplained: ClassVar[str | None] = "a generated text is many choices, one after the other, not one number"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", _METRICS[self.measure])
