@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmkit.system.errors import UserError, differences
+from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
 from llmkit.system.seed_runs import runs_of
 
@@ -64,17 +64,14 @@ def system_named(name: str) -> System:
 def _check_seeds(name: str, runs: Sequence[RunDir]) -> None:
     """Raises UserError if runs that count as one system have recipes that differ in more than their seed."""
     for run in runs[1:]:
-        differing = [key for key in _differing(runs[0].recipe(), run.recipe()) if key not in _SEED]
+        recipes = {"first": runs[0].recipe(), "other": run.recipe()}
+        differing = [key for key, _ in _differing_keys(recipes) if key not in _SEED]
         if differing:
             raise UserError(
                 f"{name}: {runs[0].path.name} and {run.path.name} differ in more than their seed: "
                 f"{', '.join(differing)}",
                 remedy="give these runs one by one",
             )
-
-
-def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    return [difference.partition(" was ")[0] for difference in differences(first, second)]
 
 
 def recipe_differences(systems: Sequence[System]) -> dict[str, dict[str, Any]]:

@@ -129,7 +129,7 @@ class Task(ABC, Generic[D]):
     def typed_example(self, typed: Typed, data: D) -> dict[str, Any]:
         """The example that the user typed, in canonical columns without the id. Raises UserError if it is of another
         kind."""
-        raise NotImplementedError
+        raise NotImplementedError  # a kind without it says so in `unexplained`, and is not asked
 
     def explained(
         self,
@@ -144,7 +144,7 @@ class Task(ABC, Generic[D]):
 
         `inputs` are the features of the example, each with the model's outputs.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
     # --- rows ---
 
