@@ -20,6 +20,7 @@ from llmkit.tasks.base import Task
 from llmkit.tasks.examples import load_columns, load_examples
 from llmkit.tasks.features import examples_fingerprint
 from llmkit.tasks.predictions import of_examples, read_predictions
+from llmkit.tasks.score_tables import interval_text
 from llmkit.tasks.settings import data_origin, overridden
 from llmkit.tasks.user_tasks import check_tasks_file
 from llmkit.tasks.values import Prediction
@@ -197,18 +198,14 @@ def _note(*, several: bool) -> str:
 
 def _score(score: Score) -> str:
     deviation = f" ± {score.deviation:.2f}" if score.deviation is not None else ""
-    return f"{score.value:.2f}{deviation}" + (f" ({_ends(score.interval)})" if score.interval else "")
+    return f"{score.value:.2f}{deviation}" + (f" ({interval_text(score.interval)})" if score.interval else "")
 
 
 def _pair(pair: Pair, letters: Mapping[str, str], *, corrected: bool) -> list[str]:
     found = pair.difference
     p_values = [found.bootstrap, found.randomization, *(pair.holm if corrected else ())]
-    value, interval = f"{found.value:+.2f}", _ends(found.interval) if found.interval else ""
+    value, interval = f"{found.value:+.2f}", interval_text(found.interval)
     return [f"{letters[pair.first]} − {letters[pair.second]}", pair.score, value, interval, *map(_p_value, p_values)]
-
-
-def _ends(interval: Sequence[float]) -> str:
-    return "{:.2f} to {:.2f}".format(*interval)
 
 
 def _p_value(p: float | None) -> str:

@@ -25,6 +25,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir, hold, open_run
 from llmkit.system.seed_runs import SUMMARY, runs_of, seed_run
 from llmkit.tasks import task_named
+from llmkit.tasks.score_tables import interval_text
 from llmkit.training.resuming import is_finished, run_folder
 
 LAST_SEED = 2**32 - 1
@@ -152,7 +153,7 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     names = list(summary["mean"])
     rows = []
     for run, scores in summary["runs"].items():
-        cells = ((f"{scores[name]:.2f}", _ends(scores.get(f"{name}_interval"))) for name in names)
+        cells = ((f"{scores[name]:.2f}", interval_text(scores.get(f"{name}_interval"))) for name in names)
         rows.append([run, *(cell for pair in cells for cell in pair)])
     for title, values in (("mean", summary["mean"]), ("deviation", summary["standard_deviation"])):
         cells = (("" if values[name] is None else f"{values[name]:.2f}", "") for name in names)
@@ -160,7 +161,3 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     columns = [column for name in names for column in (f">{name}", "95 % interval")]
     table(["run", *columns], rows, title=f"{folder}, {len(summary['seeds'])} seeds")
     result(f"best {summary['metric']} on the validation data: {folder / summary['best']}")
-
-
-def _ends(interval: list[float] | None) -> str:
-    return f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""

@@ -35,10 +35,11 @@ def rows_with_intervals(headline: Sequence[str], scores: Mapping[str, Any]) -> l
     """Rows (name, percent, interval): the headline scores, then every other score that has an interval."""
     others = [name for name, value in scores.items() if isinstance(value, float) and f"{name}_interval" in scores]
     return [
-        [name, f"{scores[name]:.2f}", _interval(scores.get(f"{name}_interval"))]
+        [name, f"{scores[name]:.2f}", interval_text(scores.get(f"{name}_interval"))]
         for name in dict.fromkeys([*headline, *others])
     ]
 
 
-def _interval(ends: Sequence[float] | None) -> str:
+def interval_text(ends: Sequence[float] | None) -> str:
+    """An interval in words; empty if there is none."""
     return f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
