@@ -69,6 +69,7 @@ EXPECTED = {
     "ner-bert-base": "F1 about 95 on dev, 91 on test (published)",
     "glue-bert-base": "CoLA 56.5, SST-2 92.3, MRPC 84.1 / 88.9, QNLI 90.7, MNLI 83.9 / 84.1 (published)",
     "classification-bert-base": "depends on your data",
+    "multilabel-bert-base": "macro F1 46 on GoEmotions (published: Demszky et al. 2020)",
     "regression-bert-base": "depends on your data",
     "summarization-bert2bert": "ROUGE-L 30.1 on XSum, 36.3 on CNN/Daily Mail (published: Rothe et al. 2020)",
     "translation-base": "not run to the end",
@@ -263,7 +264,7 @@ def _type(value: Schema) -> str:
     if value["type"] == "array":
         return f"list of {_type(value['items'])}s"
     if "additionalProperties" in value and value["type"] == "object":
-        return "section for each name"
+        return f"{_type(value['additionalProperties'])} for each name"
     limits = [f"{sign} {_number(value[name])}" for name, sign in LIMITS.items() if name in value]
     return " ".join([TYPES[value["type"]], ", ".join(limits)]).strip()
 

@@ -89,6 +89,7 @@ def prepare(
     task.check_scores(examples["validation"], recipe.data)
     checkpoint = Checkpoint.named(recipe.model.pretrained) if recipe.model.pretrained is not None else None
     codec = task.codec_to_train(recipe, checkpoint, examples["train"])
+    loss = task.loss(recipe, codec, examples["train"])
     set_seed(recipe.train.seed)  # the fresh weights of a head follow from it
     model = task.model_to_train(recipe, checkpoint, codec)
     unpad(model, bf16=choose(recipe.train.bf16).bf16, training=True)
@@ -113,7 +114,7 @@ def prepare(
         lengths=lengths_of(train),
         group_by_length=True,
         collate=training_collator(task.head, codec, model, buckets=buckets),
-        loss=task.loss(recipe),
+        loss=loss,
         evaluation=Validation(prepared),
         fingerprints=fingerprints,
         sizes={name: {"examples": len(split)} for name, split in examples.items()},

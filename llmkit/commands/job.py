@@ -27,12 +27,14 @@ from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
 from llmkit.training.estimate import estimate, show
 from llmkit.training.evaluation import Evaluation, Scored
+from llmkit.training.layerwise import rates_by_layer
 from llmkit.training.lengthening import go_back, longer
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import Recipe, check_same_recipe, run_folder, same_batch
 from llmkit.training.saving import save_model
 from llmkit.training.schedule import Schedule
 from llmkit.training.sharding import check_same_sharding, check_sharding
+from llmkit.training.stopping import stopped_at
 from llmkit.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -130,6 +132,8 @@ def train(job: Job) -> RunDir:
         save_model(trainer, run, job.target_tokenizer)
         if is_main():
             metrics = job.finish(best, trainer.state)
+            if (stopped := stopped_at(trainer.state)) is not None:
+                metrics = {**metrics, "stopped_early_at": stopped}
             write_card(run, metrics)
             run.write_json("metrics.json", metrics)
     return run
@@ -152,6 +156,8 @@ def _introduce(job: Job) -> None:
     check_checkpointing(job.recipe.train, job.model)
     say(f"computing on {choose(job.recipe.train.bf16).why}")
     say(f"model: {describe(job.model)}")
+    if rates := rates_by_layer(job.recipe.train, job.model):
+        say(rates)
     job.introduce()
 
 

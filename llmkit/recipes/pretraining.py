@@ -6,6 +6,7 @@ with "(llmkit only.)". The descriptions become docs/recipes.md.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -114,6 +115,11 @@ class TrainSection(Section):
         "for both. (muon is llmkit only.)",
     )
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-5
+    layerwise_lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Factor of the learning rate from one layer to the one below it: the head has all of it, the last "
+        "layer the factor, the one before it the factor squared, and embeddings the least. (llmkit only.)",
+    )
     lr_scheduler_type: Literal["linear", "cosine", "constant", "warmup_stable_decay"] = Field(
         "linear",
         description="After the warmup. With `warmup_stable_decay` or `constant`, a run can become longer: give it a "
@@ -145,6 +151,11 @@ class TrainSection(Section):
         0.5,
         description="Steps between evaluations, each followed by a checkpoint; below 1, a fraction of the run. "
         "The last step is always evaluated.",
+    )
+    early_stopping_patience: PositiveInt | None = Field(
+        None,
+        description="Stop after so many evaluations in a row without a better score than the best. The learning rate "
+        "follows the planned length all the same.",
     )
     save_steps: Interval | None = Field(
         None,
@@ -190,6 +201,19 @@ class TrainSection(Section):
         length = self.max_steps or (1 if fractions else None)
         if self.decay and length is not None and self.phases(length) > length:
             raise ValueError("warmup_steps and decay_steps are more than the run")
+        return self
+
+    @model_validator(mode="after")
+    def _patience(self) -> Self:
+        length = 1 if self.eval_steps < 1 else self.max_steps
+        if self.early_stopping_patience is None or length is None:
+            return self
+        evaluations = math.ceil(round(length / self.eval_steps, 6))
+        if self.early_stopping_patience + 1 >= evaluations:
+            raise ValueError(
+                f"early_stopping_patience {self.early_stopping_patience} has no effect on a run of {evaluations} "
+                "evaluations: make it smaller, or eval_steps"
+            )
         return self
 
     def phases(self, steps: int) -> float:

@@ -44,10 +44,11 @@ PRIVATE = (
         "let an evaluation that a resumed run still owed become the best",
         ("trial", "ignore_keys_for_eval", "skip_scheduler"),
     ),
-    Internal(_TRAINER, "_determine_best_metric", "the same", ("metrics", "trial")),
+    Internal(_TRAINER, "_determine_best_metric", "the same, and stop early", ("metrics", "trial")),
     Internal(
         _TRAINER, "_load_rng_state", "new random numbers where other processes wrote a checkpoint", ("checkpoint",)
     ),
+    Internal(_TRAINER, "_get_learning_rate", "log the head's learning rate where each layer has its own"),
     Internal(_TRAINER, "_prepare_for_training", "the wrapped model and optimizer, to try batch sizes"),
     Internal(
         "transformers.TrainingArguments",

@@ -65,6 +65,8 @@ class Task(ABC, Generic[D]):
     labelled: ClassVar[bool] = False
     # Why `llmkit explain` does not support it; None if it does: it then has `typed_example` and `explained`.
     unexplained: ClassVar[str | None] = "its kind does not say which number of the model a prediction is"
+    # transformers' name for what its model's labels are; a model stores it in config.problem_type.
+    problem_type: ClassVar[str | None] = None
     # What its scores are in, for the model card.
     score_unit: ClassVar[str] = "in percent"
 
@@ -99,11 +101,12 @@ class Task(ABC, Generic[D]):
         codec: Codec,
         data: D,
         *,
-        threshold: float | None = None,
+        threshold: Any = None,
     ) -> list[Prediction]:
         """Turn model outputs into predictions: one per example, in the order of `examples`.
 
-        `outputs` are in the order of `features`. A task that can abstain does so if the null score exceeds `threshold`.
+        `outputs` are in the order of `features`. `threshold` is what scores tune, if anything: a task that can abstain
+        does so if the null score exceeds it; for several labels it is a threshold by label.
         """
 
     @abstractmethod
@@ -198,8 +201,8 @@ class Task(ABC, Generic[D]):
     def finalize(self, model: PreTrainedModel) -> None:
         """Change the best model in place before it is saved. Its predictions must stay the same."""
 
-    def loss(self, recipe: FinetuneRecipe) -> Loss:
-        """The training loss."""
+    def loss(self, recipe: FinetuneRecipe, codec: Codec, train: Dataset) -> Loss:
+        """The training loss, which may depend on the training examples. Raises UserError."""
         return self.head.loss
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
@@ -61,6 +62,36 @@ def token_loss(smoothing: float = 0.0) -> Loss:
         return mean_per_target(total, labels, num_items_in_batch)
 
     return loss
+
+
+class WeightedLoss:
+    """Cross-entropy in which a target counts by the weight of its class, [classes].
+
+    It is divided by the weights of all targets of the step, of which `num_items_in_batch` is then the sum: torch's
+    weighted mean, whatever the micro-batches.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        self.weights = weights
+
+    def __call__(
+        self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None, **_: Any
+    ) -> Tensor:
+        logits = outputs["logits"].float().flatten(0, -2)
+        weights = self._on(labels)
+        total = cross_entropy(logits, labels.flatten(), weight=weights, ignore_index=IGNORED, reduction="sum")
+        return total / (num_items_in_batch if num_items_in_batch is not None else self.weight_of([labels]))
+
+    def weight_of(self, targets: Sequence[Tensor]) -> Tensor:
+        """The sum of the targets' weights. Nothing waits for the device."""
+        sums = [(self._on(labels)[labels.clamp(min=0)] * labels.ne(IGNORED)).sum() for labels in targets]
+        return torch.stack(sums).sum()
+
+    def _on(self, labels: Tensor) -> Tensor:
+        """The weights on the device of the labels, where they stay."""
+        if self.weights.device != labels.device:
+            self.weights = self.weights.to(labels.device)
+        return self.weights
 
 
 def training_collator(head: Head, codec: Codec, model: PreTrainedModel, *, buckets: bool = False) -> Collator:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from llmkit.system.run_folder import Threshold
+
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
@@ -129,7 +131,7 @@ class Published:
     name: str
     config: Mapping[str, Any]
     data: Mapping[str, Any]
-    null_threshold: float | None
+    null_threshold: Threshold | None
     has_decoder_tokenizer: bool
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.system.console import is_main
+from llmkit.system.errors import EndedEarly
 from llmkit.system.processes import from_first
 from llmkit.training.schedule import Schedule
 
@@ -25,6 +27,11 @@ class EndEarly(TrainerCallback):
     def __init__(self, hopeless: Callable[[], bool] | None, schedule: Schedule) -> None:
         self._hopeless, self._schedule = hopeless, schedule
         self.ended = False
+
+    def raise_if_ended(self, step: int, run: Path) -> None:
+        """Raises EndedEarly if the run ended early, after a step."""
+        if self.ended:
+            raise EndedEarly(f"{run} ended early, after step {step:,}")
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask about the step from which the run is resumed, if it was evaluated."""

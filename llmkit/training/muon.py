@@ -27,13 +27,14 @@ AT_ONCE = 2**24  # numbers in the matrices that are made orthogonal together
 class Muon(Optimizer):
     """Muon for matrices and another optimizer for the rest, as one optimizer with one state.
 
-    `matrices` are parameter groups of 2-D parameters, with their `weight_decay`. The groups of `others`, an optimizer
-    of its own, follow them. `dtype` is what the orthogonal matrices are computed in.
+    `matrices` are parameter groups of 2-D parameters, with their `weight_decay`, and their `lr` if it is not the given
+    one. The groups of `others`, an optimizer of its own, follow them. `dtype` is what the orthogonal matrices are
+    computed in.
     """
 
     def __init__(self, matrices: list[dict[str, Any]], others: Optimizer, *, lr: float, dtype: torch.dtype) -> None:
         self._others, self._dtype = others, dtype
-        groups = [{**group, "lr": lr, "momentum": MOMENTUM} for group in matrices]
+        groups = [{"lr": lr, **group, "momentum": MOMENTUM} for group in matrices]
         super().__init__([*groups, *others.param_groups], {})
 
     @torch.no_grad()

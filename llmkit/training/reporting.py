@@ -63,8 +63,9 @@ class TrainingLog(TrainerCallback):
         rows = inputs["cu_seq_lens"].diff().long() if self._has_kernel else None
         if "masked_positions" in inputs:
             targets = len(inputs["masked_positions"])
-        else:  # a label for a sequence, or one for each token
-            targets = batch if inputs["labels"].ndim == 1 else batch * length
+        else:  # labels for a sequence, of which several are a row of numbers, or one for each token
+            labels = inputs["labels"]
+            targets = batch if labels.ndim == 1 or labels.is_floating_point() else batch * length
         written = 0
         if "decoder_input_ids" in inputs:
             written = inputs["decoder_input_ids"].shape[1]

@@ -104,7 +104,7 @@ def shard(model: PreTrainedModel, accelerator: Accelerator) -> None:
         return
     from torch.distributed.fsdp import fully_shard
 
-    from llmkit.training.optimizer import stacks_of_layers
+    from llmkit.training.layerwise import stacks_of_layers
 
     accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)  # autocast, and nothing else
     # Some models return a view of what they computed, which nothing changes in place.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.system.console import say
+from llmkit.system.errors import Stopped
 from llmkit.system.exits import reports_to_launcher
 from llmkit.system.processes import LastMaximum, max_over_processes, stop_requested
 from llmkit.system.stop_signals import ON_SIGNAL, STOP_SIGNALS, insists, received, repeats
@@ -54,6 +56,13 @@ class StopOnSignal(TrainerCallback):
         self.evaluation_due = evaluation_due
         control.should_save = control.should_training_stop = True
         control.should_evaluate = False
+
+    def raise_if_stopped(self, step: int, run: Path) -> None:
+        """Raises Stopped if a signal stopped the run after a step."""
+        if self.stopped_by is not None:
+            later = "; a resumed run starts with its evaluation" if self.evaluation_due else ""
+            message = f"stopped after step {step:,}, which is saved{later}" if step else "stopped before the first step"
+            raise Stopped(self.stopped_by, message, run)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Install the signal handlers."""

@@ -17,11 +17,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArgum
 from llmkit.models.collator import to_device
 from llmkit.recipes.pretraining import TrainSection
 from llmkit.system.console import is_main, say
-from llmkit.system.errors import EndedEarly, Stopped
 from llmkit.system.files import libraries_writing
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_micro_batch
 from llmkit.system.processes import Interrupted, from_first, max_over_processes
 from llmkit.system.run_folder import RunDir
+from llmkit.tasks.head import WeightedLoss
 from llmkit.training.batches import WEIGHTLESS, EpochBatches, Features, MaskedBlocks, last_without_weight
 from llmkit.training.buckets import settle_buckets
 from llmkit.training.checkpoints import evaluation_due, newest, processes_of, prune, seal
@@ -29,12 +29,13 @@ from llmkit.training.ending_early import EndEarly
 from llmkit.training.evaluation import BestStep, Evaluation, Scored
 from llmkit.training.feeding import batch_loader
 from llmkit.training.finite import FirstNotFinite, not_finite
-from llmkit.training.optimizer import muon
+from llmkit.training.optimizer import optimizer_of
 from llmkit.training.reporting import TrainingLog
 from llmkit.training.resuming import new_random_numbers
 from llmkit.training.schedule import NEVER, Schedule, SetEpoch
 from llmkit.training.sharding import parameters_of, restore_parameters, retied, shard
 from llmkit.training.signals import StopOnSignal
+from llmkit.training.stopping import STOPPED, runs_out, stopped_at
 
 
 class Trainer(transformers.Trainer):
@@ -75,16 +76,14 @@ class Trainer(transformers.Trainer):
         shard(model, self.accelerator)
         if loss is not None:  # the model does not need the number of targets
             self.model_accepts_loss_kwargs = False
-        # TrainingLog prints instead.
-        self.remove_callback(transformers.trainer_callback.PrinterCallback)
+        self.remove_callback(transformers.trainer_callback.PrinterCallback)  # TrainingLog prints instead
         self.network, self.data, self.batches = model, data, batches
         self.max_eval_rows = evaluation.max_rows
         self._best = BestStep(evaluation, train.per_device_eval_batch_size, bf16=arguments.bf16)
         self._train, self._schedule, self._log = train, schedule, log
         # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.
         self.args.save_total_limit = None
-        self._bad = FirstNotFinite()
-        self._stop = StopOnSignal()
+        self._bad, self._stop = FirstNotFinite(), StopOnSignal()
         self._resume_hint = ""  # set once there is a run to resume
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
 
@@ -116,13 +115,8 @@ class Trainer(transformers.Trainer):
             self._stop.stop(self.control, evaluation_due=True)
         finally:
             self._stop.restore()
-        if self._stop.stopped_by is not None:
-            later = "; a resumed run starts with its evaluation" if self._stop.evaluation_due else ""
-            step = self.state.global_step
-            message = f"stopped after step {step:,}, which is saved{later}" if step else "stopped before the first step"
-            raise Stopped(self._stop.stopped_by, message, run.path)
-        if self._early.ended:
-            raise EndedEarly(f"{run.path} ended early, after step {self.state.global_step:,}")
+        self._stop.raise_if_stopped(self.state.global_step, run.path)
+        self._early.raise_if_ended(self.state.global_step, run.path)
 
     def best(self) -> Scored:
         """The result of the best checkpoint, whose weights `fit` loaded."""
@@ -149,7 +143,7 @@ class Trainer(transformers.Trainer):
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """Run one epoch, unless nothing is left to do for a resumed run; the Trainer checks too late."""
-        if self._schedule.share >= 1 or self._early.ended:
+        if self._schedule.share >= 1 or self._early.ended or stopped_at(self.state) is not None:
             self.control.should_training_stop = True
         else:
             if kwargs["epoch"] == kwargs["epochs_trained"]:  # the first of this process
@@ -165,9 +159,10 @@ class Trainer(transformers.Trainer):
         return self.accelerator.prepare(loader, device_placement=[False])  # type: ignore[no-any-return]
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer, which is for AdamW; or Muon."""
-        if self.optimizer is None and self._train.optim == "muon":
-            self.optimizer = muon(self.network, self.args, self.get_decay_parameter_names(self.network))
+        """As in Trainer, which is for AdamW with one learning rate; or the one that the recipe asks for."""
+        if self.optimizer is None:
+            decayed = self.get_decay_parameter_names(self.network)
+            self.optimizer = optimizer_of(self._train, self.network, self.args, decayed)
         optimizer = super().create_optimizer(*args, **kwargs)
         self._parameters = parameters_of(optimizer)
         return optimizer
@@ -185,11 +180,14 @@ class Trainer(transformers.Trainer):
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    def _get_learning_rate(self) -> float:
+        """That of the head, if each layer has its own."""
+        return float(max(self.lr_scheduler.get_last_lr()))  # type: ignore[union-attr]
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """As in Trainer; also counts tokens."""
         self._log.add(inputs)
-        rows, length = inputs["input_ids"].shape
-        self._shape = (rows, length)
+        self._shape = inputs["input_ids"].shape
         return super().training_step(model, inputs, num_items_in_batch)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
@@ -197,7 +195,10 @@ class Trainer(transformers.Trainer):
         copied: Iterator[Any] = map(partial(to_device, device=device), epoch_iterator)
         if self.batches.fills_up(self.state.global_step, self.args.process_index):
             copied = last_without_weight(copied, num_batches)
-        return super().get_batch_samples(copied, num_batches, device)
+        samples, targets = super().get_batch_samples(copied, num_batches, device)
+        if isinstance(self._loss, WeightedLoss) and samples:
+            targets = self.accelerator.gather(self._loss.weight_of([batch["labels"] for batch in samples])).sum()
+        return samples, targets
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -269,15 +270,21 @@ class Trainer(transformers.Trainer):
         super()._save(output_dir, retied(self.network, state_dict) if state_dict else state_dict)
 
     def _evaluate(self, trial: Any, ignored: Any, skip_scheduler: bool = False) -> dict[str, float]:
-        """As in Trainer, but an evaluation that a resumed run still owed may also become the best.
-
-        That of step 0 may not, since there is no checkpoint of it.
-        """
+        """As in Trainer, but an evaluation that a resumed run still owed may also become the best, unless of step 0."""
         scores = super()._evaluate(trial, ignored, skip_scheduler)
         first = self.args.eval_on_start and skip_scheduler  # of this process
         if first and self.state.global_step and self._determine_best_metric(scores, trial):
             self.state.best_model_checkpoint = f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
         return scores
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """As in Trainer; also stop early if there were enough evaluations since the best one."""
+        is_best = super()._determine_best_metric(metrics, trial)
+        metric, patience = str(self.args.metric_for_best_model), self._train.early_stopping_patience
+        if self._schedule.share < 1 and runs_out(self.state, metric, patience):
+            self.log({STOPPED: True, "best_step": self.state.best_global_step})  # type: ignore[dict-item]
+            self.control.should_training_stop = True
+        return is_best
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Score the current model with our evaluation, and log the headline scores."""

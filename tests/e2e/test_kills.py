@@ -119,6 +119,26 @@ def test_at_random(name: str, processes: int, base: Base, undisturbed: Callable[
     assert list(steps_of(run)) == list(steps_of(undisturbed(name, processes)))
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_that_stops_early_stops_at_the_same_step(processes: int, base: Base) -> None:
+    """It learns next to nothing, so its first evaluation stays the best: it stops 30 evaluations later."""
+    stuck = ["train.learning_rate=1e-12", "train.eval_steps=4", "train.early_stopping_patience=30"]
+    arguments = [*base.command("finetune", processes), *stuck]
+    whole, run = (base.folder / f"{name}-early-{processes}" for name in ("whole", "killed"))
+    run_command(*arguments, "-o", str(whole), cwd=base.folder)
+    assert json.loads((whole / "metrics.json").read_text())["stopped_early_at"] == 124
+    arguments += ["-o", str(run)]
+    for place in (0, 40, 80, 116):
+
+        def moment(place: int = place) -> bool:
+            return changed(run) > 0 and max(steps_of(run), default=0) > place
+
+        kill([*arguments, *["--resume"] * (run / "recipe.yaml").is_file()], base.folder, moment)
+    run_command(*arguments, "--resume", cwd=base.folder)
+    assert weights(run) == weights(whole)
+    assert list(steps_of(run)) == list(steps_of(whole))
+
+
 @pytest.mark.parametrize("name", ["pretrain", "finetune"])
 def test_while_a_checkpoint_is_written(name: str, base: Base, undisturbed: Callable[[str, int], Path]) -> None:
     run = base.folder / f"writing-{name}"

@@ -7,6 +7,7 @@ An example in canonical columns. Labels are text; only features and models use l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +16,7 @@ import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
+from llmkit.tasks.class_weights import weights_of
 from llmkit.tasks.examples import checked_text, first_in, is_missing, missing_column
 from llmkit.tasks.label import labels as label_forms
 from llmkit.tasks.label.sections import LabelData, LabelRecipe
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.explained import Explained, Typed, Wanted
-    from llmkit.tasks.head import Head
+    from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
 
 N_BEST = 20  # candidates kept per example
@@ -63,6 +65,7 @@ class Classification(Task[LabelData]):
     recipe_class: ClassVar[type[FinetuneRecipe]] = LabelRecipe
     unexplained: ClassVar[str | None] = None
     labelled: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = True  # which train.class_weights are for
 
     @property
     def head(self) -> Head:
@@ -111,6 +114,17 @@ class Classification(Task[LabelData]):
             label_forms.check_several(examples)
         return self.names or (label_forms.in_order(examples["label"][:]) if examples is not None else ())
 
+    def loss(self, recipe: FinetuneRecipe, codec: Codec, train: Dataset) -> Loss:
+        """See Task. Raises UserError for weights of labels that there are not."""
+        import torch
+
+        from llmkit.tasks.head import WeightedLoss
+
+        if not isinstance(recipe, LabelRecipe) or recipe.train.class_weights is None:
+            return self.head.loss
+        counts = Counter(train["label"][:])
+        return WeightedLoss(torch.tensor(weights_of(recipe.train.class_weights, codec.labels, counts, {})))
+
     def encode(self, examples: Dataset, codec: Codec, data: LabelData, *, training: bool) -> Dataset:
         """One feature per example. `cut` says whether it was longer than max_length; of a pair, the longer text is cut.
 
@@ -144,7 +158,7 @@ class Classification(Task[LabelData]):
             columns["label"] = [number_of(label) for label in examples["label"][:]]
         return Dataset.from_dict(columns)
 
-    def _number_of(self, codec: Codec) -> Callable[[str], float]:
+    def _number_of(self, codec: Codec) -> Callable[[str], Any]:
         return {label: number for number, label in enumerate(codec.labels)}.__getitem__
 
     def decode(
@@ -155,7 +169,7 @@ class Classification(Task[LabelData]):
         codec: Codec,
         data: LabelData,
         *,
-        threshold: float | None = None,
+        threshold: Any = None,
     ) -> list[Prediction]:
         """See Task. Outputs are `logits`, [labels]."""
         ids = examples["id"][:]

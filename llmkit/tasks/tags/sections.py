@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
+from llmkit.tasks.class_weights import ClassTrainSection
 
 
 class TagData(DataSection):
@@ -25,3 +26,4 @@ class TagRecipe(FinetuneRecipe):
     """A tagging run."""
 
     data: TagData
+    train: ClassTrainSection

@@ -10,7 +10,7 @@ from llmkit.system.console import warn
 from llmkit.system.errors import UserError
 from llmkit.tasks.encoder_models import describe_labels
 from llmkit.tasks.label.labels import describe_unknown, first_few
-from llmkit.tasks.tags.entities import OUTSIDE, Reader, each_word
+from llmkit.tasks.tags.entities import OUTSIDE, TAG, Reader, each_word
 from llmkit.tasks.tags.schemes import describe
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ def in_order(examples: Dataset) -> tuple[str, ...]:
             remedy="give examples with other tags too, or choose another column with data.tags_column",
         )
     return tuple(sorted(found, key=lambda tag: (tag != OUTSIDE, tag)))
+
+
+def tags_by_type(labels: Iterable[str]) -> dict[str, list[str]]:
+    """The tags of each type of entity: `PER` → B-PER, I-PER. Tags without letters have none."""
+    found: dict[str, list[str]] = {}
+    for label in labels:
+        if (match := TAG.fullmatch(label)) and match.group(2):
+            found.setdefault(match.group(2), []).append(label)
+    return found
 
 
 def tag_counts(examples: Dataset, read: Reader) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import warn
 from llmkit.tasks.base import Task
+from llmkit.tasks.class_weights import weights_of
 from llmkit.tasks.score_tables import Table
 from llmkit.tasks.tags import tags as tag_forms
 from llmkit.tasks.tags.entities import Reader, each_word
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
     from llmkit.tasks.explained import Explained, Typed, Wanted
-    from llmkit.tasks.head import Head
+    from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
 
 ENCODED_AT_ONCE = 1000  # sentences
@@ -94,6 +95,18 @@ class Tagging(Task[TagData]):
             return ()
         self._check_form(examples)
         return tag_forms.in_order(examples)
+
+    def loss(self, recipe: FinetuneRecipe, codec: Codec, train: Dataset) -> Loss:
+        """See Task. Raises UserError for weights of tags and types that there are not."""
+        import torch
+
+        from llmkit.tasks.head import WeightedLoss
+
+        if not isinstance(recipe, TagRecipe) or recipe.train.class_weights is None:
+            return self.head.loss
+        counts = Counter(tag for tags in train["tags"] for tag in tags)
+        types = {} if self.each_word else tag_forms.tags_by_type(codec.labels)
+        return WeightedLoss(torch.tensor(weights_of(recipe.train.class_weights, codec.labels, counts, types)))
 
     def encode(self, examples: Dataset, codec: Codec, data: TagData, *, training: bool) -> Dataset:
         """Features are sentences or parts of sentences. `first` holds the position of each word's first token.

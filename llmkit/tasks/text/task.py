@@ -184,7 +184,7 @@ class Seq2Seq(Task[TextData]):
 
         return load_trained(self, checkpoint, data)
 
-    def loss(self, recipe: FinetuneRecipe) -> Loss:
+    def loss(self, recipe: FinetuneRecipe, codec: Codec, train: Dataset) -> Loss:
         """See Task."""
         from llmkit.tasks.head import token_loss
 
