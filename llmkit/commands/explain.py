@@ -42,9 +42,16 @@ class Answer:
     prediction: Prediction
     explanation: Explanation
 
+    @property
+    def score(self) -> float:
+        """The probability of what is explained, which need not be what was predicted."""
+        asked, predicted = self.explanation.explained.answer, self.prediction
+        others = (found.probability for found in predicted.candidates if found.text == asked != predicted.text)
+        return next(others, predicted.score)
+
     def as_row(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"id": self.prediction.id, "score": self.prediction.score, **self.explanation.as_row()}
+        return {"id": self.prediction.id, "score": self.score, **self.explanation.as_row()}
 
 
 def explain_typed(model: str, typed: Typed, wanted: Wanted, task: str | None, overrides: Sequence[str] = ()) -> Answer:

@@ -20,7 +20,7 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 def show(answer: Answer) -> None:
     """Print an explanation."""
     found = answer.explanation
-    result(f"{found.explained.answer}  ({answer.prediction.score:.0%})")
+    result(f"{found.explained.answer}  ({answer.score:.0%})")
     result(
         f"  explained: {found.explained.what}, {found.value:.2f}; with {found.mask} for every word it is "
         f"{found.masked:.2f}"

@@ -13,7 +13,7 @@ from typing import Any
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.sharing.redact import shareable
 from llmkit.system.errors import UserError
-from llmkit.system.run_folder import RunDir, null_threshold_of
+from llmkit.system.run_folder import RunDir, Threshold, null_threshold_of
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Task
 from llmkit.tasks.user_tasks import KEY, check_tasks_file
@@ -33,7 +33,7 @@ class Facts:
     log: list[dict[str, Any]]
     config: dict[str, Any]
     model: Path
-    null_threshold: float | None
+    null_threshold: Threshold | None
     base: Facts | None
     scores_of_start: dict[str, float] = field(default_factory=dict)
 

@@ -145,6 +145,8 @@ def _scores(facts: Facts) -> Iterator[str]:
 
     if facts.task:
         threshold = " The threshold is a difference of logits." if facts.null_threshold is not None else ""
+        if isinstance(facts.null_threshold, dict):
+            threshold = " Thresholds are probabilities."
         yield f"On the validation split, {facts.task.score_unit}. Whole numbers are counts.{threshold}"
     else:
         names = " and ".join(f"`{name}_…`" for name in facts.also_evaluated)

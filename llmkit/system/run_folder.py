@@ -29,6 +29,7 @@ from llmkit.system.files import to_json, to_json_lines, write_whole
 from llmkit.system.processes import rank
 
 LOCK = ".lock"
+Threshold = float | dict[str, float]  # a null threshold, or one for each label
 NOT_A_RUN = "give a run directory that llmkit wrote"
 
 
@@ -81,8 +82,9 @@ class RunDir:
             raise UserError(f"{path}: not readable: {error}", remedy="start the run again, in another folder") from None
         return values
 
-    def null_threshold(self) -> float | None:
-        """The null score above which the run's model abstains; None if it never does.
+    def null_threshold(self) -> Threshold | None:
+        """What the run's evaluation tuned: the null score above which its model abstains, or the probabilities above
+        which it gives each label; None if nothing was.
 
         Raises UserError if metrics.json is damaged.
         """
@@ -131,10 +133,12 @@ class RunDir:
         self.write_text("log.jsonl", "".join(kept))
 
 
-def null_threshold_of(scores: Mapping[str, Any]) -> float | None:
-    """The null threshold that an evaluation tuned; None if the task has none."""
+def null_threshold_of(scores: Mapping[str, Any]) -> Threshold | None:
+    """The null threshold, or the threshold of each label, that an evaluation tuned; None if the task has none."""
     tuned = scores.get("tuned")
-    return float(tuned["null_threshold"]) if tuned else None
+    if not tuned:
+        return None
+    return dict(tuned["thresholds"]) if "thresholds" in tuned else float(tuned["null_threshold"])
 
 
 def open_run(path: Path, *, resume: bool, longer: bool = False) -> RunDir:

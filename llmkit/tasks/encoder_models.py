@@ -51,14 +51,14 @@ def model_to_train(
     if shape is not None:
         check_length(recipe.data.max_length, shape.max_position_embeddings, "model.config")
         config = fresh_config(shape, codec.tokenizer)
-        _set_labels(config, codec.labels)
+        _set_labels(config, codec.labels, task.problem_type)
         return head.auto.from_config(config), False
     assert checkpoint is not None
     check_length(recipe.data.max_length, checkpoint.positions, checkpoint.name)
     check_vocabulary(codec.tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
     config = deepcopy(checkpoint.config)
     set_attention_dropout(config, recipe.model)
-    _set_labels(config, codec.labels)
+    _set_labels(config, codec.labels, task.problem_type)
     model: PreTrainedModel
     model, info = checkpoint.load(head.auto, config=config, ignore_mismatched_sizes=bool(codec.labels))
     if fresh := fresh_modules(info, pooler=head.pooler):
@@ -106,13 +106,13 @@ def describe_labels(labels: Sequence[str]) -> str:
     return f"{len(labels)} label{'s' if len(labels) != 1 else ''} ({shown})"
 
 
-def _set_labels(config: Any, labels: tuple[str, ...]) -> None:
+def _set_labels(config: Any, labels: tuple[str, ...], problem_type: str | None) -> None:
     if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: number for number, label in enumerate(labels)}
         # Unless this says regression, transformers' pipeline applies a sigmoid to a single output. Otherwise clear the
         # type, which may be that of the checkpoint's previous head.
-        config.problem_type = "regression" if len(labels) == 1 else None
+        config.problem_type = "regression" if len(labels) == 1 else problem_type
 
 
 def _normalized(labels: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from llmkit.recipes.finetuning import DataSection
 from llmkit.system.out_of_memory import evaluating
 from llmkit.system.processes import from_first, sharded, world_size
 from llmkit.system.progress import Advance, Course
+from llmkit.system.run_folder import Threshold
 from llmkit.tasks.base import Task
 from llmkit.tasks.head import Head
 from llmkit.tasks.values import Array, Codec, Outputs, Prediction
@@ -124,7 +125,7 @@ class Reader:
     task: Task[Any]
     codec: Codec
     data: DataSection
-    threshold: float | None
+    threshold: Threshold | None
     bf16: bool
     batch_size: int | None = None
 
@@ -175,7 +176,7 @@ class TaskEvaluation:
                 advance=course.part(size),
             )
 
-    def __call__(self, model: PreTrainedModel, threshold: float | None = None) -> dict[str, Any]:
+    def __call__(self, model: PreTrainedModel, threshold: Threshold | None = None) -> dict[str, Any]:
         """The model's scores on this split, in percent."""
         outputs = self.outputs(model)
         scores = None

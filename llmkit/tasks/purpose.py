@@ -4,6 +4,8 @@ A run records this in its recipe and scores. A model that was copied or publishe
 config.json:
 
     llmkit.json  {"format": 1, "task": "squad_v2", "data": {"max_length": 384, …}, "null_threshold": -1.25}
+
+For several labels it also has "thresholds", by label, in place of the null threshold.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from llmkit.recipes.section import Section
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
 from llmkit.system.files import parse_json, read_text, to_json, write_whole
-from llmkit.system.run_folder import RunDir
+from llmkit.system.run_folder import RunDir, Threshold
 from llmkit.tasks import TASKS, task_named
 from llmkit.tasks.base import Task
 from llmkit.tasks.user_tasks import check_tasks_file
@@ -38,7 +40,7 @@ class Purpose:
 
     task: Task[Any]
     data: dict[str, Any]
-    null_threshold: float | None
+    null_threshold: Threshold | None
 
 
 class _File(Section):
@@ -46,6 +48,7 @@ class _File(Section):
     task: str
     data: dict[str, Any]
     null_threshold: float | None
+    thresholds: dict[str, float] | None = None
 
 
 def purpose_of(name: str, *, task_given: bool = False) -> Purpose | None:
@@ -86,11 +89,12 @@ def _read(file: Path) -> Purpose:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}", remedy=REMEDY) from None
-    return Purpose(task, content.data, content.null_threshold)
+    return Purpose(task, content.data, content.thresholds or content.null_threshold)
 
 
-def write_purpose(folder: Path, task: Task[Any], data: DataSection, null_threshold: float | None) -> None:
+def write_purpose(folder: Path, task: Task[Any], data: DataSection, threshold: Threshold | None) -> None:
     """Write llmkit.json to a model's folder."""
     options = data.model_dump(exclude=set(data.places()), exclude_none=True)
-    content = _File(format=1, task=task.name, data=options, null_threshold=null_threshold)
-    write_whole(folder / FILE, to_json(content.model_dump()))
+    content = {"format": 1, "task": task.name, "data": options, "null_threshold": None}
+    content |= {"thresholds": threshold} if isinstance(threshold, dict) else {"null_threshold": threshold}
+    write_whole(folder / FILE, to_json(content))

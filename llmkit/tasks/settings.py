@@ -13,6 +13,7 @@ from llmkit.models.checkpoint import Checkpoint, check_length
 from llmkit.recipes.finetuning import DataSection
 from llmkit.recipes.reading import recipe_from
 from llmkit.system.errors import UserError
+from llmkit.system.run_folder import Threshold
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Task
 from llmkit.tasks.purpose import purpose_of
@@ -26,7 +27,7 @@ class Settings:
     checkpoint: Checkpoint
     task: Task[Any]
     data: DataSection
-    threshold: float | None
+    threshold: Threshold | None
 
 
 def settings_of(name: str, task: str | None, data: str | None, overrides: Sequence[str] = ()) -> Settings:

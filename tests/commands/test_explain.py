@@ -26,6 +26,7 @@ CLASSES = {
     "squad_v2": AutoModelForQuestionAnswering,
     "natural_questions": AutoModelForQuestionAnswering,
     "classification": AutoModelForSequenceClassification,
+    "multilabel": AutoModelForSequenceClassification,
     "glue/qnli": AutoModelForSequenceClassification,
     "regression": AutoModelForSequenceClassification,
     "ner": AutoModelForTokenClassification,
@@ -34,6 +35,7 @@ TEXT = "Ines built the <b>lamp</b> & left in 1874."
 TYPED = {
     "squad": ["-q", "Who left?", "-c", TEXT],
     "classification": ["-t", TEXT],
+    "multilabel": ["-t", TEXT],
     "glue/qnli": ["-t", "Who left?", "--pair", TEXT],
     "regression": ["-t", TEXT],
     "ner": ["-t", TEXT],
@@ -124,6 +126,7 @@ def test_another_label_or_word_than_the_predicted_one(models: Path, llmkit: Comm
     assert [found["answer"] for found in both] == ["entailment", "not_entailment"]
     predicted = explained(llmkit, models / "classification", *typed)
     assert predicted["value"] == max(found["value"] for found in both)
+    assert sum(found["score"] for found in both) == pytest.approx(1)
     one, other = (
         explained(llmkit, models / "ner", *typed, "--word", word, "--label", "B-PER") for word in ("built", "2")
     )

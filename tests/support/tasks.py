@@ -11,6 +11,7 @@ from transformers import BertTokenizer
 
 from llmkit.corpus.vocabularies import train_bpe
 from llmkit.tasks.base import Task
+from llmkit.tasks.label.multilabel import MultiLabel
 from llmkit.tasks.label.regression import Regression
 from llmkit.tasks.label.task import Classification
 from llmkit.tasks.span.task import ExtractiveQA
@@ -65,6 +66,8 @@ def _outputs(task: Task[Any], row: dict[str, Any], codec: Codec) -> Outputs:
             }
         case Regression():
             return {"logits": np.array([row["label"]], np.float32)}
+        case MultiLabel():
+            return {"logits": np.where(np.isin(numbers, row["label"]), 9.0, -9.0).astype(np.float32)}
         case Classification():
             return {"logits": np.where(numbers == row["label"], 9.0, -9.0).astype(np.float32)}
         case Tagging():

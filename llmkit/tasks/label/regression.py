@@ -44,6 +44,7 @@ class Regression(Classification):
     names: tuple[str, ...] = ("score",)  # the name of the only output
     label_columns: tuple[str, ...] = ("label", "score")
 
+    has_classes: ClassVar[bool] = False
     score_unit: ClassVar[str] = "in percent; `mse` is in squared units of the numbers"
 
     def _label(self, value: Any, column: str) -> str:

@@ -9,6 +9,8 @@ def usage_example(model: Published) -> str:
     """See Task."""
     number = len(model.config.get("id2label", ())) == 1  # a regression model
     raw = ', function_to_apply="none"' if number else ""
+    if model.config.get("problem_type") == "multi_label_classification":
+        raw = ", top_k=None"  # all labels, each with a probability of its own
     return f'''from transformers import pipeline
 
 classify = pipeline("text-classification", model="{model.name}")  # or a folder with its files

@@ -14,13 +14,16 @@ from support.labels import examples_from, reviews, rows_for
 from llmkit.tasks import TASKS
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of
+from llmkit.tasks.label.multilabel import MultiLabel
 from llmkit.tasks.label.regression import Regression
 from llmkit.tasks.label.sections import LabelData
 from llmkit.tasks.label.task import Classification
 from llmkit.tasks.values import Codec, Prediction
 
 OWN = TASKS["classification"]
-LABEL_TASKS = [name for name, task in TASKS.items() if isinstance(task, Classification)]
+LABEL_TASKS = [
+    name for name, task in TASKS.items() if isinstance(task, Classification) and not isinstance(task, MultiLabel)
+]
 
 
 @pytest.mark.parametrize("name", LABEL_TASKS)
