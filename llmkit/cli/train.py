@@ -63,9 +63,9 @@ def tokenize(
             "-c",
             "--corpus",
             metavar="SOURCE[,key=value…]",
-            help="`wikipedia`, `bookcorpus`, `demo`, a file, folder or glob (.txt, .jsonl, .parquet), or a Hub id. "
-            "Keys: `weight`, `documents` (`file` or `blank_line`, for .txt), `name`, `split`, `revision`, "
-            "`text_column`. Repeat -c for more sources.",
+            help="`wikipedia`, `bookcorpus`, `fineweb-edu`, `c4`, `demo`, a file, folder or glob (.txt, .jsonl, "
+            ".parquet), here or by URL, or a Hub id. Keys: `weight`, `documents` (`file`, `blank_line` or `line`, for "
+            ".txt), `name`, `split`, `revision`, `text_column`. Repeat -c for more sources.",
         ),
     ] = None,
     output: Annotated[

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
-from llmkit.system.formats import COMPRESSED, format_of, is_gzip
+from llmkit.system.formats import compression_of, format_of
 
 SHOWN = 6  # kinds of files named before "…"
 
@@ -45,23 +45,25 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
             yield path
 
 
-def tell_passed_over(found: Iterable[Path], read: Iterable[Path], folder: object) -> None:
-    """Say how many of the files that were found are not read, by the ends of their names."""
-    known = set(read)
-    kinds = Counter(_kind(file) for file in found if file not in known)
-    if kinds:
-        named = [f"{kind} ({number:,})" for kind, number in kinds.most_common(SHOWN)]
-        more = ", …" if len(kinds) > SHOWN else ""
-        say(f"{folder}: passed over {_files(kinds.total())}: {', '.join(named)}{more}")
+def tell_passed_over(kinds: Iterable[str], folder: object) -> None:
+    """Say how many files are not read, by their kind."""
+    counts = Counter(kinds)
+    if counts:
+        named = [f"{kind} ({number:,})" for kind, number in counts.most_common(SHOWN)]
+        more = ", …" if len(counts) > SHOWN else ""
+        say(f"{folder}: passed over {_files(counts.total())}: {', '.join(named)}{more}")
 
 
-def _kind(file: Path) -> str:
+def kind_of(file: Path) -> str:
+    """What to call files of this kind."""
     if not file.exists():
         return "broken links"
-    if file.is_dir():
-        return "folders"
-    packed = COMPRESSED if is_gzip(file.name) else ""
-    return format_of(file.name) + packed or "without a suffix"
+    return "folders" if file.is_dir() else kind_of_name(file.name)
+
+
+def kind_of_name(name: str) -> str:
+    """What to call files with such a name: by its end."""
+    return format_of(name) + compression_of(name) or "without a suffix"
 
 
 def _files(number: int) -> str:

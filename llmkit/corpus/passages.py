@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmkit.corpus.folders import files_in, tell_passed_over
+from llmkit.corpus.folders import files_in, kind_of, tell_passed_over
 from llmkit.corpus.readers import PLAIN
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
@@ -45,7 +45,7 @@ def text_files(paths: Sequence[Path]) -> list[Path]:
                 raise UserError(
                     f"{path} contains no text files ({', '.join(PLAIN)})", remedy="give a file or another folder"
                 )
-            tell_passed_over(all_files, files, path)
+            tell_passed_over((kind_of(file) for file in all_files if file not in files), path)
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())

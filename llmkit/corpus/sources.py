@@ -1,4 +1,4 @@
-"""Sources of documents: Wikipedia, BookCorpus, the demo, local files, and any dataset on the Hub.
+"""Sources of documents: Wikipedia and others by name, the demo, files here or elsewhere, any dataset on the Hub.
 
 A document is a string. Documents without text are skipped when chunks are written. Sources are streamed, so memory does
 not grow with the corpus.
@@ -15,22 +15,28 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llmkit.corpus.folders import files_in, tell_passed_over
+from llmkit.corpus.folders import files_in, kind_of, kind_of_name, tell_passed_over
 from llmkit.corpus.readers import PLAIN, READERS, documents_of, is_compressed, is_readable, no_column, split_of, text_of
 from llmkit.recipes.corpus import Source
 from llmkit.system.cache import file_fingerprint
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
-from llmkit.system.formats import format_of
+from llmkit.system.formats import COMPRESSED, format_of, is_in
 from llmkit.system.hub import commit_of, reading_from_the_hub, unreachable
+from llmkit.system.remote import downloaded, found_at, is_url
 
-WIKIPEDIA: dict[str, str | None] = {"path": "wikimedia/wikipedia", "name": "20231101.en"}
-# The main revision has a loading script, which datasets no longer runs. The Hub keeps a Parquet conversion.
-BOOKCORPUS: dict[str, str | None] = {"path": "bookcorpus/bookcorpus", "name": None, "revision": "refs/convert/parquet"}
+# Datasets with a name of their own: path, configuration, revision.
+NAMED: dict[str, tuple[str, str | None, str | None]] = {
+    "wikipedia": ("wikimedia/wikipedia", "20231101.en", None),
+    # The main revision has a loading script, which datasets no longer runs. The Hub keeps a Parquet conversion.
+    "bookcorpus": ("bookcorpus/bookcorpus", None, "refs/convert/parquet"),
+    "fineweb-edu": ("HuggingFaceFW/fineweb-edu", "sample-10BT", None),
+    "c4": ("allenai/c4", "en", None),
+}
 # A row of BookCorpus is one sentence, and nothing marks the end of a book. Consecutive sentences of a file are joined
 # into documents of about 7,000 tokens, because a single sentence gives the model too little context.
 BOOKCORPUS_SENTENCES = 512
-FORMATS = f"give one of {', '.join(READERS)}; all but .parquet may be compressed (.gz)"
+FORMATS = f"give one of {', '.join(READERS)}; all but .parquet may be compressed ({', '.join(COMPRESSED)})"
 PART_BYTES = 2**24  # small files are grouped into parts of at least this size
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -83,18 +89,14 @@ def open_source(spec: Source) -> OpenSource:
     if spec.path == "demo":
         _refuse_keys(spec, {"name", "split", "revision", "text_column", "documents"}, "the demo")
         return OpenSource(spec, _demo_content(), None)
-    if spec.path in ("wikipedia", "bookcorpus"):
-        defaults = WIKIPEDIA if spec.path == "wikipedia" else BOOKCORPUS
-        dataset = {
-            "path": defaults["path"],
-            "name": spec.name or defaults["name"],
-            "revision": spec.revision or defaults.get("revision"),
-        }
+    if spec.path in NAMED:
+        path, name, revision = NAMED[spec.path]
+        dataset = {"path": path, "name": spec.name or name, "revision": spec.revision or revision}
         opened = _open_dataset(spec, dataset)
         if spec.path == "bookcorpus":
             opened.content["sentences"] = BOOKCORPUS_SENTENCES
         return opened
-    files = _local_files(spec)
+    files = _remote_files(spec) if is_url(spec.path) else _local_files(spec)
     if files:
         kinds = {format_of(file.name) for file in files}
         named = f"{', '.join(sorted(kinds))} files"
@@ -114,7 +116,8 @@ def open_source(spec: Source) -> OpenSource:
         return _open_dataset(spec, {"path": spec.path, "name": spec.name, "revision": spec.revision})
     raise UserError(
         f"no such corpus: {spec.path}",
-        remedy="give wikipedia, bookcorpus, demo, a file, a folder or glob of files, or the id of a dataset on the Hub",
+        remedy=f"give {', '.join(NAMED)}, demo, a file, a folder or glob of files, a URL of these, or the id of a "
+        "dataset on the Hub",
     )
 
 
@@ -135,8 +138,17 @@ def _local_files(spec: Source) -> tuple[Path, ...]:
     readable = tuple(file for file in found if is_readable(file) and file.is_file())
     if not readable and (found or path.is_dir()):
         raise UserError(f"{spec.path} contains no file in a supported format", remedy=FORMATS)
-    tell_passed_over(found, readable, spec.path)
+    tell_passed_over((kind_of(file) for file in found if file not in readable), spec.path)
     return readable
+
+
+def _remote_files(spec: Source) -> tuple[Path, ...]:
+    found = found_at(spec.path)
+    readable = [file for file in found if is_in(file.name, READERS)]
+    if not readable:
+        raise UserError(f"{spec.path} has no file in a supported format", remedy=FORMATS)
+    tell_passed_over((kind_of_name(file.name) for file in found if file not in readable), spec.path)
+    return tuple(downloaded(spec.path, readable))
 
 
 def _with_split(spec: Source, files: tuple[Path, ...]) -> Source:

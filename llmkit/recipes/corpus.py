@@ -40,8 +40,9 @@ class Source(Section):
     """A source of documents."""
 
     path: str = Field(
-        description="`wikipedia`, `bookcorpus`, `demo`; a file (`.txt`, `.md`, `.jsonl`, `.json`, `.csv`, `.tsv`, also "
-        "with `.gz`, or `.parquet`), a folder or a glob of them; or the id of a dataset on the Hub."
+        description="`wikipedia`, `bookcorpus`, `fineweb-edu`, `c4`, `demo`; a file (`.txt`, `.md`, `.jsonl`, `.json`, "
+        "`.csv`, `.tsv`, also with `.gz`, `.bz2`, `.xz` or `.zst`, or `.parquet`), a folder or a glob of them; a URL "
+        "of these (`https://`, `s3://`, `gs://`, `hf://`, …); or the id of a dataset on the Hub."
     )
     name: str | None = Field(None, description="Configuration of a Hub dataset, such as `20231101.en`.")
     split: str = Field("train", description="Split of a Hub dataset.")

@@ -13,12 +13,16 @@ from support import documents_of
 from support.hub import StandInHub, hub_environ, silent_endpoint
 from support.hub_process import Ran, command, in_one_process
 from support.hub_repos import (
+    COMMON_PAGES,
     ENGLISH_ARTICLES,
     SENTENCES,
     SIMPLE_ARTICLES,
     TEXT_SCHEMA,
+    WEB_PAGES,
     add_bert,
     add_bookcorpus,
+    add_c4,
+    add_fineweb_edu,
     add_wikipedia,
     parquet,
 )
@@ -48,6 +52,8 @@ GOOD = {
     "wikipedia": ["-c", "wikipedia"],
     "another config": ["-c", "wikipedia,name=20231101.simple"],
     "bookcorpus": ["-c", "bookcorpus"],
+    "fineweb-edu": ["-c", "fineweb-edu"],
+    "c4": ["-c", "c4"],
     "another column": ["-c", "me/lines,text_column=body"],
     "nulls": ["-c", "me/nulls"],
     "several": ["-c", "wikipedia", "-c", "bookcorpus,weight=2"],
@@ -57,6 +63,8 @@ EXPECTED = {
     "another config": [row["text"] for row in SIMPLE_ARTICLES],
     # In two files: no document is of both.
     "bookcorpus": [" ".join(row["text"] for row in part) for part in (SENTENCES[:3], SENTENCES[3:])],
+    "fineweb-edu": [row["text"] for row in WEB_PAGES],
+    "c4": [row["text"] for row in COMMON_PAGES],
     "another column": ["a ship", "a town"],
     "nulls": ["a ship", "a town"],
 }
@@ -99,6 +107,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     with StandInHub() as hub:
         add_wikipedia(hub)
         add_bookcorpus(hub)
+        add_fineweb_edu(hub)
+        add_c4(hub)
         add_bert(hub)
         add_others(hub)
         environment = hub.environ(folder / "hf")

@@ -3,6 +3,7 @@
 Each `add_` function returns the commit hash of the branch that llmkit reads.
 """
 
+import gzip
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -108,6 +109,41 @@ def add_bookcorpus(hub: StandInHub) -> str:
     parts = (SENTENCES[:3], SENTENCES[3:])
     files = {f"plain_text/train/000{n}.parquet": parquet(part, TEXT_SCHEMA) for n, part in enumerate(parts)}
     return with_script(hub, "bookcorpus/bookcorpus", files)
+
+
+WEB_PAGES = [
+    {"text": "Tides are caused by the Moon.", "id": "<urn:uuid:1>", "score": 3.1},
+    {"text": "Lenses bend light.", "id": "<urn:uuid:2>", "score": 4.0},
+]
+COMMON_PAGES = [{"text": "Ships for sale.", "timestamp": "2019-04-25T12:57:54Z", "url": "https://example.org/ships"}]
+
+
+def add_fineweb_edu(hub: StandInHub) -> str:
+    """Two of its configurations: the sample, and all, which is the default."""
+    schema = pa.schema({"text": pa.string(), "id": pa.string(), "score": pa.float64()})
+    head = {
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": "train", "path": "data/*/*"}]},
+            {"config_name": "sample-10BT", "data_files": [{"split": "train", "path": "sample/10BT/*"}]},
+        ]
+    }
+    files = {
+        "data/CC-MAIN-2024-10/train-00000-of-00001.parquet": parquet(WEB_PAGES[1:], schema),
+        "sample/10BT/000_00000.parquet": parquet(WEB_PAGES, schema),
+    }
+    return hub.add_dataset("HuggingFaceFW/fineweb-edu", {"README.md": _head(head), **files})
+
+
+def add_c4(hub: StandInHub) -> str:
+    """One of its configurations: lines of JSON, compressed."""
+    head = {"configs": [{"config_name": "en", "data_files": [{"split": "train", "path": "en/c4-train.*.json.gz"}]}]}
+    lines = "".join(json.dumps(row) + "\n" for row in COMMON_PAGES)
+    files = {"en/c4-train.00000-of-01024.json.gz": gzip.compress(lines.encode())}
+    return hub.add_dataset("allenai/c4", {"README.md": _head(head), **files})
+
+
+def _head(declared: Mapping[str, Any]) -> bytes:
+    return f"---\n{yaml.safe_dump(declared)}---\n".encode()
 
 
 SQUAD_TRAIN, SQUAD_VALIDATION = rows_of("squad")[:2], rows_of("squad")[1:]

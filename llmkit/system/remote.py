@@ -1,0 +1,142 @@
+"""Files elsewhere, by URL: `https://…`, `s3://…`, `gs://…`, `hf://…` and whatever else fsspec knows.
+
+They are copied into the cache, and read there. So each is transferred once, whatever comes after it, and all that is
+true of files on this disk is true of them: their content identifies them, and a command that was killed goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from llmkit.system.cache import built_once, cached_folder
+from llmkit.system.errors import UserError
+from llmkit.system.progress import Progress
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_WEB = ("http", "https")  # where a folder is a page, and `*` or `?` belong to the address
+# What file systems say of a version of a file. Each has some of these.
+_VERSION = (
+    "size",
+    "ETag",
+    "etag",
+    "md5Hash",
+    "crc32c",
+    "content_md5",
+    "blob_id",
+    "generation",
+    "LastModified",
+    "mtime",
+    "created",
+)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a file system. `about` is what identifies its content as long as nobody writes it anew."""
+
+    path: str
+    size: int
+    about: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name without folders, and without what follows the name in an address."""
+        return PurePosixPath(self.path.partition("?")[0]).name
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is a URL."""
+    return _URL.match(path) is not None
+
+
+def found_at(url: str) -> list[RemoteFile]:
+    """The file at a URL, the files of a folder and its subfolders without hidden ones, or those of a glob; sorted.
+
+    Raises UserError if there is none, or if its file system cannot be used.
+    """
+    with _reaching(url):
+        system, path = _system(url)
+        if _protocol(url) in _WEB:
+            found = {path: system.info(path)}
+        elif any(character in path for character in "*?["):
+            found = system.glob(path, detail=True)
+        else:
+            found = system.find(path, detail=True) if system.isdir(path) else {path: system.info(path)}
+    files = [
+        RemoteFile(name, info.get("size") or 0, {key: str(info[key]) for key in _VERSION if info.get(key) is not None})
+        for name, info in sorted(found.items())
+        if info["type"] == "file" and not any(part.startswith(".") for part in name.split("/"))
+    ]
+    if not files:
+        raise UserError(f"{url}: no files there", remedy="check the path")
+    return files
+
+
+def downloaded(url: str, files: list[RemoteFile]) -> list[Path]:
+    """Copy files of `found_at` into the cache, unless they are there. Returns their paths. Raises UserError."""
+    with Progress("downloading") as progress, _reaching(url):
+        system, _ = _system(url)
+        return [
+            _copied(system, file, _protocol(url), progress, f"{number:,} of {len(files):,} files")
+            for number, file in enumerate(files, start=1)
+        ]
+
+
+def _copied(system: AbstractFileSystem, file: RemoteFile, protocol: str, progress: Progress, place: str) -> Path:
+    from fsspec.callbacks import Callback
+
+    def show(size: int | None, value: int, **_: Any) -> None:
+        progress({place: "", file.name: f"{value / 1e6:,.1f} of {file.size / 1e6:,.1f} MB"})
+
+    def build(partial: Path) -> None:
+        # The file has another name until it is whole: the partial folder may be that of a killed process.
+        system.get_file(file.path, str(partial / ".part"), callback=Callback(hooks={"show": show}))
+        (partial / ".part").rename(partial / file.name)
+
+    folder = cached_folder("downloads", {"path": f"{protocol}://{file.path}", **file.about})
+    built_once(folder, build, is_whole=lambda folder: (folder / file.name).is_file())
+    return folder / file.name
+
+
+def _protocol(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
+def _system(url: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of a URL, and the path in it. Raises UserError if it needs a package that is not installed."""
+    from fsspec.core import url_to_fs
+
+    try:
+        return url_to_fs(url)  # type: ignore[no-any-return]
+    except ImportError as error:
+        package = next(iter(re.findall(r"s3fs|gcsfs|adlfs|\w+fs\b", str(error))), "the package that it names")
+        raise UserError(f"{url}: {error}", remedy=f"pip install {package}") from None
+    except ValueError as error:
+        raise UserError(f"{url}: {error}", remedy="give a URL such as https://, s3://, gs:// or hf://") from None
+
+
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    """Errors of a file system as UserError. Each has those of its own library, so this takes all of them."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # To fsspec, what a web server cannot be asked for is not found either. The cause tells.
+        cause = error.__cause__ or error
+        if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == HTTPStatus.NOT_FOUND:
+            raise UserError(f"{url}: no such file or folder", remedy="check the path") from None
+        what = str(cause) or type(cause).__name__
+        raise UserError(
+            f"{url} cannot be read: {what}", remedy="check the connection and your access; the same command goes on"
+        ) from error
