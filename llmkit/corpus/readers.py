@@ -10,7 +10,7 @@ from typing import Any, Literal
 from llmkit.recipes.corpus import Source
 from llmkit.system.errors import UserError
 from llmkit.system.files import text_lines
-from llmkit.system.formats import format_of, is_gzip, is_in
+from llmkit.system.formats import compression_of, format_of, is_in
 from llmkit.system.json_rows import json_lines, json_rows
 from llmkit.system.parquet import reading_parquet
 from llmkit.system.tables import table_rows
@@ -25,7 +25,7 @@ def is_readable(file: Path) -> bool:
 
 def is_compressed(file: Path) -> bool:
     """Whether a file is smaller than its text."""
-    return format_of(file.name) == ".parquet" or is_gzip(file.name)
+    return format_of(file.name) == ".parquet" or bool(compression_of(file.name))
 
 
 def documents_of(file: Path, spec: Source) -> Iterator[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import errno
-import gzip
 import json
+import lzma
 import os
 import re
 import shutil
@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 from uuid import uuid4
 
 from llmkit.system.errors import UserError
+from llmkit.system.formats import opened
 
 # Errors of a full disk, an exceeded quota or file size limit, a read-only file system, and missing permissions.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -24,11 +25,11 @@ _VALUE = re.compile(r"[^ \t\r\n]")  # the first character of the next JSON value
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file, plain or compressed (`.gz`), without its byte order mark and with line ends unchanged.
+    """Read a UTF-8 file, plain or compressed (formats.py), without its byte order mark and with line ends unchanged.
 
     Raises UserError if the file cannot be read, is damaged, or is not UTF-8.
     """
-    with _reading(path), _opened(path) as file:
+    with _reading(path), opened(path) as file:
         content = file.read()
     try:
         return content.decode("utf-8-sig")
@@ -37,14 +38,14 @@ def read_text(path: Path) -> str:
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line) of a UTF-8 file, plain or compressed (`.gz`).
+    """Yield (line number from 1, line) of a UTF-8 file, plain or compressed (formats.py).
 
     Raises UserError if the file cannot be read, is damaged, or is not UTF-8.
     """
     number, line = 0, b""
     with _reading(path, lambda: number):
         try:
-            with _opened(path) as lines:
+            with opened(path) as lines:
                 for number, line in enumerate(lines, start=1):
                     yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -58,21 +59,17 @@ def beginning(path: Path, size: int) -> bytes:
         return file.read(size)
 
 
-def _opened(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
 @contextmanager
 def _reading(path: Path, lines_read: Callable[[], int] | None = None) -> Iterator[None]:
     """A context in which a file is read. Raises UserError if it is not there, is damaged, or cannot be read."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        after = f" after line {lines_read()}" if lines_read is not None else ""
-        raise UserError(f"{path}: damaged{after}: {error}", remedy="download the file again") from None
     except FileNotFoundError:
         raise UserError(f"no such file: {path}", remedy="check the path") from None
-    except OSError as error:
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if not isinstance(error, OSError) or error.errno is None:  # of decompressing, not of the system
+            after = f" after line {lines_read()}" if lines_read is not None else ""
+            raise UserError(f"{path}: damaged{after}: {error}", remedy="download the file again") from None
         raise UserError(f"{path} cannot be read: {error.strerror}", remedy="give a file that can be read") from None
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,11 +48,21 @@ def table(file: Path, texts: list[str]) -> None:
         csv.writer(handle).writerows([["year", "text"], *([n, text] for n, text in enumerate(texts))])
 
 
+def zstandard(content: bytes) -> bytes:
+    packed = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(packed, "zstd") as stream:
+        stream.write(content)
+    return bytes(packed.getvalue().to_pybytes())
+
+
+COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard}
+
+
 def packed(write: Callable[[Path, list[str]], None]) -> Callable[[Path, list[str]], None]:
     def write_packed(file: Path, texts: list[str]) -> None:
         plain = file.with_suffix("")
         write(plain, texts)
-        file.write_bytes(gzip.compress(plain.read_bytes()))
+        file.write_bytes(COMPRESS[file.suffix](plain.read_bytes()))
         plain.unlink()
 
     return write_packed
@@ -63,6 +77,9 @@ WRITERS = {
     "a.json  ": json_data,
     "a.json.gz": packed(json_list),
     "a.jsonl.gz": packed(json_lines),
+    "a.csv.bz2": packed(table),
+    "a.json.xz": packed(json_list),
+    "a.jsonl.zst": packed(json_lines),
 }
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), max_size=5)
 
@@ -94,7 +111,7 @@ def test_tab_separated_text_quotes_nothing(tmp_path: Path) -> None:
             "a.json: neither a list of rows nor an object with a list named 'data'",
         ),
         ("a.json", '[{"text": "x"}, {"text": 1}]', "a.json: data[1]: column 'text' does not hold text"),
-        ("a.txt.gz", "not compressed", "a.txt.gz: damaged"),
+        *((f"a.txt{end}", "not compressed", f"a.txt{end}: damaged after line 0: ") for end in COMPRESS),
     ],
 )
 def test_bad_files_are_named_with_the_place(name: str, content: str, message: str, tmp_path: Path) -> None:
@@ -102,6 +119,20 @@ def test_bad_files_are_named_with_the_place(name: str, content: str, message: st
     with pytest.raises(UserError) as caught:
         documents(tmp_path / name)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("end", COMPRESS)
+def test_files_that_end_too_soon_are_damaged(end: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0).integers(33, 127, 100_000).astype(np.uint8).tobytes()
+    (tmp_path / f"a.txt{end}").write_bytes(COMPRESS[end](b"a line\n" + random)[:-9])
+    with pytest.raises(UserError, match=r"a\.txt\..*: damaged after line [012]: "):
+        documents(tmp_path / f"a.txt{end}")
+
+
+@pytest.mark.parametrize("end", COMPRESS)
+def test_files_that_were_joined_are_read_to_the_end(end: str, tmp_path: Path) -> None:
+    (tmp_path / f"a.txt{end}").write_bytes(COMPRESS[end](b"one\n") + COMPRESS[end](b"two\n"))
+    assert documents(tmp_path / f"a.txt{end}") == ["one\n", "two\n"]
 
 
 def test_a_file_that_is_alone_is_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
