@@ -17,6 +17,7 @@ llmkit ask runs/demo/squad -q "Where is the main office of Winum?" -f archive/ -
 llmkit eval runs/demo/squad
 llmkit eval --predictions runs/demo/squad/predictions.jsonl --data demo --task squad --json
 llmkit compare runs/demo/squad runs/demo/squad-from-scratch
+llmkit report runs/demo/squad runs/demo/squad-from-scratch -o report.html
 llmkit export runs/demo/squad -o exported/demo-squad --int8 --examples 200
 llmkit push runs/demo/squad jane/demo-squad --dry-run
 

@@ -1,7 +1,7 @@
 """Train and use BERT-class models.
 
-The commands are functions: tokenize, pretrain, finetune, evaluate, compare, predict, ask, explain and export. Run is a
-finished training run. See docs/python.md. Each name is imported when it is first used.
+The commands are functions: tokenize, pretrain, finetune, evaluate, compare, predict, ask, explain, report and
+export. Run is a finished training run. See docs/python.md. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmkit.api import finetune as finetune
     from llmkit.api import predict as predict
     from llmkit.api import pretrain as pretrain
+    from llmkit.api import report as report
     from llmkit.api import tokenize as tokenize
     from llmkit.system.errors import Stopped as Stopped
     from llmkit.system.errors import UserError as UserError
@@ -29,7 +30,10 @@ __version__ = "0.1.0"
 
 _MODULES = {
     **dict.fromkeys(
-        ("Run", "ask", "compare", "evaluate", "explain", "export", "finetune", "predict", "pretrain", "tokenize"),
+        (
+            *("Run", "ask", "compare", "evaluate", "explain", "export", "finetune", "predict", "pretrain", "report"),
+            "tokenize",
+        ),
         "llmkit.api",
     ),
     "Stopped": "llmkit.system.errors",

@@ -139,6 +139,17 @@ def compare(
     return command.as_json(prepared, command.run(prepared))
 
 
+def report(*runs: PathLike | Run, output: PathLike, tasks: PathLike | None = None) -> list[str]:
+    """Write a page about the first run, with the curves of all. Returns what stands out, in sentences."""
+    from llmkit.commands import report as command
+    from llmkit.evidence.page import check_page
+
+    _register(tasks)
+    check_page(Path(output))
+    found = command.run(command.prepare([_name(run) for run in runs]), Path(output))
+    return [line for section in found for line in section.said]
+
+
 def predict(
     model: PathLike | Run,
     rows: PathLike | Sequence[Mapping[str, Any]],

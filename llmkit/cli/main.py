@@ -11,6 +11,7 @@ from llmkit.cli.checks import doctor, tasks, verify
 from llmkit.cli.evidence import compare
 from llmkit.cli.explain import explain
 from llmkit.cli.recipes import recipes_app
+from llmkit.cli.report import report
 from llmkit.cli.search import search
 from llmkit.cli.share import export, push
 from llmkit.cli.train import demo, finetune, pretrain, tokenize
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ask": ask,
     "compare": compare,
     "explain": explain,
+    "report": report,
     "export": export,
     "push": push,
     "verify": verify,

@@ -10,7 +10,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from llmkit.evidence.comparison import Comparison, Pair, Score, compare
-from llmkit.evidence.systems import System, recipe_differences, system_named
+from llmkit.evidence.systems import System, check_scored_on, recipe_differences, system_named
 from llmkit.recipes.finetuning import DataSection
 from llmkit.system.console import say, table
 from llmkit.system.errors import UserError
@@ -109,13 +109,10 @@ def _examples(systems: Sequence[System], task: Task[Any], section: DataSection, 
         return load_columns(task, section, split)
     examples = load_examples(task, section, [split])[split]
     fingerprint = examples_fingerprint(examples)
+    where = data or f"those of {_first_run(systems).name} as they are now"
     for run in runs:
-        if run.environment()["data"].get("validation") != fingerprint:
-            where = data or f"those of {_first_run(systems).name} as they are now"
-            raise UserError(
-                f"{run.path} was not scored on these examples: {where}",
-                remedy=f"score it on them, with `llmkit eval {run.path} --data PATH -o FOLDER`, and compare FOLDER",
-            )
+        remedy = f"score it on them, with `llmkit eval {run.path} --data PATH -o FOLDER`, and compare FOLDER"
+        check_scored_on(run, fingerprint, where, remedy)
     return examples
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-PACKAGES = ("captum", "jinja2")
+PACKAGES = ("captum", "jinja2", "matplotlib")
 
 
 @dataclass(frozen=True)

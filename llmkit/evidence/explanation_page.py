@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmkit.evidence.checked import Checked
 from llmkit.evidence.explanation import METHODS, Explanation
 from llmkit.evidence.page import write_page
-from llmkit.evidence.page.curves import Chart
+from llmkit.evidence.page.plots import SOFT, STYLES, key, plot
+from llmkit.tasks.values import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SHOWN = 30  # words in the table
+LINES = (*STYLES[:2], {"color": SOFT, "linestyle": (0, (1, 1.2))})  # of both methods, and of random orders
 LITTLE = 0.05  # of the strongest weight, below which a word is not shaded
 
 
@@ -46,9 +52,10 @@ def write_explanation(found: Explanation, output: Path, model: str) -> None:
             for method in found.weights
         ],
         rows=sorted(found.as_row()["words"], key=lambda row: -abs(row["integrated_gradients"]))[:SHOWN],
-        chart=Chart(
+        chart=_chart(
             {f"by {METHODS[name]}": curve for name, curve in deletion.curves.items()}
             | {"random orders, mean": deletion.random.mean(axis=0)},
+            "The explained number by words masked",
             np.quantile(deletion.random, (0.025, 0.975), axis=0),
         ),
         areas=areas,
@@ -68,7 +75,29 @@ def write_check(found: Checked, output: Path, model: str) -> None:
     ]
     rows.append({"name": "random", "area": f"{found.random_area:.2f}", "above": "", "verdict": ""})
     curves = {f"by {METHODS[name]}" if name in METHODS else "random": curve for name, curve in found.curves.items()}
-    write_page(output, "check.html", found=found, model=model, rows=rows, chart=Chart(curves))
+    write_page(
+        output,
+        "check.html",
+        found=found,
+        model=model,
+        rows=rows,
+        chart=_chart(curves, "Change of the explained number by words masked"),
+    )
+
+
+def _chart(curves: Mapping[str, Array], alt: str, band: Array | None = None) -> dict[str, Any]:
+    """Curves of 0, 1, 2 … words masked, each [words + 1], over a band, [2, words + 1]; and the legend."""
+    from matplotlib.ticker import MaxNLocator
+
+    def draw(axes: Axes) -> None:
+        if band is not None:
+            axes.fill_between(range(len(band[0])), *band, color=SOFT, alpha=0.22, linewidth=0)
+        for curve, style in zip(curves.values(), LINES, strict=True):
+            axes.plot(curve, **style)
+        axes.set_xlabel("words masked")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return {"svg": plot(draw, alt), "legend": [(key(style), name) for name, style in zip(curves, LINES, strict=True)]}
 
 
 def _parts(found: Explanation, text: int, method: str) -> Iterator[Part]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,13 +65,19 @@ def _check_seeds(name: str, runs: Sequence[RunDir]) -> None:
     """Raises UserError if runs that count as one system have recipes that differ in more than their seed."""
     for run in runs[1:]:
         recipes = {"first": runs[0].recipe(), "other": run.recipe()}
-        differing = [key for key, _ in _differing_keys(recipes) if key not in _SEED]
+        differing = [key for key in differing_keys(recipes) if key not in _SEED]
         if differing:
             raise UserError(
                 f"{name}: {runs[0].path.name} and {run.path.name} differ in more than their seed: "
                 f"{', '.join(differing)}",
                 remedy="give these runs one by one",
             )
+
+
+def check_scored_on(run: RunDir, fingerprint: str, where: str, remedy: str) -> None:
+    """Raises UserError if a run was scored on other examples: equal ids do not make equal examples."""
+    if run.environment()["data"].get("validation") != fingerprint:
+        raise UserError(f"{run.path} was not scored on these examples: {where}", remedy=remedy)
 
 
 def recipe_differences(systems: Sequence[System]) -> dict[str, dict[str, Any]]:
@@ -81,11 +87,16 @@ def recipe_differences(systems: Sequence[System]) -> dict[str, dict[str, Any]]:
     Keys are as in overrides: `train.learning_rate`. A section that one system lacks is a value of the others.
     """
     recipes = {system.name: system.recipe for system in systems if system.recipe is not None}
-    found = dict(_differing_keys(recipes))
+    found = differing_keys(recipes)
     found.pop("name", None)
     if any(len(system.runs) > 1 for system in systems):
         found.pop("train.seed", None)
     return found
+
+
+def differing_keys(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The keys in which plain values, by name, differ: key → name → value."""
+    return dict(_differing_keys(dict(values)))
 
 
 def _differing_keys(values: dict[str, Any], key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

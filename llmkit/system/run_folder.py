@@ -96,11 +96,18 @@ class RunDir:
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged: {error}", remedy="evaluate the run's model/ folder itself") from None
 
+    def log_rows(self) -> list[dict[str, Any]]:
+        """The rows of log.jsonl, without a truncated line. Empty if nothing was logged yet."""
+        path = self.path / "log.jsonl"
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            with suppress(ValueError):  # of a run that was killed while it wrote, or that is writing
+                rows.append(json.loads(line))
+        return rows
+
     def scores_of_start(self) -> dict[str, float]:
         """The scores before the first step. Empty if the start was not evaluated."""
-        path = self.path / "log.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            record = json.loads(line)
+        for record in self.log_rows():
             if record["step"] == 0 and "eval_loss" in record:
                 return {name.removeprefix("eval_"): value for name, value in record.items() if name.startswith("eval_")}
         return {}

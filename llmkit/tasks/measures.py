@@ -34,6 +34,9 @@ class Measure(Protocol):
         in the same order, and group i is always the same group.
         """
 
+    def of(self, rows: Array) -> tuple[Measure, Array]:
+        """The measure of some of its rows, and the numbers of these in the order in which it has them."""
+
     def beside(self, other: Any, factor: float = 1.0) -> Measure:
         """The sum of this score and `factor` times another one of the same kind and rows."""
 
@@ -65,6 +68,10 @@ class Sums:
         sums = np.add.reduceat(self.counts[order], starts)
         sums = sums[np.lexsort(sums.T)]
         return replace(self, counts=sums), np.arange(len(sums))
+
+    def of(self, rows: Array) -> tuple[Sums, Array]:
+        """See Measure."""
+        return replace(self, counts=self.counts[rows]), rows
 
     def beside(self, other: Sums, factor: float = 1.0) -> Sums:
         """See Measure."""
@@ -108,6 +115,11 @@ class Pairs:
         renumbered[np.argsort(first)] = np.arange(len(first))
         return replace(self, gold=self.gold[order], found=self.found[order]), renumbered[codes[order]]
 
+    def of(self, rows: Array) -> tuple[Pairs, Array]:
+        """See Measure. Equal rows are put together, which `at` counts as one."""
+        rows = rows[np.lexsort((*self.found[rows].T, self.gold[rows]))]
+        return replace(self, gold=self.gold[rows], found=self.found[rows]), rows
+
     def beside(self, other: Pairs, factor: float = 1.0) -> Pairs:
         """See Measure."""
         found = np.hstack([self.found, other.found])
@@ -135,3 +147,10 @@ def mean_of(values: npt.ArrayLike, scale: float = 100) -> Sums:
     """The mean of scores from 0 to 1, [rows], in percent."""
     found = np.asarray(values, np.float64)
     return Sums(np.column_stack([found, np.ones(len(found))]), lambda sums: scale * sums[..., 0] / sums[..., 1])
+
+
+def f1_of_counts(counts: Array) -> Array:
+    """F1 in percent, [...], from sums of correct, predicted and gold items, [..., 3]; 0 if there are none."""
+    correct, both = counts[..., 0], counts[..., 1] + counts[..., 2]
+    found: Array = np.divide(200 * correct, both, out=np.zeros(np.shape(correct)), where=both > 0)
+    return found

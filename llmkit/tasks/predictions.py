@@ -45,8 +45,10 @@ def _prediction(place: str, row: Any) -> Prediction:
         candidates = tuple(Candidate(**candidate) for candidate in row.pop("candidates", ()))
         if row.get("entities") is not None:
             row["entities"] = tuple(Mention(**entity) for entity in row["entities"])
+        if row.get("tags") is not None:
+            row["tags"] = tuple(dict(word) for word in row["tags"])
         prediction = Prediction(**{"score": 1.0, **row}, candidates=candidates)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{place}: not a prediction: {error}", remedy='expected {"id": …, "text": …}') from None
     for name in ("id", "text"):
         if not isinstance(getattr(prediction, name), str):

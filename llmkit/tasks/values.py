@@ -98,7 +98,8 @@ class Prediction:
     abstains. `score` is the model's confidence in `text`, from 0 to 1; always 1 for a number. `null_score` is the logit
     of abstaining minus that of the best candidate: the model abstains if it exceeds the threshold. It is None if every
     question has an answer.
-    `entities` are those that the tags mark; it is None for tasks without tags.
+    `entities` are those that the tags mark, and `tags` the probable tags of each word with their probabilities; both
+    are None for tasks without tags, and `tags` for predictions of an older llmkit.
     """
 
     id: str
@@ -109,14 +110,16 @@ class Prediction:
     null_score: float | None = None
     candidates: tuple[Candidate, ...] = ()
     entities: tuple[Mention, ...] | None = None
+    tags: tuple[Mapping[str, float], ...] | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """A dict of plain values, for JSON. Only predictions of tags have `entities`."""
+        """A dict of plain values, for JSON. Only predictions of tags have `entities` and `tags`."""
         row = {field.name: getattr(self, field.name) for field in fields(self)}
         row["candidates"] = [dict(zip(CANDIDATE, candidate, strict=True)) for candidate in self.candidates]
-        if self.entities is None:
-            del row["entities"]
-        else:
+        for name in ("entities", "tags"):
+            if row[name] is None:
+                del row[name]
+        if self.entities is not None:
             row["entities"] = [asdict(mention) for mention in self.entities]
         return row
 

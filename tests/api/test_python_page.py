@@ -41,12 +41,24 @@ def test_the_page_runs(page: dict[str, Any], monkeypatch: pytest.MonkeyPatch) ->
     assert page["losses"]
     assert page["compared"]["pairs"][0]["interval"]
     assert page["answer"].text == "Ambury was founded by Tom Reed in 1820."[page["answer"].start : page["answer"].end]
+    assert (page["folder"] / "report.html").is_file()
     assert page["predictions"][0].text == page["answer"].text
     assert (page["shards"] / "manifest.json").is_file()
 
 
 def test_its_table_names_every_function_and_parameter() -> None:
-    for name in ("tokenize", "pretrain", "finetune", "evaluate", "compare", "predict", "ask", "explain", "export"):
+    for name in (
+        "tokenize",
+        "pretrain",
+        "finetune",
+        "evaluate",
+        "compare",
+        "predict",
+        "ask",
+        "explain",
+        "export",
+        "report",
+    ):
         (row,) = [line for line in PAGE.splitlines() if f"`llmkit.{name}(" in line]
         named = set(re.findall(r"\w+", row.split(f"llmkit.{name}(")[1].split(")")[0]))
         assert named <= set(inspect.signature(getattr(llmkit, name)).parameters)

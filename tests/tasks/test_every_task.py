@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.tasks import codec_of, fixture, oracle, section
 
 from llmkit.recipes.shipped import shipped_recipes
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
+from llmkit.tasks.base import Task
 from llmkit.tasks.examples import load_examples
+from llmkit.tasks.label.multilabel import MultiLabel
+from llmkit.tasks.label.regression import Regression
+from llmkit.tasks.label.task import Classification
+from llmkit.tasks.tags.task import Tagging
 
 pytestmark = pytest.mark.oldest
 
@@ -28,6 +35,39 @@ def test_contract(name: str) -> None:
     assert task.metric in scores
     assert scores["total"] == 3
     assert task.score(predictions[1:], examples, data)[task.metric] < 100.0, "what is not predicted is not right"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_slices_are_of_every_example(name: str) -> None:
+    """A report cuts all rows of a score, and a missing prediction is a row too."""
+    task = TASKS[name]
+    data = section(task, fixture(name))
+    examples = load_examples(task, data, ["validation"])["validation"]
+    codec = codec_of(task, examples)
+    features, outputs = oracle(task, examples, codec, data)
+    predictions = task.decode(outputs, features, examples, codec, data)[1:]
+    assert {len(slicing.of) for slicing in task.slicings(examples, data)} == {3}
+    found = list(task.sliced(predictions, examples, data, examples))
+    assert found[0].rows == f"{task.item}s"
+    for sliced in found:
+        assert sliced.slicings, sliced.rows
+        for slicing in sliced.slicings:
+            assert len(slicing.of) >= len(sliced.measured.groups)
+            assert set(slicing.order) >= set(slicing.of) - {None} or not slicing.order
+    assert [type(detail).__name__ for detail in task.details(predictions, examples, data)] == _details(task)
+
+
+def _details(task: Task[Any]) -> list[str]:
+    match task:
+        case Regression():
+            return ["Residuals"]
+        case MultiLabel():
+            return []
+        case Classification():
+            return ["Confusion", "Listed"]
+        case Tagging():
+            return [] if task.each_word else ["Listed"]
+    return []
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -154,6 +154,17 @@ def test_it_predicts_rows_without_answers(folder: Path, llmkit: Command) -> None
     assert {row["text"] for row in rows} <= set("1234")
 
 
+def test_a_report_shows_what_the_kind_tells(folder: Path, llmkit: Command) -> None:
+    """It has no slices and no measures, and says so."""
+    for package in ("matplotlib", "sklearn", "cleanlab"):
+        pytest.importorskip(package)
+    code, _, err = llmkit("report", "run", "-o", "report.html", "--tasks", "severity.py")
+    assert code == 0, err
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "accuracy, validation by step" in page
+    assert "The task cuts its examples into no slices" in page
+
+
 def test_its_bad_rows_are_named(folder: Path, llmkit: Command) -> None:
     (folder / "bad.jsonl").write_text('{"text": "fire", "severity": 9}\n')
     code, _, err = llmkit("eval", "run", "--data", "bad.jsonl", "--tasks", "severity.py")

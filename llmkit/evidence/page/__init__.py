@@ -6,10 +6,13 @@ Templates extend `base.html`, which has the style. Everything that is filled in 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError
 from llmkit.system.files import write_whole
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 def check_page(output: Path) -> None:
@@ -34,6 +37,13 @@ def page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     return templates.get_template(template).render(**values)
+
+
+def fragment(template: str, **values: Any) -> Markup:
+    """A part of a page, which another template takes as it is."""
+    from markupsafe import Markup
+
+    return Markup(page(template, **values))
 
 
 def write_page(output: Path, template: str, **values: Any) -> None:

@@ -17,7 +17,7 @@ from llmkit.tasks.bootstrap import scores_of
 from llmkit.tasks.label import label_sets
 from llmkit.tasks.label.average_precision import average_precision, macro_average_precision
 from llmkit.tasks.label.thresholds import best_f1_threshold
-from llmkit.tasks.measures import Measured, Pairs, Sums, mean_of
+from llmkit.tasks.measures import Measured, Pairs, Sums, f1_of_counts, mean_of
 from llmkit.tasks.values import Array, Prediction, by_id
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _measures(sets: _Sets, examples: Dataset) -> dict[str, Measured]:
     pairs, owners = _pairs(sets), [example_id for example_id in ids for _ in sets.labels]
     gold, logits = pairs
     return {
-        "micro_f1": Measured(Sums(micro, _f1), ids),
+        "micro_f1": Measured(Sums(micro, f1_of_counts), ids),
         "macro_f1": Measured(Sums(counts.reshape(len(ids), -1), _macro_f1), ids),
         "subset_accuracy": Measured(mean_of(exact), ids),
         "macro_average_precision": Measured(Pairs(gold, logits[:, None], macro_average_precision), owners),
@@ -118,25 +118,18 @@ def _pairs(sets: _Sets) -> tuple[Array, Array]:
     return (2 * np.arange(len(sets.labels)) + sets.gold).ravel(), sets.logits.ravel()
 
 
-def _f1(counts: Array) -> Array:
-    """F1 in percent, [...], from sums of right, predicted and gold labels, [..., 3]; 0 if there are none."""
-    right, both = counts[..., 0], counts[..., 1] + counts[..., 2]
-    found: Array = np.divide(200 * right, both, out=np.zeros(np.shape(right)), where=both > 0)
-    return found
-
-
 def _macro_f1(sums: Array) -> Array:
     """The mean F1, [...], over labels that occur or are predicted, from sums [..., 3 × labels]."""
     counts = sums.reshape(*sums.shape[:-1], -1, 3)
     present = counts[..., 1] + counts[..., 2] > 0
-    found: Array = _f1(counts).sum(axis=-1) / np.maximum(present.sum(axis=-1), 1)
+    found: Array = f1_of_counts(counts).sum(axis=-1) / np.maximum(present.sum(axis=-1), 1)
     return found
 
 
 def _scores(counts: Array) -> dict[str, Any]:
     right, predicted, gold = counts.tolist()
     return {
-        "f1": float(_f1(counts)),
+        "f1": float(f1_of_counts(counts)),
         "precision": 100 * right / predicted if predicted else 0.0,
         "recall": 100 * right / gold if gold else 0.0,
         "support": int(gold),
@@ -159,7 +152,7 @@ def _tuned(sets: _Sets, examples: Dataset) -> dict[str, Any] | None:
         its = replace(sets, gold=sets.gold[part], found=probabilities[part] > at)
         counts = _counts(its).sum(axis=0)
         return {
-            "micro_f1": float(_f1(counts.sum(axis=0))),
+            "micro_f1": float(f1_of_counts(counts.sum(axis=0))),
             "macro_f1": float(_macro_f1(counts.ravel())),
             "total": int(part.sum()),
         }

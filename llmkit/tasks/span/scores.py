@@ -78,8 +78,7 @@ def squad_v2_scores(
     scores on that half and on the other half, which was not used for tuning.
     """
     found, golds = by_id(predictions, examples), golds_of(examples)
-    texts, normalize = texts_of(found), cache(normalize)
-    is_exact, token_f1 = partial(exact_match_v2, normalize=normalize), partial(f1_v2, normalize=normalize)
+    normalize = cache(normalize)
     values = squad_v2_values(predictions, examples, normalize)
     exact, overlap = values["exact_match"], values["f1"]
     means = means_of_parts({"exact": exact, "f1": overlap}, np.array([bool(gold) for gold in golds]))
@@ -91,18 +90,32 @@ def squad_v2_scores(
         **means,
     }
     if all(p.null_score is not None for p in predictions):
-        answered = [
-            p.candidates[0].text if p is not None and p.candidates else t for p, t in zip(found, texts, strict=True)
-        ]
-        abstained = [number for number, text in enumerate(texts) if text != answered[number]]
-        for parts, score in ((exact, is_exact), (overlap, token_f1)):
-            # Score abstentions as if they were answered; the other questions are scored already.
-            parts[abstained] = scored([answered[n] for n in abstained], [golds[n] for n in abstained], score)
-        # Abstaining is correct on a question without an answer. A question without a prediction scores 0 either way.
-        empty = ["" if prediction is not None else _MISSING for prediction in found]
-        unanswered = {"exact_match": scored(empty, golds, is_exact), "f1": scored(empty, golds, token_f1)}
-        scores["tuned"] = _tuned(found, {"exact_match": exact, "f1": overlap}, unanswered, examples)
+        answered, unanswered = if_all_answered_or_none(found, golds, values, normalize)
+        scores["tuned"] = _tuned(found, answered, unanswered, examples)
     return scores
+
+
+def if_all_answered_or_none(
+    found: Sequence[Prediction | None],
+    golds: Sequence[Sequence[str]],
+    values: Mapping[str, Array],
+    normalize: Normalize,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`exact_match` and `f1` by question, [questions], if every question is answered, and if none is.
+
+    `values` are the scores of the predictions as they are.
+    """
+    texts = texts_of(found)
+    score_of = {"exact_match": partial(exact_match_v2, normalize=normalize), "f1": partial(f1_v2, normalize=normalize)}
+    answers = [p.candidates[0].text if p is not None and p.candidates else t for p, t in zip(found, texts, strict=True)]
+    abstained = [number for number, text in enumerate(texts) if text != answers[number]]
+    answered = {name: values[name].copy() for name in score_of}
+    for name, score in score_of.items():
+        # Score abstentions as if they were answered; the other questions are scored already.
+        answered[name][abstained] = scored([answers[n] for n in abstained], [golds[n] for n in abstained], score)
+    # Abstaining is correct on a question without an answer. A question without a prediction scores 0 either way.
+    empty = ["" if prediction is not None else _MISSING for prediction in found]
+    return answered, {name: scored(empty, golds, score) for name, score in score_of.items()}
 
 
 def _tuned(

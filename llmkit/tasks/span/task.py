@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
+    from llmkit.tasks.review import Review
+    from llmkit.tasks.slices import Slicing
+    from llmkit.tasks.span.normalization import Normalize
 
 N_BEST = 20  # candidates kept per example, as in the original BERT code
 WINDOWS_AT_ONCE = 64
@@ -176,14 +179,18 @@ class ExtractiveQA(Task[SpanData]):
 
     def values(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Array]:
         """The scores of each question from 0 to 1, [questions]; `exact_match` is among them."""
-        from llmkit.tasks.span.normalization import normalizer
         from llmkit.tasks.span.scores import squad_v2_values, squad_values
+
+        values = squad_v2_values if self.null_answers else squad_values
+        return values(predictions, examples, self.normalize(data))
+
+    def normalize(self, data: SpanData) -> Normalize:
+        """What makes texts comparable: the official script's rules for English, or those of the answers' language."""
+        from llmkit.tasks.span.normalization import normalizer
         from llmkit.tasks.span.text_overlap import normalize_answer
 
         language = data.answer_language or "en"
-        own = self.script == "squad" and language == "en"
-        values = squad_v2_values if self.null_answers else squad_values
-        return values(predictions, examples, normalize_answer if own else normalizer(language))
+        return normalize_answer if self.script == "squad" and language == "en" else normalizer(language)
 
     def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Measured]:
         """See Task: means over the questions, in groups of those on one paragraph."""
@@ -216,6 +223,18 @@ class ExtractiveQA(Task[SpanData]):
 
         wanted.check(self.name)
         return explained_span(self.name, example, inputs, prediction, codec.tokenizer, margins=self.margins)
+
+    def slicings(self, examples: Dataset, data: SpanData) -> Sequence[Slicing]:
+        """See Task."""
+        from llmkit.tasks.span.slices import slicings
+
+        return list(slicings(examples, null_answers=self.null_answers))
+
+    def review(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> Review:
+        """See Task."""
+        from llmkit.tasks.span.review import SpanReview
+
+        return SpanReview(self, predictions, examples, data)
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: warns about answers in a script that is not that of the language they are scored in."""

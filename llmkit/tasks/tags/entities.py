@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.values import Array
 
 IntArray = npt.NDArray[np.int64]
 
@@ -92,13 +91,6 @@ def entity_counts(
     pairs = _entity_pairs(predictions, references, read)
     rows = [(len(ours & theirs), len(ours), len(theirs)) for ours, theirs in pairs]
     return np.array(rows, np.int64)
-
-
-def f1_of_counts(counts: Array) -> Array:
-    """F1 in percent [...], from rows of `entity_counts` or sums of rows, [..., 3]."""
-    correct, both = counts[..., 0], counts[..., 1] + counts[..., 2]
-    found: Array = np.divide(200 * correct, both, out=np.zeros(np.shape(correct)), where=both > 0)
-    return found
 
 
 def _scores(correct: int, predicted: int, gold: int) -> dict[str, float]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from llmkit.system.errors import UserError
 from llmkit.tasks.bootstrap import intervals_of
-from llmkit.tasks.measures import Measured, Sums
-from llmkit.tasks.tags.entities import OUTSIDE, Reader, each_word, entity_counts, entity_scores, f1_of_counts
+from llmkit.tasks.measures import Measured, Sums, f1_of_counts
+from llmkit.tasks.tags.entities import OUTSIDE, Reader, each_word, entity_counts, entity_scores
 from llmkit.tasks.tags.schemes import reader_of
 from llmkit.tasks.values import Array, Prediction, by_id
 

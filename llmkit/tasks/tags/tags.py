@@ -6,15 +6,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
 from llmkit.tasks.encoder_models import describe_labels
 from llmkit.tasks.label.labels import describe_unknown, first_few
 from llmkit.tasks.tags.entities import OUTSIDE, TAG, Reader, each_word
 from llmkit.tasks.tags.schemes import describe
+from llmkit.tasks.values import Array
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+LEAST = 0.001  # the probability of a tag that is kept
 
 
 def tag_set(examples: Dataset) -> set[str]:
@@ -69,6 +74,17 @@ def unknown_tags(examples: Dataset, known: Iterable[str], clause: str) -> str:
     """`12 of 500 words have a tag that CLAUSE, and count as wrong: B-LAW (10), I-LAW (2)`; empty if all are known."""
     counts = Counter(tag for tags in examples["tags"] for tag in tags)
     return describe_unknown(counts, known, f"words have a tag that {clause}")
+
+
+def probable(probabilities: Array, labels: Sequence[str]) -> list[dict[str, float]]:
+    """The tags of each word that are not far from impossible, with their probabilities, the highest first.
+
+    `probabilities` is [words, labels]. Most words have one such tag, so this is little to keep.
+    """
+    return [
+        {labels[n]: round(float(row[n]), 4) for n in np.argsort(-row, kind="stable") if row[n] >= LEAST}
+        for row in probabilities
+    ]
 
 
 def check_tags(name: str, labels: Sequence[str], examples: Dataset) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
+    from llmkit.tasks.review import Review
+    from llmkit.tasks.slices import Detail, Sliced, Slicing
 
 ENCODED_AT_ONCE = 1000  # sentences
 
@@ -61,6 +63,7 @@ class Tagging(Task[TagData]):
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = TagRecipe
     unexplained: ClassVar[str | None] = None
+    slices_by_training: ClassVar[bool] = True
     labelled: ClassVar[bool] = True
 
     @property
@@ -155,10 +158,12 @@ class Tagging(Task[TagData]):
         """
         tags: list[list[str]] = [[] for _ in range(len(examples))]
         confidence: list[list[float]] = [[] for _ in range(len(examples))]
+        probable: list[list[dict[str, float]]] = [[] for _ in range(len(examples))]
         for output, owner, first in zip(outputs, features["example"][:], features["first"], strict=True):
             probabilities = softmax(output["logits"][first])
             tags[owner] += [codec.labels[number] for number in probabilities.argmax(axis=1)]
             confidence[owner] += probabilities.max(axis=1).tolist()
+            probable[owner] += tag_forms.probable(probabilities, codec.labels)
         read = self._reader(codec.labels)
         return [
             Prediction(
@@ -166,8 +171,9 @@ class Tagging(Task[TagData]):
                 " ".join(its_tags),
                 float(np.mean(sure)),
                 entities=tuple(mentions(its_tags, sure, example["tokens"], example["text"], read)),
+                tags=tuple(its_probable),
             )
-            for example, its_tags, sure in zip(examples, tags, confidence, strict=True)
+            for example, its_tags, sure, its_probable in zip(examples, tags, confidence, probable, strict=True)
         ]
 
     def score(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> dict[str, Any]:
@@ -192,6 +198,35 @@ class Tagging(Task[TagData]):
         """See Task: a sentence is right if all its tags are."""
         found = [prediction.text.split() if prediction else None for prediction in by_id(predictions, examples)]
         return np.array([ours == list(theirs) for ours, theirs in zip(found, examples["tags"][:], strict=True)])
+
+    def slicings(self, examples: Dataset, data: TagData) -> Sequence[Slicing]:
+        """See Task."""
+        from llmkit.tasks.tags.slices import by_length
+
+        return [by_length(examples)]
+
+    def sliced(
+        self, predictions: Sequence[Prediction], examples: Dataset, data: TagData, train: Dataset | None
+    ) -> Iterator[Sliced]:
+        """See Task: sentences, and entities, or words where each is scored."""
+        from llmkit.tasks.tags.slices import sliced_entities
+
+        yield from super().sliced(predictions, examples, data, train)
+        rows = "words" if self.each_word else "entities"
+        yield sliced_entities(predictions, examples, self._reader_of(predictions, examples), train, rows=rows)
+
+    def details(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> Iterator[Detail]:
+        """See Task: how entities are wrong."""
+        from llmkit.tasks.tags.slices import errors
+
+        if not self.each_word:
+            yield errors(predictions, examples, self._reader_of(predictions, examples))
+
+    def review(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> Review:
+        """See Task."""
+        from llmkit.tasks.tags.review import TagReview
+
+        return TagReview(self, predictions, examples, data, self._reader_of(predictions, examples))
 
     def typed_example(self, typed: Typed, data: TagData) -> dict[str, Any]:
         """See Task: a sentence, whose words are found in it."""
@@ -236,6 +271,10 @@ class Tagging(Task[TagData]):
 
     def _reader(self, tags: Iterable[str]) -> Reader:
         return each_word if self.each_word else reader_of(tags)
+
+    def _reader_of(self, predictions: Sequence[Prediction], examples: Dataset) -> Reader:
+        """The reader of both gold and predicted tags."""
+        return self._reader(tag_forms.tag_set(examples).union(*(prediction.text.split() for prediction in predictions)))
 
     def more_tables(self, scores: Mapping[str, Any]) -> Iterator[Table]:
         """See Task: scores by type of entity, or by tag."""

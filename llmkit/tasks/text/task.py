@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from llmkit.models.onnx import Graphs
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
+    from llmkit.tasks.review import Review
+    from llmkit.tasks.slices import Slicing
 
 Measure = Literal["translation", "summary", "program"]
 _HEADLINES: dict[Measure, tuple[str, ...]] = {
@@ -150,6 +152,18 @@ class Seq2Seq(Task[TextData]):
         """See Task: the text of the reference, but for white space."""
         found = [prediction.text.split() if prediction else None for prediction in by_id(predictions, examples)]
         return np.array([ours == text.split() for ours, text in zip(found, examples["target"][:], strict=True)])
+
+    def slicings(self, examples: Dataset, data: TextData) -> Sequence[Slicing]:
+        """See Task."""
+        from llmkit.tasks.text.slices import slicings
+
+        return slicings(examples)
+
+    def review(self, predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> Review:
+        """See Task."""
+        from llmkit.tasks.text.review import TextReview
+
+        return TextReview(self, predictions, examples, data)
 
     def check_scores(self, examples: Dataset, data: TextData) -> None:
         """See Task: BLEU of some languages needs more packages."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support.recordings import recorded
 
 from llmkit.system.errors import UserError
-from llmkit.tasks.tags.entities import Entity, entities, entity_counts, entity_scores, f1_of_counts
+from llmkit.tasks.measures import f1_of_counts
+from llmkit.tasks.tags.entities import Entity, entities, entity_counts, entity_scores
 
 properties = settings(deadline=None, database=None)
 RECORDED: list[list[Any]] = recorded("official_entity_scores.jsonl.gz")

@@ -1,0 +1,30 @@
+"""What a report says of single generated texts: how they differ from their references."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from llmkit.tasks.review import Claims, Review
+from llmkit.tasks.shown import Case, differences, plain
+
+
+class TextReview(Review):
+    """Generated texts."""
+
+    unclaimed: ClassVar[str] = (
+        "the score of a generated text is the mean probability of its tokens, which does not claim that all of it is "
+        "right"
+    )
+    worst_by: ClassVar[str] = "mean probability of the tokens, of texts that are not those of the reference"
+
+    def claims(self) -> Claims | None:
+        """See Review: none."""
+
+    def case(self, row: int) -> Case:
+        """See Review: the source, and the differences between reference and prediction."""
+        example, prediction = self.examples[row], self.found[row]
+        texts = [("source", plain(example["source"]))]
+        if prediction is None:
+            return Case(texts, gold=example["target"])
+        changed = differences(example["target"].split(), prediction.text.split())
+        return Case([*texts, ("reference → prediction", changed)])
