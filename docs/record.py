@@ -36,7 +36,7 @@ HOME = "/home/jane"  # what the pages say instead of WORK
 DEMO = "llmkit demo"
 # Lines that a terminal does not keep, and the time of a demo that other programs may have slowed down.
 PASSING = re.compile(
-    r"^((tokenizing|running|checking|evaluating|reading|predicting|pretrain|finetune)  |The whole flow took)"
+    r"^((tokenizing|running|checking|evaluating|reading|looking in|predicting|pretrain|finetune)  |The whole flow took)"
 )
 MACHINE = re.compile(r"^(processor +|machine +|memory_gb +|load +)\S.*$", re.MULTILINE)
 VARIES = re.compile(

@@ -18,6 +18,7 @@ llmkit eval runs/demo/squad
 llmkit eval --predictions runs/demo/squad/predictions.jsonl --data demo --task squad --json
 llmkit compare runs/demo/squad runs/demo/squad-from-scratch
 llmkit report runs/demo/squad runs/demo/squad-from-scratch -o report.html
+llmkit audit runs/demo/squad --part contamination -o audits/demo
 llmkit export runs/demo/squad -o exported/demo-squad --int8 --examples 200
 llmkit push runs/demo/squad jane/demo-squad --dry-run
 

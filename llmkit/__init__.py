@@ -14,6 +14,7 @@ from llmkit.system.threads import fit_threads
 if TYPE_CHECKING:
     from llmkit.api import Run as Run
     from llmkit.api import ask as ask
+    from llmkit.api import audit as audit
     from llmkit.api import compare as compare
     from llmkit.api import evaluate as evaluate
     from llmkit.api import explain as explain
@@ -31,7 +32,17 @@ __version__ = "0.1.0"
 _MODULES = {
     **dict.fromkeys(
         (
-            *("Run", "ask", "compare", "evaluate", "explain", "export", "finetune", "predict", "pretrain", "report"),
+            "Run",
+            "ask",
+            "audit",
+            "compare",
+            "evaluate",
+            "explain",
+            "export",
+            "finetune",
+            "predict",
+            "pretrain",
+            "report",
             "tokenize",
         ),
         "llmkit.api",

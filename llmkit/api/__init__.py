@@ -150,6 +150,33 @@ def report(*runs: PathLike | Run, output: PathLike, tasks: PathLike | None = Non
     return [line for section in found for line in section.said]
 
 
+def audit(
+    model: PathLike | Run,
+    *parts: str,
+    corpus: PathLike | None = None,
+    examples: int = 500,
+    crows_pairs: PathLike | None = None,
+    stereoset: PathLike | None = None,
+    output: PathLike | None = None,
+    task: str | None = None,
+    data: PathLike | Section | None = None,
+    split: str = "validation",
+    tasks: PathLike | None = None,
+) -> dict[str, Any]:
+    """Audit a model; without `parts`, in all of them. Returns what `llmkit audit --json` prints, and writes what the
+    command does."""
+    from llmkit.commands import audit as command
+    from llmkit.evidence.audit.audited import Wanted
+
+    _register(tasks)
+    path, overrides = _data(data)
+    wanted = Wanted(_path(corpus), examples, _path(crows_pairs), _path(stereoset))
+    prepared = command.prepare(_name(model), parts, wanted, task=task, data=path, split=split, overrides=overrides)
+    found = command.as_json(prepared, command.run(prepared))
+    command.save(_name(model), found, _path(output))
+    return found
+
+
 def predict(
     model: PathLike | Run,
     rows: PathLike | Sequence[Mapping[str, Any]],

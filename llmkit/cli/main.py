@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from llmkit.cli.audit import audit
 from llmkit.cli.checks import doctor, tasks, verify
 from llmkit.cli.evidence import compare
 from llmkit.cli.explain import explain
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "explain": explain,
     "report": report,
+    "audit": audit,
     "export": export,
     "push": push,
     "verify": verify,

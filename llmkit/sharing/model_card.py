@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from llmkit.sharing.audit_section import with_audit
 from llmkit.sharing.card_facts import Facts, facts_of
 from llmkit.sharing.redact import CUT
 from llmkit.sharing.usage_examples import pipeline_tag, with_llmkit, with_transformers
@@ -53,7 +54,8 @@ def card_of(run: RunDir, scores: Mapping[str, Any] | None = None) -> str:
         "## Known limits",
         "\n".join(f"- {limit}" for limit in _limits(facts)),
     ]
-    return "\n\n".join(parts) + "\n"
+    card = "\n\n".join(parts) + "\n"
+    return card if scores is not None else with_audit(card, run)  # new scores are of a model that no audit has seen
 
 
 def _metadata(facts: Facts) -> str:

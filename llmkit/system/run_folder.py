@@ -8,6 +8,7 @@
       model/        loads with AutoModel….from_pretrained, without llmkit; llmkit.json says what it is for
       metrics.json  scores; written last, so its presence marks a finished run
       predictions.jsonl
+      audit.json    what `llmkit audit` found, part by part
 
 Files are written atomically, by one process.
 """
@@ -30,6 +31,7 @@ from llmkit.system.processes import rank
 
 LOCK = ".lock"
 Threshold = float | dict[str, float]  # a null threshold, or one for each label
+AUDIT = "audit.json"
 NOT_A_RUN = "give a run directory that llmkit wrote"
 
 

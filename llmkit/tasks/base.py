@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
+    from llmkit.tasks.editing import Edited, Texts
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
@@ -70,6 +71,8 @@ class Task(ABC, Generic[D]):
     unexplained: ClassVar[str | None] = "its kind does not say which number of the model a prediction is"
     # Whether `sliced` asks for the training examples.
     slices_by_training: ClassVar[bool] = False
+    # Why its examples cannot be changed in audits; None if they can: it then has `texts` and `edited`.
+    unedited: ClassVar[str | None] = "its kind does not say how a gold answer follows a change of its texts"
     # transformers' name for what its model's labels are; a model stores it in config.problem_type.
     problem_type: ClassVar[str | None] = None
     # What its scores are in, for the model card.
@@ -132,6 +135,14 @@ class Task(ABC, Generic[D]):
         """Whether each example is answered exactly right, [examples]; None if answers cannot be right or wrong."""
         return None
 
+    def contents(self, examples: Dataset) -> dict[str, list[str]]:
+        """The texts of each example by name, [examples] each: what a model that has seen it has seen. A text that an
+        example lacks is empty.
+
+        Raises UserError if a kind has none.
+        """
+        raise UserError(f"contamination of {self.name} cannot be found", remedy="its kind has no `contents`")
+
     # --- explanations ---
 
     def typed_example(self, typed: Typed, data: D) -> dict[str, Any]:
@@ -183,6 +194,23 @@ class Task(ABC, Generic[D]):
         from llmkit.tasks.review import Review
 
         return Review(self, predictions, examples, data)
+
+    # --- edits of its texts, for audits ---
+
+    def texts(self, example: Mapping[str, Any]) -> Texts:
+        """The texts of an example that can be edited so that its gold answer follows."""
+        raise NotImplementedError  # a kind without it says so in `unedited`, and is not asked
+
+    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
+        """The example with some of its `texts` edited, and the gold answer where it is then; None if it cannot follow.
+
+        `edits` are by name, of `Texts.edited`.
+        """
+        raise NotImplementedError  # as above
+
+    def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
+        """Whether the prediction for an edited example is the one `before` the edit."""
+        return before.text == after.text
 
     # --- rows ---
 

@@ -53,6 +53,7 @@ def test_its_table_names_every_function_and_parameter() -> None:
         "finetune",
         "evaluate",
         "compare",
+        "audit",
         "predict",
         "ask",
         "explain",

@@ -15,6 +15,7 @@ import yaml
 from datasets import Features
 
 from support.hub import StandInHub
+from support.stereotypes import cloze_rows, pair_rows
 from support.tasks import fixture, letters
 
 Row = Mapping[str, Any]
@@ -302,6 +303,49 @@ def add_conll2003(hub: StandInHub) -> str:
     content = parquet(rows, Features._from_yaml_list([*columns("string", "id"), *lists]).arrow_schema)
     files = {f"conll2003/{split}/0000.parquet": content for split in ("train", "validation", "test")}
     return with_script(hub, "eriktks/conll2003", files)
+
+
+_BIASES = ("age", "hand", "height", "home")
+
+
+def add_crows_pairs(hub: StandInHub) -> str:
+    """One split, whose labels are numbers with names."""
+    labels = [
+        {"name": "stereo_antistereo", "dtype": classes(("stereo", "antistereo"))},
+        {"name": "bias_type", "dtype": classes(_BIASES)},
+    ]
+    features = [*columns("int32", "id"), *columns("string", "sent_more sent_less"), *labels]
+    numbers = {"stereo": 0, "antistereo": 1}
+    rows = [
+        {
+            "id": n,
+            **row,
+            "stereo_antistereo": numbers[row["stereo_antistereo"]],
+            "bias_type": _BIASES.index(row["bias_type"]),
+        }
+        for n, row in enumerate(pair_rows())
+    ]
+    content = parquet(rows, Features._from_yaml_list(features).arrow_schema)
+    return with_script(hub, "nyu-mll/crows_pairs", {"crows_pairs/test/0000.parquet": content})
+
+
+def add_stereoset(hub: StandInHub) -> str:
+    """The intrasentence part; gold labels are numbers, in a list of each row."""
+    gold = ("anti-stereotype", "stereotype", "unrelated")
+    sentences = [*columns("string", "sentence id"), {"name": "gold_label", "dtype": classes(gold)}]
+    features = [*columns("string", "id target bias_type context"), {"name": "sentences", "sequence": sentences}]
+    rows = [
+        {
+            **row,
+            "sentences": {
+                "sentence": [each["sentence"] for each in row["sentences"]],
+                "id": [each["id"] for each in row["sentences"]],
+                "gold_label": [gold.index(each["gold_label"]) for each in row["sentences"]],
+            },
+        }
+        for row in cloze_rows()
+    ]
+    return hub.add_dataset("McGill-NLP/stereoset", declared({"intrasentence": (features, {"validation": rows})}))
 
 
 def add_bert(hub: StandInHub) -> str:

@@ -37,6 +37,7 @@ from llmkit.tasks.values import (
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
+    from llmkit.tasks.editing import Edited, Texts
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
@@ -67,6 +68,7 @@ class Classification(Task[LabelData]):
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = LabelRecipe
     unexplained: ClassVar[str | None] = None
+    unedited: ClassVar[str | None] = None
     labelled: ClassVar[bool] = True
     has_classes: ClassVar[bool] = True  # which train.class_weights are for
 
@@ -235,6 +237,11 @@ class Classification(Task[LabelData]):
 
         return LabelReview(self, predictions, examples, data)
 
+    def contents(self, examples: Dataset) -> dict[str, list[str]]:
+        """See Task: a text, or both of a pair."""
+        pairs = examples["pair"][:]
+        return {"text": examples["text"][:]} | ({"pair": pairs} if pairs[0] is not None else {})
+
     def typed_example(self, typed: Typed, data: LabelData) -> dict[str, Any]:
         """See Task: a text, or a pair of texts."""
         from llmkit.tasks.label.explained import typed_text
@@ -255,6 +262,17 @@ class Classification(Task[LabelData]):
 
         wanted.check(self.name, label=True)
         return explained_label(self.name, example, inputs[0], codec, data.max_length, wanted.label)
+
+    def texts(self, example: Mapping[str, Any]) -> Texts:
+        """See Task."""
+        from llmkit.tasks.editing import Texts
+
+        return Texts({name: example[name] for name in ("text", "pair") if example[name]})
+
+    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
+        """See Task: the label stays."""
+        found = {**example, **{name: edit.text for name, edit in edits.items()}}
+        return found if f"{found['text']}{found['pair'] or ''}".strip() else None
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

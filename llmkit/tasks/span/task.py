@@ -32,6 +32,7 @@ from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Pr
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
+    from llmkit.tasks.editing import Edited, Texts
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
@@ -65,6 +66,7 @@ class ExtractiveQA(Task[SpanData]):
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = SpanRecipe
     unexplained: ClassVar[str | None] = None
+    unedited: ClassVar[str | None] = None
     answers_questions: ClassVar[bool] = True
 
     @property
@@ -203,6 +205,10 @@ class ExtractiveQA(Task[SpanData]):
         right: Array = self.values(predictions, examples, data)["exact_match"] == 1
         return right
 
+    def contents(self, examples: Dataset) -> dict[str, list[str]]:
+        """See Task: passages are shared by questions, so a passage alone gives no answer away."""
+        return {"question": examples["question"][:], "passage": examples["context"][:]}
+
     def typed_example(self, typed: Typed, data: SpanData) -> dict[str, Any]:
         """See Task: a question and its passage."""
         from llmkit.tasks.span.explained import typed_question
@@ -235,6 +241,24 @@ class ExtractiveQA(Task[SpanData]):
         from llmkit.tasks.span.review import SpanReview
 
         return SpanReview(self, predictions, examples, data)
+
+    def texts(self, example: Mapping[str, Any]) -> Texts:
+        """See Task: the question, and the passage, whose answers are kept."""
+        from llmkit.tasks.span.edited import texts
+
+        return texts(example)
+
+    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
+        """See Task: answers are where their characters are."""
+        from llmkit.tasks.span.edited import edited
+
+        return edited(example, edits)
+
+    def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
+        """See Task: the same place of the passage."""
+        from llmkit.tasks.span.edited import same_place
+
+        return same_place(before, after, edits)
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: warns about answers in a script that is not that of the language they are scored in."""

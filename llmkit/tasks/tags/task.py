@@ -37,6 +37,7 @@ from llmkit.tasks.values import IGNORED, Array, Codec, Outputs, Prediction, Publ
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
+    from llmkit.tasks.editing import Edited, Texts
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
@@ -64,6 +65,7 @@ class Tagging(Task[TagData]):
     recipe_class: ClassVar[type[FinetuneRecipe]] = TagRecipe
     unexplained: ClassVar[str | None] = None
     slices_by_training: ClassVar[bool] = True
+    unedited: ClassVar[str | None] = None
     labelled: ClassVar[bool] = True
 
     @property
@@ -228,6 +230,10 @@ class Tagging(Task[TagData]):
 
         return TagReview(self, predictions, examples, data, self._reader_of(predictions, examples))
 
+    def contents(self, examples: Dataset) -> dict[str, list[str]]:
+        """See Task."""
+        return {"sentence": [" ".join(tokens) for tokens in examples["tokens"][:]]}
+
     def typed_example(self, typed: Typed, data: TagData) -> dict[str, Any]:
         """See Task: a sentence, whose words are found in it."""
         from llmkit.tasks.tags.explained import typed_sentence
@@ -248,6 +254,18 @@ class Tagging(Task[TagData]):
         from llmkit.tasks.tags.explained import explained_tag
 
         return explained_tag(example, inputs, prediction.text.split(), codec, wanted)
+
+    def texts(self, example: Mapping[str, Any]) -> Texts:
+        """See Task: the sentence, of which tagged marks are kept, unless each word is scored on its own."""
+        from llmkit.tasks.tags.edited import texts
+
+        return texts(example, each_word=self.each_word)
+
+    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
+        """See Task: words keep their tags."""
+        from llmkit.tasks.tags.edited import edited
+
+        return edited(example, edits)
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

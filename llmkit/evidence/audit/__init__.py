@@ -1,0 +1,1 @@
+"""`llmkit audit`: doubts about a score, one part each: parts.py lists them, audited.py says what each is given."""
