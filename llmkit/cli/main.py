@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llmkit.cli.audit import audit
+from llmkit.cli.bench import bench
 from llmkit.cli.checks import doctor, tasks, verify
 from llmkit.cli.evidence import compare
 from llmkit.cli.explain import explain
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pretrain": pretrain,
     "finetune": finetune,
     "search": search,
+    "bench": bench,
     "eval": evaluate,
     "predict": predict,
     "ask": ask,

@@ -47,9 +47,16 @@ def prepare(
 
     Raises UserError if there are fewer than two systems, or if they did not predict the same examples.
     """
-    quiet()
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise UserError("nothing to compare", remedy="give at least two different systems: runs or predictions files")
+    return read(names, task, data, split, overrides)
+
+
+def read(
+    names: Sequence[str], task: str | None, data: str | None, split: str, overrides: Sequence[str] = ()
+) -> Prepared:
+    """As `prepare`, also for one system alone."""
+    quiet()
     systems = [system_named(name) for name in names]
     chosen = _task(systems, task)
     section = overridden(_data(systems, chosen, data), overrides)

@@ -54,6 +54,7 @@ NOT_SEARCHED = {
     "task": "scores of other tasks do not compare",
     "train.seed": "the best of several seeds is luck; give the best recipe several, with llmkit finetune --seeds",
     **dict.fromkeys(("data.path", "data.name", "data.revision", "data.validation", "data.test"), _OTHER_DATA),
+    "data.max_samples": _OTHER_DATA,
     **dict.fromkeys(("corpus.path", "corpus.sources", "corpus.tokenizer", "corpus.eval_mlm_probability"), _OTHER_DATA),
 }
 

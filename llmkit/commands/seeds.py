@@ -75,6 +75,16 @@ def prepare(
 
     Raises UserError; writes only to the cache. `processes` will train.
     """
+    series = planned(recipe, output, count, resume=resume, auto_batch=auto_batch, processes=processes)
+    if series.todo:
+        series.first = series.prepare(series.todo[0], processes)
+    return series
+
+
+def planned(
+    recipe: FinetuneRecipe, output: Path | None, count: int, *, resume: bool, auto_batch: bool, processes: int
+) -> Series:
+    """As `prepare`, but checks the folders alone: no job is prepared yet."""
     folder, first = run_folder(recipe, output), recipe.train.seed
     if first + count - 1 > LAST_SEED:
         raise UserError(f"{count} seeds from {first} on go beyond {LAST_SEED}", remedy="lower train.seed")
@@ -87,10 +97,7 @@ def prepare(
             continue
         open_job(seeded, run.path, resume=resume, auto_batch=auto_batch, processes=processes)
         todo.append(seed)
-    series = Series(recipe, folder, seeds, todo, resume, auto_batch)
-    if todo:
-        series.first = series.prepare(todo[0], processes)
-    return series
+    return Series(recipe, folder, seeds, todo, resume, auto_batch)
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
@@ -105,9 +112,12 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         open_run(folder, resume=False)
 
 
-def train(series: Series) -> dict[str, Any]:
-    """Train the runs that are not finished, one after another. Returns the summary; also in seeds.json."""
-    folder, runs = series.folder, InSeries(series.folder)
+def train(series: Series, runs: InSeries | None = None) -> dict[str, Any]:
+    """Train the runs that are not finished, one after another. Returns the summary; also in seeds.json.
+
+    `runs` trains them if the series is part of something longer.
+    """
+    folder, runs = series.folder, runs or InSeries(series.folder)
     with hold(RunDir(folder)):
         if is_main():
             RunDir(folder).write_json(SUMMARY, {"seeds": series.seeds})

@@ -82,19 +82,20 @@ def compare(
         means = {}
         for system, runs in measured.items():
             each = [run[name].measure for run in runs]
-            means[system] = _mean(each)
-            scores[system][name] = _score(each, means[system], groups)
+            means[system] = mean_of_runs(each)
+            scores[system][name] = score_of_runs(each, means[system], groups)
         pairs += _pairs(name, means, groups)
     return Comparison(len(examples["id"]), scores, pairs, _answered(task, predictions, examples, data))
 
 
-def _mean(measures: Sequence[Measure]) -> Measure:
+def mean_of_runs(measures: Sequence[Measure]) -> Measure:
     """The mean of the scores of several runs."""
     share = 1 / len(measures)
     return reduce(lambda mean, other: mean.beside(other, share), measures[1:], measures[0].times(share))
 
 
-def _score(runs: Sequence[Measure], mean: Measure, groups: Sequence[Hashable]) -> Score:
+def score_of_runs(runs: Sequence[Measure], mean: Measure, groups: Sequence[Hashable]) -> Score:
+    """The mean score of several runs, and what it is made of. `mean` is their measure, and `groups` its groups."""
     all_once = np.ones((1, len(groups)))
     values = [float(run.at(all_once)[0]) for run in runs]
     return Score(fmean(values), interval(mean, groups), values, stdev(values) if len(values) > 1 else None)
@@ -103,15 +104,15 @@ def _score(runs: Sequence[Measure], mean: Measure, groups: Sequence[Hashable]) -
 def _pairs(name: str, means: Mapping[str, Measure], groups: Sequence[Hashable]) -> list[Pair]:
     pairs = list(combinations(means, 2))
     found = [difference(means[first], means[second], groups) for first, second in pairs]
-    bootstrap = _corrected([each.bootstrap for each in found])
-    randomization = _corrected([each.randomization for each in found])
+    bootstraps = corrected([each.bootstrap for each in found])
+    randomizations = corrected([each.randomization for each in found])
     return [
-        Pair(*pair, name, each, corrected)
-        for pair, each, corrected in zip(pairs, found, zip(bootstrap, randomization, strict=True), strict=True)
+        Pair(*pair, name, each, both)
+        for pair, each, both in zip(pairs, found, zip(bootstraps, randomizations, strict=True), strict=True)
     ]
 
 
-def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
+def corrected(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's correction of those that are known."""
     known = iter(holm([p for p in p_values if p is not None]))
     return [next(known) if p is not None else None for p in p_values]

@@ -9,7 +9,7 @@ which system a prediction comes from? Examples of a group (questions on one para
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,13 +51,18 @@ def difference(
     drawn = resampled(measure, groups, resamples=resamples, seed=seed)
     if drawn is None:
         return Difference(value)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    below, above = _share(drawn <= _ROUNDING), _share(drawn >= -_ROUNDING)
     randomization = None
     if len(first.factors) == len(second.factors):
         swapped = _swapped(measure, groups, resamples, seed)
         randomization = _share(np.abs(swapped) >= abs(value) - _ROUNDING)
-    return Difference(value, [float(low), float(high)], min(1.0, 2 * min(below, above)), randomization)
+    return replace(bootstrapped(value, drawn), randomization=randomization)
+
+
+def bootstrapped(value: float, drawn: Array) -> Difference:
+    """A difference, given those of resamples, [resamples]."""
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    below, above = _share(drawn <= _ROUNDING), _share(drawn >= -_ROUNDING)
+    return Difference(value, [float(low), float(high)], min(1.0, 2 * min(below, above)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

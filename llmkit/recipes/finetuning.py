@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from llmkit.recipes.pretraining import ModelOrigin, TrainSection
 from llmkit.recipes.section import Section
@@ -87,6 +87,11 @@ class DataSection(Section):
     )
     validation: Files = Field(None, description="Validation examples, given in the same ways.")
     test: Files = Field(None, description="Test examples, given in the same ways.")
+    max_samples: PositiveInt | None = Field(
+        None,
+        description="Train and score on the first so many examples of each split alone; where a split has parts, as "
+        "MNLI's matched and mismatched, of each part. (llmkit only.)",
+    )
     max_length: Annotated[int, Field(ge=16)] = Field(128, description="Tokens per input. Longer inputs are truncated.")
 
     @model_validator(mode="after")
@@ -100,12 +105,12 @@ class DataSection(Section):
 
     @staticmethod
     def origin() -> frozenset[str]:
-        """The keys that say where the examples come from. The others say how to read them."""
-        return frozenset({"path", "name", "revision", "train", "validation", "test"})
+        """The keys that say which examples there are. The others say how to read them."""
+        return frozenset({"path", "name", "revision", "train", "validation", "test", "max_samples"})
 
     @classmethod
     def places(cls) -> frozenset[str]:
-        """The keys that name files and datasets. They do not apply on another machine."""
+        """The keys that apply to these examples alone, on this machine: they name files and datasets."""
         return cls.origin()
 
 

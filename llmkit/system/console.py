@@ -10,7 +10,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -35,9 +36,23 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+_hushed = False
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Print no messages, for work that is done again and says the same then. Warnings and errors are printed."""
+    global _hushed
+    before, _hushed = _hushed, True
+    try:
+        yield
+    finally:
+        _hushed = before
+
+
 def say(message: str) -> None:
     """Print a message."""
-    if is_main():
+    if is_main() and not _hushed:
         _stderr.print(Text(_escape(message)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError, did_you_mean
@@ -39,7 +40,7 @@ def load_columns(task: Task[Any], data: DataSection, split: str, *, labelled: bo
     parts = (split,) if serves_every_split(data) else task.splits(split)
     found: dict[str, list[Any]] = defaultdict(list)
     for part in parts:
-        rows = expanded(task, rows_of(data, split, part, task.columns))
+        rows = islice(expanded(task, rows_of(data, split, part, task.columns)), data.max_samples)
         columns = _columns(task, rows, data, f"the {part} split", labelled=labelled)
         if len(parts) > 1:  # each of them numbers its examples from 0
             columns["id"] = [f"{part}-{example_id}" for example_id in columns["id"]]

@@ -63,7 +63,7 @@ def settings_of(name: str, task: str | None, data: str | None, overrides: Sequen
 def _asks_for_its_own_data(task: Task[Any], trained_for: Task[Any] | None, overrides: Sequence[str]) -> bool:
     """Whether the task's dataset on the Hub is meant: if the task is not the run's, or for a model, with data.name."""
     keys = {override.partition("=")[0].removeprefix("data.") for override in overrides}
-    if keys & (DataSection.origin() - {"name", "revision"}):
+    if keys & (DataSection.origin() - {"name", "revision", "max_samples"}):
         return False
     return task is not trained_for and (trained_for is not None or "name" in keys)
 

@@ -66,6 +66,14 @@ def split_files(data: DataSection, split: str, part: str) -> list[Path] | None:
     return None
 
 
+def may_hold(folder: Path, split: str, part: str) -> bool:
+    """Whether a folder of datasets holds anything that could be a part of a split, readable or not."""
+    if splits := saved_splits(folder):
+        return part in splits or any(name.startswith(_SPELLINGS[split]) for name in splits)
+    spellings = tuple(spelling + part.removeprefix(split) for spelling in _SPELLINGS[split])
+    return any(entry.name.startswith(spellings) for place in (folder, folder / "data") for entry in _visible(place))
+
+
 def files_named(names: Sequence[str], key: str) -> list[Path]:
     """The files that `names` stand for: files, patterns, or folders of files. Each file occurs once.
 
