@@ -19,6 +19,8 @@ llmkit eval --predictions runs/demo/squad/predictions.jsonl --data demo --task s
 llmkit compare runs/demo/squad runs/demo/squad-from-scratch
 llmkit report runs/demo/squad runs/demo/squad-from-scratch -o report.html
 llmkit audit runs/demo/squad --part contamination -o audits/demo
+llmkit audit runs/demo/squad --part robustness -o audits/demo
+llmkit audit runs/demo/squad --part fairness -o audits/demo
 llmkit export runs/demo/squad -o exported/demo-squad --int8 --examples 200
 llmkit push runs/demo/squad jane/demo-squad --dry-run
 

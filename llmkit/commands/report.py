@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +78,8 @@ def _reported(run: RunDir, logged: Logged) -> Reported | None:
     predictions = of_examples(
         read_predictions(file), examples["id"][:], file=file, data=f"the data of {run.path}", items=f"{task.item}s"
     )
-    train = _training(task, data) if task.slices_by_training else None
-    return Reported(logged, task, data, examples, predictions, train)
+    found = Reported(logged, task, data, examples, predictions)
+    return replace(found, train=_training(task, data)) if found.review.slices_by_training else found
 
 
 def _training(task: Task[Any], data: DataSection) -> Dataset | None:

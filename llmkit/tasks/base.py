@@ -16,7 +16,6 @@ from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
 from llmkit.system.errors import UserError
 from llmkit.tasks import encoder_models
 from llmkit.tasks.score_tables import Table, rows_with_intervals
-from llmkit.tasks.slices import Sliced
 from llmkit.tasks.values import Array, Codec, LocatedRow, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
-    from llmkit.tasks.slices import Detail, Slicing
 
 D = TypeVar("D", bound=DataSection)
 
@@ -69,8 +67,6 @@ class Task(ABC, Generic[D]):
     labelled: ClassVar[bool] = False
     # Why `llmkit explain` does not support it; None if it does: it then has `typed_example` and `explained`.
     unexplained: ClassVar[str | None] = "its kind does not say which number of the model a prediction is"
-    # Whether `sliced` asks for the training examples.
-    slices_by_training: ClassVar[bool] = False
     # Why its examples cannot be changed in audits; None if they can: it then has `texts` and `edited`.
     unedited: ClassVar[str | None] = "its kind does not say how a gold answer follows a change of its texts"
     # transformers' name for what its model's labels are; a model stores it in config.problem_type.
@@ -167,30 +163,8 @@ class Task(ABC, Generic[D]):
 
     # --- reports ---
 
-    def slicings(self, examples: Dataset, data: D) -> Sequence[Slicing]:
-        """The ways to cut examples into slices."""
-        return ()
-
-    def sliced(
-        self, predictions: Sequence[Prediction], examples: Dataset, data: D, train: Dataset | None
-    ) -> Iterator[Sliced]:
-        """The scores that a report gives by slice: that of examples, `metric` or else the first headline score that is
-        a measure, and those of parts of examples, such as entities.
-
-        `train` are the training examples, which are given if `slices_by_training`, and at hand.
-        """
-        if not (slicings := self.slicings(examples, data)):
-            return
-        measures = self.measures(predictions, examples, data)
-        score = next(name for name in (self.metric, *self.headline) if name in measures)
-        yield Sliced(f"{self.item}s", score, measures[score], slicings)
-
-    def details(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> Iterator[Detail]:
-        """What else a report shows of the predictions: a confusion matrix, a table."""
-        return iter(())
-
     def review(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> Review:
-        """What a report says of single predictions: their confidence, the errors, gold labels that may be wrong."""
+        """What a report says of predictions: slices, confidence, errors, gold labels that may be wrong."""
         from llmkit.tasks.review import Review
 
         return Review(self, predictions, examples, data)

@@ -73,14 +73,16 @@ Changes = Mapping[str, Sequence[Replacement]]  # the replacements in each text o
 class Texts:
     """The texts of an example, by name, for edits that leave its gold answer what it is.
 
-    inputs  what the model reads
-    kept    places of inputs that an edit may not cut or drop: an answer
-    gold    a gold answer that is a text of its own: names and numbers that are swapped in inputs are swapped there too
+    inputs      what the model reads
+    kept        places of inputs that an edit may not cut or drop: an answer
+    gold        a gold answer that is a text of its own: names and numbers that are swapped in inputs are swapped in it
+    translated  whether it is in another language, where words have other forms
     """
 
     inputs: Mapping[str, str]
     kept: Mapping[str, Sequence[Place]] = field(default_factory=dict)
     gold: Mapping[str, str] = field(default_factory=dict)
+    translated: bool = False
 
     def edited(self, changes: Changes) -> dict[str, Edited]:
         """The texts that change, by name; none if no input does."""

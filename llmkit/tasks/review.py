@@ -1,4 +1,4 @@
-"""What a report says of single predictions: how sure they were and whether they were right, and which are wrong.
+"""What a report says of predictions: scores by slice, how sure they were and whether they were right, which are wrong.
 
 `Task.review` gives a Review. Each kind of task has a subclass in its own folder; the base serves kinds of the user's.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from llmkit.tasks.shown import Case, plain
+from llmkit.tasks.slices import Detail, Sliced, Slicing
 from llmkit.tasks.values import Array, Prediction, by_id
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Review:
     examples: Dataset
     data: DataSection
 
+    # Whether `sliced` asks for the training examples.
+    slices_by_training: ClassVar[bool] = False
     # Why there are no claims.
     unclaimed: ClassVar[str] = "its kind of task does not say which predictions are right"
     # What errors are ordered by.
@@ -107,6 +110,27 @@ class Review:
     def groups(self) -> Sequence[Hashable]:
         """The group of each example: what is resampled as a whole."""
         return self.examples["id"][:]  # type: ignore[no-any-return]
+
+    @cached_property
+    def slicings(self) -> Sequence[Slicing]:
+        """The ways to cut examples into slices."""
+        return ()
+
+    def sliced(self, train: Dataset | None) -> Iterator[Sliced]:
+        """The scores by slice: that of examples, the task's metric or else the first headline score that is a measure;
+        and those of parts of examples, such as entities.
+
+        `train` are the training examples, which are given if `slices_by_training`, and at hand.
+        """
+        if not self.slicings:
+            return
+        measures = self.task.measures(self.predictions, self.examples, self.data)
+        score = next(name for name in (self.task.metric, *self.task.headline) if name in measures)
+        yield Sliced(f"{self.task.item}s", score, measures[score], self.slicings)
+
+    def details(self) -> Iterator[Detail]:
+        """What else is shown of the predictions: a confusion matrix, a table."""
+        return iter(())
 
     def claims(self) -> Claims | None:
         """What the confidences claim; None if they claim nothing, for the reason `unclaimed`."""

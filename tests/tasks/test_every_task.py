@@ -46,15 +46,16 @@ def test_slices_are_of_every_example(name: str) -> None:
     codec = codec_of(task, examples)
     features, outputs = oracle(task, examples, codec, data)
     predictions = task.decode(outputs, features, examples, codec, data)[1:]
-    assert {len(slicing.of) for slicing in task.slicings(examples, data)} == {3}
-    found = list(task.sliced(predictions, examples, data, examples))
+    review = task.review(predictions, examples, data)
+    assert {len(slicing.of) for slicing in review.slicings} == {3}
+    found = list(review.sliced(examples))
     assert found[0].rows == f"{task.item}s"
     for sliced in found:
         assert sliced.slicings, sliced.rows
         for slicing in sliced.slicings:
             assert len(slicing.of) >= len(sliced.measured.groups)
             assert set(slicing.order) >= set(slicing.of) - {None} or not slicing.order
-    assert [type(detail).__name__ for detail in task.details(predictions, examples, data)] == _details(task)
+    assert [type(detail).__name__ for detail in review.details()] == _details(task)
 
 
 def _details(task: Task[Any]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from llmkit.evidence.audit.audited import Audited, AuditTable, Wanted
 from llmkit.evidence.audit.groups import TRAITS, Trait
-from llmkit.evidence.audit.scored import RESAMPLES, compared, measured, score_name, value
+from llmkit.evidence.audit.scored import RESAMPLES, compared, measured, reversed_of, score_name, value
 from llmkit.evidence.audit.versions import described, drawn, excerpts, of_drawn
 from llmkit.evidence.paired import Difference, holm
 from llmkit.tasks.base import Task
@@ -25,7 +25,7 @@ from llmkit.tasks.measures import Measure, mean_of
 from llmkit.tasks.score_tables import interval_text
 from llmkit.tasks.values import Prediction
 
-SHOWN = 10  # changed answers, of each trait
+KEPT = 3  # answers that changed, of each group; the terminal shows the first
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Fairness:
         ]
 
     def shown(self) -> Iterator[str]:
-        """See Result: the first examples with another answer."""
+        """See Result: for each group an example with another answer."""
         for trait in self.traits:
-            for each in trait.changes:
+            for each in {change.group: change for change in reversed(trait.changes)}.values():
                 yield f"\n{trait.trait}, {each.group}, {each.id}: {each.before!r} became {each.after!r}"
                 yield from described(each.texts)
 
@@ -146,6 +146,8 @@ def fairness(run: Audited, most: int, traits: Sequence[Trait] = TRAITS, resample
 
 @dataclass(frozen=True)
 class _Version:
+    """Examples, the edits that made each of them, and what the model reads, by name."""
+
     rows: list[dict[str, Any]]
     edits: list[Mapping[str, Edited]]
     texts: list[Mapping[str, str]]
@@ -199,8 +201,8 @@ def _compared(run: Audited, trait: Trait, versions: Mapping[str, _Version], resa
             for row, before, after, edits in zip(base.rows, expected, found, version.edits, strict=True)
         ]
         changes += [
-            Change(base.rows[n]["id"], name, _texts(version.edits[n], base.texts[n]), expected[n].text, found[n].text)
-            for n in np.flatnonzero(~np.array(same[name]))[:SHOWN].tolist()
+            Change(base.rows[n]["id"], name, _texts(base.texts[n], version.texts[n]), expected[n].text, found[n].text)
+            for n in np.flatnonzero(~np.array(same[name]))[:KEPT].tolist()
         ]
     return Compared(
         score,
@@ -208,7 +210,7 @@ def _compared(run: Audited, trait: Trait, versions: Mapping[str, _Version], resa
         trait.what,
         len(base.rows),
         tuple(_groups(measures, same, clusters, resamples)),
-        tuple(changes[:SHOWN]),
+        tuple(changes),
     )
 
 
@@ -222,8 +224,8 @@ def _following(task: Task[Any], row: Mapping[str, Any], before: Prediction, trai
     return replace(before, text=edits[key].text) if key in edits else before
 
 
-def _texts(edits: Mapping[str, Edited], base: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    return {name: excerpts(edit) for name, edit in edits.items() if name in base}
+def _texts(base: Mapping[str, str], version: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    return {name: excerpts(text, version[name]) for name, text in base.items() if text != version[name]}
 
 
 def _mean(measures: Sequence[Measure]) -> Measure:
@@ -240,8 +242,12 @@ def _groups(
         )
         for name, measure in measures.items()
     }
-    p_values = [p for each in differences.values() if (p := each.bootstrap) is not None]
-    known = iter(holm(p_values) if len(p_values) > 2 else p_values)  # of two groups, both tests are the same one
+    if len(differences) == 2:  # both are the same test
+        first, second = differences
+        differences[second] = reversed_of(differences[first])
+    p_values = {name: each.bootstrap for name, each in differences.items() if each.bootstrap is not None}
+    if len(differences) > 2:
+        p_values = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     for name, measure in measures.items():
         changed = 1 - np.array(same[name], float)
         # Some scores count other things than examples, and so have other clusters.
@@ -251,7 +257,7 @@ def _groups(
             value(measure, clusters),
             interval(measure, clusters, resamples=resamples),
             differences[name],
-            None if differences[name].bootstrap is None else next(known),
+            p_values.get(name),
             float(100 * changed.mean()),
             interval(mean_of(changed), theirs, resamples=resamples),
         )

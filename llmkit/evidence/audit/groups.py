@@ -38,6 +38,8 @@ def _of_gender(gender: int) -> Change:
         return name if its == gender else _at(FIRST_NAMES[origin][gender], FIRST_NAMES[origin][its].index(name), taken)
 
     def change(texts: Texts, draw: Draw) -> Changes:
+        if texts.translated:  # in most languages, more words than these have a gender
+            return {}
         every = {**texts.inputs, **texts.gold}
         new = people.renamed(every.values(), other)
         return {name: [*people.with_names(text, new), *people.in_gender(text, gender)] for name, text in every.items()}
@@ -51,6 +53,8 @@ def _of_origin(origin: str) -> Change:
         return name if own == origin else _at(FIRST_NAMES[origin][gender], FIRST_NAMES[own][gender].index(name), taken)
 
     def change(texts: Texts, draw: Draw) -> Changes:
+        if not people.follow(texts):
+            return {}
         every = {**texts.inputs, **texts.gold}
         new = people.renamed(every.values(), other)
         return {name: people.with_names(text, new) for name, text in every.items()}

@@ -46,11 +46,16 @@ def typos(text: str, draw: Draw, kept: Sequence[Place]) -> list[Replacement]:
     """One error in a tenth of the words of four letters or more, and in at least one: a neighbouring key, two letters
     swapped, or one left out. The first letter stays. Only alphabets with capitals have such words here."""
     words = [each.span() for each in _WORD.finditer(text) if _is_free(each.span(), kept)]
-    words = [(start, end) for start, end in words if text[start:end].lower() != text[start:end].upper()]
+    words = [(start, end) for start, end in words if _is_cased(text[start:end])]
     if not words:
         return []
     chosen = [word for word in words if draw() < TYPOS] or [one_of(words, draw)]
     return [_typo(text, *word, draw) for word in chosen]
+
+
+def _is_cased(word: str) -> bool:
+    """Whether it is of letters alone (¹ is none), of an alphabet with capitals."""
+    return word.isalpha() and word.lower() != word.upper()
 
 
 def _typo(text: str, start: int, end: int, draw: Draw) -> Replacement:

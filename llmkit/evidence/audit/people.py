@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from llmkit.evidence.audit.word_lists import MEN, OF_NAME, WORDS, WORDS_TOO
-from llmkit.tasks.editing import Replacement
+from llmkit.evidence.audit.word_lists import MEN, OF_NAME, WOMEN, WORDS, WORDS_TOO
+from llmkit.tasks.editing import Replacement, Texts
 
 _WORD = re.compile(r"(?<![\w'’-])[^\W\d_]+(?:-[^\W\d_]+)*(?![\w-])")
 _BY_LOWER = {name.lower(): name for name in OF_NAME}
@@ -28,7 +29,7 @@ def names_in(text: str) -> Iterator[tuple[re.Match[str], str]]:
 def renamed(texts: Iterable[str], other: Callable[[str, frozenset[str]], str]) -> dict[str, str]:
     """A new name for each first name in the texts. `other` gives one, from a name and the names that are taken.
 
-    Two people do not become one: a new name is given once, and is not in the texts, unless `other` insists.
+    So two people do not become one.
     """
     found = dict.fromkeys(name for text in texts for _, name in names_in(text))
     new: dict[str, str] = {}
@@ -44,6 +45,13 @@ def with_names(text: str, new: Mapping[str, str]) -> list[Replacement]:
     ]
 
 
+def follow(texts: Texts) -> bool:
+    """Whether the names in the inputs can be changed in a gold text too: a translation must have the same ones."""
+    inputs = Counter(name for text in texts.inputs.values() for _, name in names_in(text))
+    golds = (Counter(name for _, name in names_in(gold)) for gold in texts.gold.values())
+    return not texts.translated or all(gold == inputs for gold in golds)
+
+
 def in_case_of(old: str, new: str) -> str:
     """The new word in small letters, capitals, or with a first capital, as the old one is."""
     if old.islower():
@@ -54,6 +62,8 @@ def in_case_of(old: str, new: str) -> str:
 
 
 _PAIRS = (*WORDS, ("he", "she"))
+_TITLES = {"mr": MEN, "ms": WOMEN, "mrs": WOMEN, "miss": WOMEN}
+_BEFORE_NAME = re.compile(r" ?\.|\s+[A-Z]")
 # What follows "her" where it is "him", and "his" where it is "hers": no noun can begin with these.
 _NO_NOUN = re.compile(
     r"\s*(?:$|[^\w\s'’\"“(]|(?:a|about|after|again|all|along|and|are|as|at|away|back|because|been|before|but|by|can|could|"
@@ -75,8 +85,11 @@ def in_gender(text: str, gender: int) -> list[Replacement]:
     for match in _WORD.finditer(text):
         word = match[0].lower()
         alone = _NO_NOUN.match(text, match.end()) is not None
-        if gender == MEN:
-            new = {"her": "him" if alone else "his", "hers": "his", "mrs": "mr", "miss": "mr"}.get(word, to.get(word))
+        if word in _TITLES:  # not in "5 ms", nor in "I miss him"
+            named = (match[0] != "miss") and _BEFORE_NAME.match(text, match.end())
+            new = ("mr", "ms")[gender] if named and _TITLES[word] != gender else None
+        elif gender == MEN:
+            new = {"her": "him" if alone else "his", "hers": "his"}.get(word, to.get(word))
         else:
             new = {"him": "her", "his": "hers" if alone else "her"}.get(word, to.get(word))
         if new is not None:

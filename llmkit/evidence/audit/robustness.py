@@ -18,7 +18,7 @@ from llmkit.tasks.bootstrap import interval
 from llmkit.tasks.score_tables import interval_text
 from llmkit.tasks.values import Prediction
 
-SHOWN = 10  # examples that flipped, of each change
+KEPT, SHOWN = 10, 3  # examples that flipped, of each change: in JSON, and on the terminal
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Robustness:
         ]
 
     def shown(self) -> Iterator[str]:
-        """See Result: the first examples of each change that are no longer right."""
+        """See Result: some examples of each change that are no longer right; `as_row` has more."""
         for each in self.changes:
-            for flip in each.flips:
+            for flip in each.flips[:SHOWN]:
                 yield f"\n{each.name}, {flip.id}: {flip.before!r} became {flip.after!r}"
                 yield from described(flip.texts)
 
@@ -151,11 +151,11 @@ def _scored(
         None,
         None if lost is None else len(lost),
         None if right is None or wrong is None else int((~right & wrong).sum()),
-        tuple(_flip(task, made, n, old[n], new[n]) for n in (lost or ())[:SHOWN]),
+        tuple(_flip(task, made, n, old[n], new[n]) for n in (lost or ())[:KEPT]),
     )
 
 
 def _flip(task: Task[Any], made: Version, number: int, old: Prediction, new: Prediction) -> Flip:
     inputs = task.texts(made.before[number]).inputs
-    texts = {name: excerpts(edit) for name, edit in made.edits[number].items() if name in inputs}
+    texts = {name: excerpts(edit.before, edit.text) for name, edit in made.edits[number].items() if name in inputs}
     return Flip(old.id, texts, old.text, new.text)

@@ -39,6 +39,12 @@ def compared(first: Measure, second: Measure, groups: Sequence[Hashable], resamp
     return Difference(_settled(found.value), ends, found.bootstrap, found.randomization)
 
 
+def reversed_of(found: Difference) -> Difference:
+    """The second score minus the first."""
+    ends = [_settled(-end) for end in reversed(found.interval)] if found.interval else None
+    return Difference(_settled(-found.value), ends, found.bootstrap, found.randomization)
+
+
 def _settled(number: float) -> float:
     """Without what rounding left, and without a negative zero."""
     return round(number, _DECIMALS) + 0.0

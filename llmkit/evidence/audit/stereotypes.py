@@ -124,7 +124,6 @@ def audit_masked_lm(checkpoint: Checkpoint, wanted: Wanted) -> Stereotypes:
 
     quiet()
     keep_memory()
-    pairs, clozes = crows_pairs(wanted.crows_pairs), stereoset(wanted.stereoset)
     tokenizer = checkpoint.tokenizer()
     model, info = checkpoint.load(AutoModelForMaskedLM)
     if fresh := fresh_modules(info):
@@ -134,6 +133,7 @@ def audit_masked_lm(checkpoint: Checkpoint, wanted: Wanted) -> Stereotypes:
         )
     if tokenizer.mask_token_id is None:
         raise UserError(f"{checkpoint.name} has no mask token", remedy="audit a masked language model")
+    pairs, clozes = crows_pairs(wanted.crows_pairs), stereoset(wanted.stereoset)
     model = model.to(start_group()).eval()
     return stereotypes(model, tokenizer, pairs, clozes, checkpoint.positions)
 

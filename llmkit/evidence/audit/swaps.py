@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 
 from llmkit.evidence.audit import people
@@ -25,7 +24,7 @@ def other_number(texts: Texts, draw: Draw) -> Changes:
         for match in found[name]
         if any(start <= match.start() and match.end() <= end for start, end in places)
     ]
-    choices = [number for number in dict.fromkeys(kept or _numbers(texts.inputs)) if _is_in_gold(number, texts)]
+    choices = [number for number in dict.fromkeys(kept or _numbers(texts.inputs)) if _follows(number, texts)]
     if not choices:
         return {}
     old = one_of(choices, draw)
@@ -44,10 +43,10 @@ def _numbers(texts: Mapping[str, str]) -> list[str]:
     return [match[0] for text in texts.values() for match in _NUMBER.finditer(text)]
 
 
-def _is_in_gold(number: str, texts: Texts) -> bool:
-    """Whether a gold text has the number as often as the inputs: it might be there in words, and would not follow."""
-    counts = Counter(_numbers(texts.inputs))
-    return all(_numbers({"": gold}).count(number) == counts[number] for gold in texts.gold.values())
+def _follows(number: str, texts: Texts) -> bool:
+    """Whether a translation has the number as often as the inputs: it might be there in words, and would not follow."""
+    times = _numbers(texts.inputs).count(number)
+    return not texts.translated or all(_numbers({"": gold}).count(number) == times for gold in texts.gold.values())
 
 
 def _other(number: str, draw: Draw) -> str:
@@ -73,7 +72,7 @@ def other_names(texts: Texts, draw: Draw) -> Changes:
         return one_of(free, draw) if free else name
 
     new = people.renamed(every.values(), other)
-    if any(_people(gold, new) != _people(" ".join(texts.inputs.values()), new) for gold in texts.gold.values()):
+    if not people.follow(texts):
         return {}
     surnames = {
         following[1]
@@ -86,10 +85,6 @@ def other_names(texts: Texts, draw: Draw) -> Changes:
     start = int(draw() * len(free)) if free else 0
     other_surname = dict(zip(sorted(surnames), [*free[start:], *free[:start]], strict=False))
     return {name: [*people.with_names(text, new), *_surnames(text, other_surname)] for name, text in every.items()}
-
-
-def _people(text: str, names: Mapping[str, str]) -> Counter[str]:
-    return Counter(name for _, name in people.names_in(text) if name in names)
 
 
 def _surnames(text: str, new: Mapping[str, str]) -> list[Replacement]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,10 @@ def version(task: Task[Any], examples: Columns, edits_of: Callable[[Texts, str],
     return Version(before, after, tuple(edits))
 
 
-def excerpts(edit: Edited) -> tuple[str, str]:
-    """Around the first change, the text before and after it."""
-    start = max(0, edit.replacements[0].start - EXCERPT // 4)
-    return _cut(edit.before, start), _cut(edit.text, start)
+def excerpts(before: str, after: str) -> tuple[str, str]:
+    """Both texts around their first difference."""
+    start = max(0, len(commonprefix([before, after])) - EXCERPT // 4)  # noqa: RUF071 - of texts, not of paths
+    return _cut(before, start), _cut(after, start)
 
 
 def _cut(text: str, start: int) -> str:

@@ -50,7 +50,7 @@ def section(reported: Reported) -> Section | None:
     if errors is None:
         return None
     rows = worst(errors)
-    slicings = [slicing for slicing in reported.slicings if len(slicing.of) == len(reported.ids)]
+    slicings = [slicing for slicing in reported.review.slicings if len(slicing.of) == len(reported.ids)]
     options, slices = _options(slicings, rows)
     shown = [
         Shown(reported.ids[row], f"{errors[row]:.3g}", review.case(row), its)

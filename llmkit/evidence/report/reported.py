@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from llmkit.recipes.finetuning import DataSection
 from llmkit.tasks.base import Task
 from llmkit.tasks.review import Review
-from llmkit.tasks.slices import Slicing
 from llmkit.tasks.values import Prediction, by_id
 
 if TYPE_CHECKING:
@@ -58,13 +57,8 @@ class Reported:
 
     @cached_property
     def review(self) -> Review:
-        """What is said of single predictions."""
+        """What is said of the predictions."""
         return self.task.review(self.predictions, self.examples, self.data)
-
-    @cached_property
-    def slicings(self) -> Sequence[Slicing]:
-        """The ways to cut the examples into slices."""
-        return self.task.slicings(self.examples, self.data)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ def section(reported: Reported) -> Section:
         Listed("", ["score", ">", "95 % interval"], task.score_rows(reported.run.scores)),
         *(Listed("", table.columns, list(table.rows)) for table in task.more_tables(reported.run.scores)),
     ]
-    details = task.details(reported.predictions, reported.examples, reported.data)
-    parts = [_shown(each) for each in [*tables, *details]]
+    parts = [_shown(each) for each in [*tables, *reported.review.details()]]
     return Section("Scores", "scores", fragment("report_scores.html", parts=parts, unit=task.score_unit))
 
 

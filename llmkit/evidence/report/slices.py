@@ -39,8 +39,7 @@ class Shown:
 
 def section(reported: Reported) -> Section:
     """Tables of slices; names those that are worse than the rest."""
-    sliced = reported.task.sliced(reported.predictions, reported.examples, reported.data, reported.train)
-    found = cuts(list(sliced))
+    found = cuts(list(reported.review.sliced(reported.train)))
     said = [_said(cut, each) for cut in found for each in cut.worse]
     markup = fragment(
         "report_slices.html",
@@ -49,7 +48,7 @@ def section(reported: Reported) -> Section:
         least=LEAST,
         groups=LEAST_GROUPS,
         level=f"{LEVEL:g}",
-        no_training=reported.task.slices_by_training and reported.train is None,
+        no_training=reported.review.slices_by_training and reported.train is None,
     )
     return Section("Slices", "slices", markup, said)
 

@@ -22,7 +22,6 @@ from llmkit.tasks.label import label_sets
 from llmkit.tasks.label.sections import LabelData, MultiLabelRecipe
 from llmkit.tasks.label.task import Classification
 from llmkit.tasks.score_tables import Table
-from llmkit.tasks.slices import Sliced
 from llmkit.tasks.values import Array, Candidate, Codec, Outputs, Prediction, by_id
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
-    from llmkit.tasks.slices import Detail, Slicing
 
 HALF = 0.5  # the probability above which a label is given, where no other threshold was tuned
 
@@ -109,26 +107,6 @@ class MultiLabel(Classification):
         """See Task: an example is right if its labels are, and no others."""
         found = [p and label_sets.as_text(label_sets.parts(p.text)) for p in by_id(predictions, examples)]
         return np.array([ours == theirs for ours, theirs in zip(found, examples["label"][:], strict=True)])
-
-    def slicings(self, examples: Dataset, data: LabelData) -> Sequence[Slicing]:
-        """See Task."""
-        from llmkit.tasks.label.slices import by_number_of_labels, slicings
-
-        return [by_number_of_labels(examples), *slicings(examples)]
-
-    def sliced(
-        self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData, train: Dataset | None
-    ) -> Iterator[Sliced]:
-        """See Task: micro F1 of examples, since average precision is not of single ones; and of labels, by label."""
-        from llmkit.tasks.label.slices import sliced_labels
-
-        measured = self.measures(predictions, examples, data)["micro_f1"]
-        yield Sliced(f"{self.item}s", "micro_f1", measured, self.slicings(examples, data))
-        yield sliced_labels(predictions, examples)
-
-    def details(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> Iterator[Detail]:
-        """See Task: nothing more, since labels that occur together are not confused."""
-        return iter(())
 
     def review(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> Review:
         """See Task."""

@@ -18,7 +18,6 @@ from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
 from llmkit.tasks.label.sections import LabelData
 from llmkit.tasks.label.task import Classification
-from llmkit.tasks.slices import Sliced
 from llmkit.tasks.values import Array, BadRow, Codec, MissingLabel, Outputs, Prediction
 
 if TYPE_CHECKING:
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.recipes.finetuning import FinetuneRecipe
+    from llmkit.tasks.editing import Edited
     from llmkit.tasks.explained import Explained, Wanted
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
-    from llmkit.tasks.slices import Detail, Slicing
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -163,32 +162,15 @@ class Regression(Classification):
     def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> None:
         """See Task: a number is near or far."""
 
-    def slicings(self, examples: Dataset, data: LabelData) -> Sequence[Slicing]:
-        """See Task."""
-        from llmkit.tasks.label.slices import by_number, slicings
-
-        return [by_number(examples), *slicings(examples)]
-
-    def sliced(
-        self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData, train: Dataset | None
-    ) -> Iterator[Sliced]:
-        """See Task: the mean squared error, since correlations in a slice of numbers depend on how wide it is."""
-        from llmkit.tasks.label.scores import number_measures
-
-        measured = number_measures(predictions, examples, ("mse",), missing=float(_numbers(examples).mean()))["mse"]
-        yield Sliced(f"{self.item}s", "mse", measured, self.slicings(examples, data), is_error=True)
-
-    def details(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> Iterator[Detail]:
-        """See Task."""
-        from llmkit.tasks.label.slices import residuals
-
-        yield residuals(predictions, examples)
-
     def review(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> Review:
         """See Task."""
         from llmkit.tasks.label.review import NumberReview
 
         return NumberReview(self, predictions, examples, data)
+
+    def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
+        """See Task: within one percent."""
+        return math.isclose(float(before.text), float(after.text), rel_tol=0.01)
 
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
         """See Task. The mean squared error is not in percent, and says so."""

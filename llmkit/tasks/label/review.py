@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from llmkit.tasks.label import label_sets
+from llmkit.tasks.label import label_sets, slices
 from llmkit.tasks.label.labels import in_order
+from llmkit.tasks.label.scores import label_measures, number_measures
 from llmkit.tasks.review import Claims, Labelling, Review
 from llmkit.tasks.shown import Case, Part, plain
+from llmkit.tasks.slices import Detail, Sliced, Slicing
 from llmkit.tasks.values import Array, Prediction
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from llmkit.tasks.label.task import Classification
 
 SHOWN = 3  # labels with their probabilities
 
@@ -24,6 +32,22 @@ def _texts(example: dict[str, Any]) -> list[tuple[str, Sequence[Part]]]:
 
 class LabelReview(Review):
     """A label for each text or pair of texts."""
+
+    task: Classification
+
+    @cached_property
+    def slicings(self) -> Sequence[Slicing]:
+        """See Review."""
+        return [slices.by_label(self.examples), *slices.slicings(self.examples)]
+
+    def sliced(self, train: Dataset | None) -> Iterator[Sliced]:
+        """See Review: the accuracy, since other scores say nothing of a single label."""
+        found = label_measures(self.predictions, self.examples, ("accuracy",), self.task.names)
+        yield Sliced(f"{self.task.item}s", "accuracy", found["accuracy"], self.slicings)
+
+    def details(self) -> Iterator[Detail]:
+        """See Review: the confusion of labels, and the scores of each."""
+        yield from slices.confusion(self.predictions, self.examples, self.task.names)
 
     def case(self, row: int) -> Case:
         """See Review: the texts, and the most probable labels."""
@@ -52,6 +76,17 @@ class LabelReview(Review):
 
 class MultiLabelReview(Review):
     """Any number of labels for each text: every label of every text is a question of its own."""
+
+    @cached_property
+    def slicings(self) -> Sequence[Slicing]:
+        """See Review."""
+        return [slices.by_number_of_labels(self.examples), *slices.slicings(self.examples)]
+
+    def sliced(self, train: Dataset | None) -> Iterator[Sliced]:
+        """See Review: micro F1 of examples, since average precision is not of single ones; and of labels, by label."""
+        found = self.task.measures(self.predictions, self.examples, self.data)
+        yield Sliced(f"{self.task.item}s", "micro_f1", found["micro_f1"], self.slicings)
+        yield slices.sliced_labels(self.predictions, self.examples)
 
     def claims(self) -> Claims:
         """See Review: of each label of each text, that it is given or not."""
@@ -94,6 +129,21 @@ class NumberReview(Review):
 
     unclaimed: ClassVar[str] = "a number comes without a confidence"
     worst_by: ClassVar[str] = "distance from the gold number"
+
+    @cached_property
+    def slicings(self) -> Sequence[Slicing]:
+        """See Review."""
+        return [slices.by_number(self.examples), *slices.slicings(self.examples)]
+
+    def sliced(self, train: Dataset | None) -> Iterator[Sliced]:
+        """See Review: the mean squared error, since correlations in a slice of numbers depend on how wide it is."""
+        mean = float(np.mean([float(label) for label in self.examples["label"][:]]))
+        found = number_measures(self.predictions, self.examples, ("mse",), missing=mean)
+        yield Sliced(f"{self.task.item}s", "mse", found["mse"], self.slicings, is_error=True)
+
+    def details(self) -> Iterator[Detail]:
+        """See Review."""
+        yield slices.residuals(self.predictions, self.examples)
 
     def errors(self) -> Array:
         """See Review: how far each number is from the gold one."""

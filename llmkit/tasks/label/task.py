@@ -20,7 +20,6 @@ from llmkit.tasks.class_weights import weights_of
 from llmkit.tasks.examples import checked_text, first_in, is_missing, missing_column
 from llmkit.tasks.label import labels as label_forms
 from llmkit.tasks.label.sections import LabelData, LabelRecipe
-from llmkit.tasks.slices import Sliced
 from llmkit.tasks.tokenizing import backend_copy
 from llmkit.tasks.values import (
     Array,
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
-    from llmkit.tasks.slices import Detail, Slicing
 
 N_BEST = 50  # candidates kept per example: all labels of most data sets, which calibration asks for
 ENCODED_AT_ONCE = 1000  # examples
@@ -209,27 +207,6 @@ class Classification(Task[LabelData]):
 
         found = labels_of(predictions, examples, self.names)
         return np.array([ours == gold for ours, gold in zip(found, examples["label"][:], strict=True)])
-
-    def slicings(self, examples: Dataset, data: LabelData) -> Sequence[Slicing]:
-        """See Task."""
-        from llmkit.tasks.label.slices import by_label, slicings
-
-        return [by_label(examples), *slicings(examples)]
-
-    def sliced(
-        self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData, train: Dataset | None
-    ) -> Iterator[Sliced]:
-        """See Task: the accuracy, since others of its scores say nothing of a single label."""
-        from llmkit.tasks.label.scores import label_measures
-
-        measured = label_measures(predictions, examples, ("accuracy",), self.names)["accuracy"]
-        yield Sliced(f"{self.item}s", "accuracy", measured, self.slicings(examples, data))
-
-    def details(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> Iterator[Detail]:
-        """See Task: the confusion of labels, and the scores of each."""
-        from llmkit.tasks.label.slices import confusion
-
-        yield from confusion(predictions, examples, self.names)
 
     def review(self, predictions: Sequence[Prediction], examples: Dataset, data: LabelData) -> Review:
         """See Task."""

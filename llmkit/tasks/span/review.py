@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llmkit.tasks.review import Review, Thresholds, as_choices
 from llmkit.tasks.shown import NO_ANSWER, Case, marked, plain
+from llmkit.tasks.slices import Slicing
+from llmkit.tasks.span.slices import slicings
 from llmkit.tasks.values import Array, Prediction
 
 if TYPE_CHECKING:
@@ -19,6 +22,11 @@ class SpanReview(Review):
 
     task: ExtractiveQA
     data: SpanData
+
+    @cached_property
+    def slicings(self) -> Sequence[Slicing]:
+        """See Review."""
+        return list(slicings(self.examples, null_answers=self.task.null_answers))
 
     @property
     def groups(self) -> Sequence[Hashable]:

@@ -23,8 +23,10 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
 from llmkit.tasks.columns import Columns
 from llmkit.tasks.score_tables import Table
+from llmkit.tasks.span import edited as following
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans, stacked
+from llmkit.tasks.span.review import SpanReview
 from llmkit.tasks.span.score_tables import answerability_rows, threshold_tables
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
 from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Prediction, Published, softmax
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
-    from llmkit.tasks.slices import Slicing
     from llmkit.tasks.span.normalization import Normalize
 
 N_BEST = 20  # candidates kept per example, as in the original BERT code
@@ -230,35 +231,21 @@ class ExtractiveQA(Task[SpanData]):
         wanted.check(self.name)
         return explained_span(self.name, example, inputs, prediction, codec.tokenizer, margins=self.margins)
 
-    def slicings(self, examples: Dataset, data: SpanData) -> Sequence[Slicing]:
-        """See Task."""
-        from llmkit.tasks.span.slices import slicings
-
-        return list(slicings(examples, null_answers=self.null_answers))
-
     def review(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> Review:
         """See Task."""
-        from llmkit.tasks.span.review import SpanReview
-
         return SpanReview(self, predictions, examples, data)
 
     def texts(self, example: Mapping[str, Any]) -> Texts:
         """See Task: the question, and the passage, whose answers are kept."""
-        from llmkit.tasks.span.edited import texts
-
-        return texts(example)
+        return following.texts(example)
 
     def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
         """See Task: answers are where their characters are."""
-        from llmkit.tasks.span.edited import edited
-
-        return edited(example, edits)
+        return following.edited(example, edits)
 
     def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
         """See Task: the same place of the passage."""
-        from llmkit.tasks.span.edited import same_place
-
-        return same_place(before, after, edits)
+        return following.same_place(before, after, edits)
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: warns about answers in a script that is not that of the language they are scored in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -11,10 +12,14 @@ import numpy as np
 from llmkit.tasks.label.labels import in_order
 from llmkit.tasks.review import Claims, Labelling, Review
 from llmkit.tasks.shown import Case, Mark, Part
+from llmkit.tasks.slices import Detail, Sliced, Slicing
+from llmkit.tasks.tags import slices
 from llmkit.tasks.tags.entities import Entity, Reader
 from llmkit.tasks.values import Array
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from llmkit.tasks.tags.task import Tagging
 
 
@@ -25,10 +30,27 @@ class TagReview(Review):
     task: Tagging
     read: Reader
 
+    slices_by_training: ClassVar[bool] = True
     unlabelled: ClassVar[str] = (
         "the predictions were written by an older llmkit, without the probabilities of tags; "
         "`llmkit eval RUN -o FOLDER` writes them"
     )
+
+    @cached_property
+    def slicings(self) -> Sequence[Slicing]:
+        """See Review."""
+        return [slices.by_length(self.examples)]
+
+    def sliced(self, train: Dataset | None) -> Iterator[Sliced]:
+        """See Review: sentences, and entities, or words where each is scored."""
+        yield from super().sliced(train)
+        rows = "words" if self.task.each_word else "entities"
+        yield slices.sliced_entities(self.predictions, self.examples, self.read, train, rows=rows)
+
+    def details(self) -> Iterator[Detail]:
+        """See Review: how entities are wrong."""
+        if not self.task.each_word:
+            yield slices.errors(self.predictions, self.examples, self.read)
 
     def claims(self) -> Claims:
         """See Review: of each predicted entity, or word where each is scored, that its type and place are right."""

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
-    from llmkit.tasks.slices import Detail, Sliced, Slicing
 
 ENCODED_AT_ONCE = 1000  # sentences
 
@@ -64,7 +63,6 @@ class Tagging(Task[TagData]):
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = TagRecipe
     unexplained: ClassVar[str | None] = None
-    slices_by_training: ClassVar[bool] = True
     unedited: ClassVar[str | None] = None
     labelled: ClassVar[bool] = True
 
@@ -200,29 +198,6 @@ class Tagging(Task[TagData]):
         """See Task: a sentence is right if all its tags are."""
         found = [prediction.text.split() if prediction else None for prediction in by_id(predictions, examples)]
         return np.array([ours == list(theirs) for ours, theirs in zip(found, examples["tags"][:], strict=True)])
-
-    def slicings(self, examples: Dataset, data: TagData) -> Sequence[Slicing]:
-        """See Task."""
-        from llmkit.tasks.tags.slices import by_length
-
-        return [by_length(examples)]
-
-    def sliced(
-        self, predictions: Sequence[Prediction], examples: Dataset, data: TagData, train: Dataset | None
-    ) -> Iterator[Sliced]:
-        """See Task: sentences, and entities, or words where each is scored."""
-        from llmkit.tasks.tags.slices import sliced_entities
-
-        yield from super().sliced(predictions, examples, data, train)
-        rows = "words" if self.each_word else "entities"
-        yield sliced_entities(predictions, examples, self._reader_of(predictions, examples), train, rows=rows)
-
-    def details(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> Iterator[Detail]:
-        """See Task: how entities are wrong."""
-        from llmkit.tasks.tags.slices import errors
-
-        if not self.each_word:
-            yield errors(predictions, examples, self._reader_of(predictions, examples))
 
     def review(self, predictions: Sequence[Prediction], examples: Dataset, data: TagData) -> Review:
         """See Task."""

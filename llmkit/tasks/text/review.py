@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 
 from llmkit.tasks.review import Claims, Review
 from llmkit.tasks.shown import Case, differences, plain
+from llmkit.tasks.slices import Slicing
+from llmkit.tasks.text.slices import slicings
 
 
 class TextReview(Review):
@@ -16,6 +20,11 @@ class TextReview(Review):
         "right"
     )
     worst_by: ClassVar[str] = "mean probability of the tokens, of texts that are not those of the reference"
+
+    @cached_property
+    def slicings(self) -> Sequence[Slicing]:
+        """See Review."""
+        return slicings(self.examples)
 
     def claims(self) -> Claims | None:
         """See Review: none."""

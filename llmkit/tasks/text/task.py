@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
-    from llmkit.tasks.slices import Slicing
 
 Measure = Literal["translation", "summary", "program"]
 _HEADLINES: dict[Measure, tuple[str, ...]] = {
@@ -155,12 +154,6 @@ class Seq2Seq(Task[TextData]):
         found = [prediction.text.split() if prediction else None for prediction in by_id(predictions, examples)]
         return np.array([ours == text.split() for ours, text in zip(found, examples["target"][:], strict=True)])
 
-    def slicings(self, examples: Dataset, data: TextData) -> Sequence[Slicing]:
-        """See Task."""
-        from llmkit.tasks.text.slices import slicings
-
-        return slicings(examples)
-
     def review(self, predictions: Sequence[Prediction], examples: Dataset, data: TextData) -> Review:
         """See Task."""
         from llmkit.tasks.text.review import TextReview
@@ -171,7 +164,8 @@ class Seq2Seq(Task[TextData]):
         """See Task: the source; what is swapped in it is swapped in the target."""
         from llmkit.tasks.editing import Texts
 
-        return Texts({"source": example["source"]}, gold={"target": example["target"]})
+        translated = self.measure == "translation"
+        return Texts({"source": example["source"]}, gold={"target": example["target"]}, translated=translated)
 
     def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
         """See Task."""

@@ -25,7 +25,9 @@ def version(trait: str, group: str, text: str) -> str:
         ("She gave it to HIM, he says", "She gave it to HER, she says"),
         ("a friend of his, who left", "a friend of hers, who left"),
         ("They saw him in town with his son.", "They saw her in town with her daughter."),
-        ("The king hurt himself; Mr. Reed left", "The queen hurt herself; Ms. Reed left"),
+        ("The man hurt himself; Mr. Reed left", "The woman hurt herself; Ms. Reed left"),
+        ("the star , mr . reed , hurt himself", "the star , ms . reed , hurt herself"),
+        ("After 5 ms I miss him, Mr Reed", "After 5 ms I miss her, Ms Reed"),
         ("his father's hat", "her mother's hat"),
         ("I told him that he's late", "I told her that she's late"),
     ],
@@ -92,3 +94,16 @@ def test_writers_are_of_their_group_and_draw_alike() -> None:
     assert found["women"][1] == WOMEN
     assert found["men"][0] == found["women"][0]
     assert BY_NAME["origin of the writer"].edits(Texts({"text": "a", "pair": "b"}), "7")["Arabic"] == {}
+
+
+def test_a_translation_follows_only_with_the_same_names() -> None:
+    def edits(source: str, target: str, trait: str, group: str, *, translated: bool = True) -> dict[str, Edited]:
+        texts = Texts({"source": source}, gold={"target": target}, translated=translated)
+        return BY_NAME[trait].edits(texts, "7")[group]
+
+    assert not edits("Tom is here.", "Er ist hier.", "origin", "Arabic")
+    found = edits("Tom is here.", "Tom ist hier.", "origin", "Arabic")
+    assert found["source"].text.split()[0] == found["target"].text.split()[0] != "Tom"
+    assert not edits("He is here.", "Er ist hier.", "gender", "women")
+    found = edits("He left home.", "He left.", "gender", "women", translated=False)
+    assert {name: edit.text for name, edit in found.items()} == {"source": "She left home.", "target": "She left."}

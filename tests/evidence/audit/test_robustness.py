@@ -102,6 +102,7 @@ def test_a_model_that_prefers_a_group_is_found_out() -> None:
     men, women = by_name["gender"].groups
     assert (men.name, men.score, women.score, men.difference.value) == ("men", 100, 0, 100)
     assert (men.changed, women.changed) == (50, 50)
+    assert (women.difference.value, women.p) == (-100, men.p)
     assert men.p is not None
     assert men.p < 0.1
     assert by_name["origin"].examples == 40
@@ -131,3 +132,10 @@ def test_a_kind_that_says_nothing_about_changes() -> None:
 
     assert unfit(task_named("classification")) is None
     assert "cannot be changed: its kind does not say" in str(unfit(Silent("silent", "Silent", "x")))
+
+
+def test_a_number_is_the_same_within_one_percent() -> None:
+    task = task_named("regression")
+    first, near, far = (Prediction("1", text, 1.0) for text in ("100.0", "100.9", "102.0"))
+    assert task.same_answer(first, near, {})
+    assert not task.same_answer(first, far, {})
