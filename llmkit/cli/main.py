@@ -14,6 +14,7 @@ from llmkit.cli.evidence import compare
 from llmkit.cli.explain import explain
 from llmkit.cli.recipes import recipes_app
 from llmkit.cli.report import report
+from llmkit.cli.runs import runs, watch
 from llmkit.cli.search import search
 from llmkit.cli.share import export, push
 from llmkit.cli.train import demo, finetune, pretrain, tokenize
@@ -36,6 +37,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "finetune": finetune,
     "search": search,
     "bench": bench,
+    "runs": runs,
+    "watch": watch,
     "eval": evaluate,
     "predict": predict,
     "ask": ask,

@@ -18,7 +18,7 @@ from llmkit.commands.bench_results import as_json
 from llmkit.commands.in_series import InSeries, ReadOnce
 from llmkit.commands.job import dry_run as try_job
 from llmkit.evidence.bench_scores import Found, score, with_holm
-from llmkit.evidence.suite import Entry, chosen
+from llmkit.evidence.bench_tasks import Entry, chosen
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.ranges import override

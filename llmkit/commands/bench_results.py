@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from llmkit.evidence.bench_scores import Found, mean_difference, mean_score
-from llmkit.evidence.suite import IN_MEAN, SUITE
+from llmkit.evidence.bench_tasks import IN_MEAN, SUITE
 from llmkit.system.console import say, table
 from llmkit.tasks.score_tables import interval_text
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from llmkit.evidence import paired
+from llmkit.evidence.bench_tasks import SUITE, Entry
 from llmkit.evidence.comparison import Pair, Score, corrected, mean_of_runs, score_of_runs
 from llmkit.evidence.paired import Difference, bootstrapped, difference
-from llmkit.evidence.suite import SUITE, Entry
 from llmkit.tasks import bootstrap
 from llmkit.tasks.base import Task
 from llmkit.tasks.bootstrap import resampled

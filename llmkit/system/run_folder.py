@@ -15,6 +15,7 @@ Files are written atomically, by one process.
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -208,6 +209,18 @@ def hold(run: RunDir) -> Iterator[None]:
     finally:
         (run.path / LOCK).unlink(missing_ok=True)  # safe: no other command waits for the lock
         lock.release()
+
+
+def is_held(run: RunDir) -> bool:
+    """Whether a command is writing to the run. Writes nothing, so a folder of others can be asked too."""
+    try:
+        with (run.path / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # what FileLock holds is exclusive
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _unwritable(run: RunDir, error: OSError) -> UserError:

@@ -21,7 +21,7 @@ from support.tasks import letters
 from transformers import BertConfig, BertForMaskedLM
 
 from llmkit.commands import seeds
-from llmkit.evidence.suite import SUITE
+from llmkit.evidence.bench_tasks import SUITE
 from llmkit.system.run_folder import RunDir
 
 SHAPE: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from llmkit.evidence.bench_scores import Found, Share, mean_difference, mean_score, score, with_holm
+from llmkit.evidence.bench_tasks import IN_MEAN, SUITE, chosen
 from llmkit.evidence.paired import holm
-from llmkit.evidence.suite import IN_MEAN, SUITE, chosen
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.errors import UserError
