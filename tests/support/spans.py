@@ -87,6 +87,8 @@ def oracle(task: Any, examples: Dataset, tokenizer: Any, data: SpanData) -> tupl
     """What a model that knows would predict, and the examples that have an answer it can point at, or none at all."""
     reachable = reachable_answers(examples, tokenizer, data.max_answer_length)
     kept = [n for n, answers in enumerate(examples["answers"]) if reachable[n] or not answers["text"]]
+    if not kept:
+        return [], examples.select([])
     nothing: dict[str, Any] = {"text": [], "answer_start": []}
     told = Dataset.from_list([{**examples[n], "answers": (reachable[n] or [nothing])[0]} for n in kept])
     features = task.encode(told, Codec(tokenizer), data, training=False)
