@@ -40,6 +40,7 @@ def test_contract(name: str) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_slices_are_of_every_example(name: str) -> None:
     """A report cuts all rows of a score, and a missing prediction is a row too."""
+    pytest.importorskip("sklearn")  # the extra `report`
     task = TASKS[name]
     data = section(task, fixture(name))
     examples = load_examples(task, data, ["validation"])["validation"]
