@@ -6,6 +6,7 @@ true of files on this disk is true of them: their content identifies them, and a
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# Errors of writing here. Permissions are not among them: a bucket refuses with the same number.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _WEB = ("http", "https")  # where a folder is a page, and `*` or `?` belong to the address
 # What file systems say of a version of a file. Each has some of these.
 _VERSION = (
@@ -83,15 +86,15 @@ def found_at(url: str) -> list[RemoteFile]:
 
 def downloaded(url: str, files: list[RemoteFile]) -> list[Path]:
     """Copy files of `found_at` into the cache, unless they are there. Returns their paths. Raises UserError."""
-    with Progress("downloading") as progress, _reaching(url):
+    with Progress("downloading") as progress:
         system, _ = _system(url)
         return [
-            _copied(system, file, _protocol(url), progress, f"{number:,} of {len(files):,} files")
+            _copied(system, file, url, progress, f"{number:,} of {len(files):,} files")
             for number, file in enumerate(files, start=1)
         ]
 
 
-def _copied(system: AbstractFileSystem, file: RemoteFile, protocol: str, progress: Progress, place: str) -> Path:
+def _copied(system: AbstractFileSystem, file: RemoteFile, url: str, progress: Progress, place: str) -> Path:
     from fsspec.callbacks import Callback
 
     def show(size: int | None, value: int, **_: Any) -> None:
@@ -99,10 +102,11 @@ def _copied(system: AbstractFileSystem, file: RemoteFile, protocol: str, progres
 
     def build(partial: Path) -> None:
         # The file has another name until it is whole: the partial folder may be that of a killed process.
-        system.get_file(file.path, str(partial / ".part"), callback=Callback(hooks={"show": show}))
+        with _reaching(url):
+            system.get_file(file.path, str(partial / ".part"), callback=Callback(hooks={"show": show}))
         (partial / ".part").rename(partial / file.name)
 
-    folder = cached_folder("downloads", {"path": f"{protocol}://{file.path}", **file.about})
+    folder = cached_folder("downloads", {"path": f"{_protocol(url)}://{file.path}", **file.about})
     built_once(folder, build, is_whole=lambda folder: (folder / file.name).is_file())
     return folder / file.name
 
@@ -126,12 +130,13 @@ def _system(url: str) -> tuple[AbstractFileSystem, str]:
 
 @contextmanager
 def _reaching(url: str) -> Iterator[None]:
-    """Errors of a file system as UserError. Each has those of its own library, so this takes all of them."""
+    """Errors of a file system as UserError, but those of writing here. Only calls of a file system belong inside: each
+    raises errors of its own library, so this takes all of them."""
     try:
         yield
-    except UserError:
-        raise
-    except Exception as error:
+    except Exception as error:  # hides nothing: the error is the cause of the UserError, and its text is in it
+        if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in _FULL):
+            raise
         # To fsspec, what a web server cannot be asked for is not found either. The cause tells.
         cause = error.__cause__ or error
         if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == HTTPStatus.NOT_FOUND:

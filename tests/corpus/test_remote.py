@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import threading
 from collections.abc import Iterator
@@ -124,6 +125,26 @@ def test_a_transfer_that_breaks_leaves_nothing_half(memory: str, monkeypatch: py
     assert "the same command goes on" in str(caught.value.remedy)
     monkeypatch.setattr(system, "get_file", whole)
     assert documents(f"{memory}/a.txt", documents="file") == ["one ship\ntwo ships\n"]
+
+
+def test_a_full_disk_is_not_blamed_on_the_connection(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any, path: str, to: str, **_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", to)
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", full)
+    with pytest.raises(UserError, match=r"cannot write .*: No space left on device") as caught:
+        documents(f"{memory}/b.jsonl")
+    assert "LLMKIT_CACHE" in str(caught.value.remedy)
+
+
+def test_a_bucket_that_refuses_is_not_a_disk_that_does(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any, path: str, **_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Access Denied")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "isdir", refuse)
+    with pytest.raises(UserError, match=r"memory://bucket cannot be read: .*Access Denied") as caught:
+        documents(memory)
+    assert "your access" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(
