@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
-    from llmkit.tasks.editing import Edited, Texts
+    from llmkit.tasks.editor import Editor
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
@@ -67,8 +67,6 @@ class Task(ABC, Generic[D]):
     labelled: ClassVar[bool] = False
     # Why `llmkit explain` does not support it; None if it does: it then has `typed_example` and `explained`.
     unexplained: ClassVar[str | None] = "its kind does not say which number of the model a prediction is"
-    # Why its examples cannot be changed in audits; None if they can: it then has `texts` and `edited`.
-    unedited: ClassVar[str | None] = "its kind does not say how a gold answer follows a change of its texts"
     # transformers' name for what its model's labels are; a model stores it in config.problem_type.
     problem_type: ClassVar[str | None] = None
     # What its scores are in, for the model card.
@@ -161,7 +159,7 @@ class Task(ABC, Generic[D]):
         """
         raise NotImplementedError  # as above
 
-    # --- reports ---
+    # --- reports and audits ---
 
     def review(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> Review:
         """What a report says of predictions: slices, confidence, errors, gold labels that may be wrong."""
@@ -169,22 +167,12 @@ class Task(ABC, Generic[D]):
 
         return Review(self, predictions, examples, data)
 
-    # --- edits of its texts, for audits ---
+    @property
+    def editor(self) -> Editor:
+        """What edits its examples in audits."""
+        from llmkit.tasks.editor import Editor
 
-    def texts(self, example: Mapping[str, Any]) -> Texts:
-        """The texts of an example that can be edited so that its gold answer follows."""
-        raise NotImplementedError  # a kind without it says so in `unedited`, and is not asked
-
-    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
-        """The example with some of its `texts` edited, and the gold answer where it is then; None if it cannot follow.
-
-        `edits` are by name, of `Texts.edited`.
-        """
-        raise NotImplementedError  # as above
-
-    def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
-        """Whether the prediction for an edited example is the one `before` the edit."""
-        return before.text == after.text
+        return Editor()
 
     # --- rows ---
 

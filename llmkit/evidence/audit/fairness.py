@@ -162,9 +162,9 @@ def _versions(task: Task[Any], examples: Columns, trait: Trait) -> dict[str, _Ve
     if there are none."""
     found: dict[str, _Version] = {name: _Version([], [], []) for name in ("", *trait.groups)}
     for row in examples:
-        texts = task.texts(row)
+        texts = task.editor.texts(row)
         edits = trait.edits(texts, row["id"])
-        made = {name: task.edited(row, its) if its else row for name, its in edits.items()}
+        made = {name: task.editor.edited(row, its) if its else row for name, its in edits.items()}
         inputs = {
             name: {key: its[key].text if key in its else text for key, text in texts.inputs.items()}
             for name, its in edits.items()
@@ -197,7 +197,7 @@ def _compared(run: Audited, trait: Trait, versions: Mapping[str, _Version], resa
         found = run.predict(version.examples)
         measures[name] = measured(task, score, found, version.examples, run.data).measure
         same[name] = [
-            task.same_answer(_following(task, row, before, trait, name), after, edits)
+            task.editor.same_answer(_following(task, row, before, trait, name), after, edits)
             for row, before, after, edits in zip(base.rows, expected, found, version.edits, strict=True)
         ]
         changes += [
@@ -216,7 +216,7 @@ def _compared(run: Audited, trait: Trait, versions: Mapping[str, _Version], resa
 
 def _following(task: Task[Any], row: Mapping[str, Any], before: Prediction, trait: Trait, group: str) -> Prediction:
     """The prediction to expect after a change: in a generated text, names and pronouns follow those of the source."""
-    texts = task.texts(row)
+    texts = task.editor.texts(row)
     if not texts.gold:
         return before
     (key,) = texts.gold

@@ -156,6 +156,6 @@ def _scored(
 
 
 def _flip(task: Task[Any], made: Version, number: int, old: Prediction, new: Prediction) -> Flip:
-    inputs = task.texts(made.before[number]).inputs
+    inputs = task.editor.texts(made.before[number]).inputs
     texts = {name: excerpts(edit.before, edit.text) for name, edit in made.edits[number].items() if name in inputs}
     return Flip(old.id, texts, old.text, new.text)

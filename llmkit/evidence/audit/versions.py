@@ -44,8 +44,8 @@ def version(task: Task[Any], examples: Columns, edits_of: Callable[[Texts, str],
     whose gold answer cannot follow."""
     rows, changed, edits = [], [], []
     for row in examples:
-        made = edits_of(task.texts(row), row["id"])
-        new = task.edited(row, made) if made else None
+        made = edits_of(task.editor.texts(row), row["id"])
+        new = task.editor.edited(row, made) if made else None
         if new is not None:
             rows.append(row)
             changed.append(new)
@@ -82,6 +82,6 @@ def of_drawn(size: int, of: int, item: str) -> str:
 
 def unfit(task: Task[Any]) -> str | None:
     """Why the examples of a kind of task cannot be changed; None if they can."""
-    if task.unedited is None:
+    if task.editor.unedited is None:
         return None
-    return f"the examples of {task.name} cannot be changed: {task.unedited}"
+    return f"the examples of {task.name} cannot be changed: {task.editor.unedited}"

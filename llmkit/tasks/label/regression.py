@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.recipes.finetuning import FinetuneRecipe
-    from llmkit.tasks.editing import Edited
+    from llmkit.tasks.editor import Editor
     from llmkit.tasks.explained import Explained, Wanted
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
@@ -168,9 +168,12 @@ class Regression(Classification):
 
         return NumberReview(self, predictions, examples, data)
 
-    def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
-        """See Task: within one percent."""
-        return math.isclose(float(before.text), float(after.text), rel_tol=0.01)
+    @property
+    def editor(self) -> Editor:
+        """See Task."""
+        from llmkit.tasks.label.edited import NumberEditor
+
+        return NumberEditor()
 
     def score_rows(self, scores: Mapping[str, Any]) -> list[list[str]]:
         """See Task. The mean squared error is not in percent, and says so."""

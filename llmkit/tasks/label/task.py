@@ -36,7 +36,7 @@ from llmkit.tasks.values import (
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
-    from llmkit.tasks.editing import Edited, Texts
+    from llmkit.tasks.editor import Editor
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
@@ -66,7 +66,6 @@ class Classification(Task[LabelData]):
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = LabelRecipe
     unexplained: ClassVar[str | None] = None
-    unedited: ClassVar[str | None] = None
     labelled: ClassVar[bool] = True
     has_classes: ClassVar[bool] = True  # which train.class_weights are for
 
@@ -240,16 +239,12 @@ class Classification(Task[LabelData]):
         wanted.check(self.name, label=True)
         return explained_label(self.name, example, inputs[0], codec, data.max_length, wanted.label)
 
-    def texts(self, example: Mapping[str, Any]) -> Texts:
+    @property
+    def editor(self) -> Editor:
         """See Task."""
-        from llmkit.tasks.editing import Texts
+        from llmkit.tasks.label.edited import LabelEditor
 
-        return Texts({name: example[name] for name in ("text", "pair") if example[name]})
-
-    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
-        """See Task: the label stays."""
-        found = {**example, **{name: edit.text for name, edit in edits.items()}}
-        return found if f"{found['text']}{found['pair'] or ''}".strip() else None
+        return LabelEditor()
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.tasks.editing import Edited, Place, Texts
+from llmkit.tasks.editor import Editor
 from llmkit.tasks.values import Prediction
 
 PASSAGE = "context"
 
 
-def texts(example: Mapping[str, Any]) -> Texts:
-    """The question and the passage. The answers in the passage are kept, those of Natural Questions' annotators too."""
-    kept = sorted({*_answers(example), *_annotated(example)})
-    return Texts({"question": example["question"], PASSAGE: example[PASSAGE]}, kept={PASSAGE: kept})
+class SpanEditor(Editor):
+    """Edits a question and its passage."""
 
+    unedited: ClassVar[str | None] = None
 
-def edited(example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
-    """See Task.edited: None if nothing is left of the question or of an answer."""
-    found = {**example, **{name: edit.text for name, edit in edits.items()}}
-    if PASSAGE in edits:
-        edit = edits[PASSAGE]
-        places = [edit.place(*place) for place in _answers(example)]
-        found["answers"] = {
-            "text": [edit.text[start:end] for start, end in places],
-            "answer_start": [start for start, _ in places],
-        }
-        if "annotations" in example:
-            found["annotations"] = [_moved(each, edit) for each in example["annotations"]]
-    lost = not all(text.strip() for text in found["answers"]["text"])
-    return None if lost or not found["question"].strip() or not found[PASSAGE].strip() else found
+    def texts(self, example: Mapping[str, Any]) -> Texts:
+        """See Editor: the question and the passage. Its answers are kept, those of Natural Questions' annotators too."""
+        kept = sorted({*_answers(example), *_annotated(example)})
+        return Texts({"question": example["question"], PASSAGE: example[PASSAGE]}, kept={PASSAGE: kept})
 
+    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
+        """See Editor: None if nothing is left of the question or of an answer."""
+        found = {**example, **{name: edit.text for name, edit in edits.items()}}
+        if PASSAGE in edits:
+            edit = edits[PASSAGE]
+            places = [edit.place(*place) for place in _answers(example)]
+            found["answers"] = {
+                "text": [edit.text[start:end] for start, end in places],
+                "answer_start": [start for start, _ in places],
+            }
+            if "annotations" in example:
+                found["annotations"] = [_moved(each, edit) for each in example["annotations"]]
+        lost = not all(text.strip() for text in found["answers"]["text"])
+        return None if lost or not found["question"].strip() or not found[PASSAGE].strip() else found
 
-def same_place(before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
-    """Whether an answer is at the place of the one before, or the model abstains again."""
-    if before.start is None or before.end is None:
-        return after.start is None
-    edit = edits.get(PASSAGE)
-    return (edit.place(before.start, before.end) if edit else (before.start, before.end)) == (after.start, after.end)
+    def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
+        """See Editor: the same place of the passage, or the model abstains again."""
+        if before.start is None or before.end is None:
+            return after.start is None
+        edit, place = edits.get(PASSAGE), (before.start, before.end)
+        return (edit.place(*place) if edit else place) == (after.start, after.end)
 
 
 def _answers(example: Mapping[str, Any]) -> list[Place]:

@@ -23,7 +23,6 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
 from llmkit.tasks.columns import Columns
 from llmkit.tasks.score_tables import Table
-from llmkit.tasks.span import edited as following
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans, stacked
 from llmkit.tasks.span.review import SpanReview
@@ -34,7 +33,7 @@ from llmkit.tasks.values import Array, Candidate, Codec, LocatedRow, Outputs, Pr
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
-    from llmkit.tasks.editing import Edited, Texts
+    from llmkit.tasks.editor import Editor
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
@@ -67,7 +66,6 @@ class ExtractiveQA(Task[SpanData]):
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = SpanRecipe
     unexplained: ClassVar[str | None] = None
-    unedited: ClassVar[str | None] = None
     answers_questions: ClassVar[bool] = True
 
     @property
@@ -235,17 +233,12 @@ class ExtractiveQA(Task[SpanData]):
         """See Task."""
         return SpanReview(self, predictions, examples, data)
 
-    def texts(self, example: Mapping[str, Any]) -> Texts:
-        """See Task: the question, and the passage, whose answers are kept."""
-        return following.texts(example)
+    @property
+    def editor(self) -> Editor:
+        """See Task."""
+        from llmkit.tasks.span.edited import SpanEditor
 
-    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
-        """See Task: answers are where their characters are."""
-        return following.edited(example, edits)
-
-    def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
-        """See Task: the same place of the passage."""
-        return following.same_place(before, after, edits)
+        return SpanEditor()
 
     def check_scores(self, examples: Dataset, data: SpanData) -> None:
         """See Task: warns about answers in a script that is not that of the language they are scored in."""

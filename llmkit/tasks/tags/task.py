@@ -37,7 +37,7 @@ from llmkit.tasks.values import IGNORED, Array, Codec, Outputs, Prediction, Publ
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
-    from llmkit.tasks.editing import Edited, Texts
+    from llmkit.tasks.editor import Editor
     from llmkit.tasks.explained import Explained, Typed, Wanted
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
@@ -63,7 +63,6 @@ class Tagging(Task[TagData]):
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = TagRecipe
     unexplained: ClassVar[str | None] = None
-    unedited: ClassVar[str | None] = None
     labelled: ClassVar[bool] = True
 
     @property
@@ -230,17 +229,12 @@ class Tagging(Task[TagData]):
 
         return explained_tag(example, inputs, prediction.text.split(), codec, wanted)
 
-    def texts(self, example: Mapping[str, Any]) -> Texts:
-        """See Task: the sentence, of which tagged marks are kept, unless each word is scored on its own."""
-        from llmkit.tasks.tags.edited import texts
+    @property
+    def editor(self) -> Editor:
+        """See Task."""
+        from llmkit.tasks.tags.edited import TagEditor
 
-        return texts(example, each_word=self.each_word)
-
-    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
-        """See Task: words keep their tags."""
-        from llmkit.tasks.tags.edited import edited
-
-        return edited(example, edits)
+        return TagEditor(self.each_word)
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.checkpoint import Checkpoint
     from llmkit.models.onnx import Graphs
-    from llmkit.tasks.editing import Edited, Texts
+    from llmkit.tasks.editor import Editor
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
@@ -61,7 +61,6 @@ class Seq2Seq(Task[TextData]):
 
     recipe_class: ClassVar[type[FinetuneRecipe]] = TextRecipe
     unexplained: ClassVar[str | None] = "a generated text is many choices, one after the other, not one number"
-    unedited: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", _METRICS[self.measure])
@@ -160,17 +159,12 @@ class Seq2Seq(Task[TextData]):
 
         return TextReview(self, predictions, examples, data)
 
-    def texts(self, example: Mapping[str, Any]) -> Texts:
-        """See Task: the source; what is swapped in it is swapped in the target."""
-        from llmkit.tasks.editing import Texts
-
-        translated = self.measure == "translation"
-        return Texts({"source": example["source"]}, gold={"target": example["target"]}, translated=translated)
-
-    def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
+    @property
+    def editor(self) -> Editor:
         """See Task."""
-        found = {**example, **{name: edit.text.strip() for name, edit in edits.items()}}
-        return found if found["source"] and (found["target"] or not example["target"]) else None
+        from llmkit.tasks.text.edited import TextEditor
+
+        return TextEditor(translated=self.measure == "translation")
 
     def contents(self, examples: Dataset) -> dict[str, list[str]]:
         """See Task."""

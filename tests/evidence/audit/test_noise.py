@@ -45,9 +45,9 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
 @given(asked(), st.sampled_from(SUITE))
 def test_answers_follow_every_change(row: dict[str, Any], change: Any) -> None:
     task = task_named("squad")
-    edits = change.edits(task.texts(row), "q")
-    assert edits == change.edits(task.texts(row), "q")
-    new = task.edited(row, edits)
+    edits = change.edits(task.editor.texts(row), "q")
+    assert edits == change.edits(task.editor.texts(row), "q")
+    new = task.editor.edited(row, edits)
     if new is None:
         return
     (text,), (start,) = new["answers"]["text"], new["answers"]["answer_start"]
@@ -65,8 +65,8 @@ def test_words_keep_their_tags(pairs: list[tuple[str, str]], change: Any) -> Non
     task = task_named("ner")
     pairs = [(part, tag) for word, tag in pairs for part in word.split()]
     row = {"id": "s", "tokens": [word for word, _ in pairs], "tags": [tag for _, tag in pairs], "text": None}
-    edits = change.edits(task.texts(row), "s")
-    new = task.edited(row, edits) if edits else None
+    edits = change.edits(task.editor.texts(row), "s")
+    new = task.editor.edited(row, edits) if edits else None
     if new is not None:
         assert len(new["tokens"]) == len(new["tags"])
         assert [tag for tag in new["tags"] if tag != "O"] == [tag for _, tag in pairs if tag != "O"]

@@ -128,7 +128,7 @@ def test_texts_without_people() -> None:
 
 def test_a_kind_that_says_nothing_about_changes() -> None:
     class Silent(Classification):
-        unedited = Task.unedited
+        editor = Task.editor
 
     assert unfit(task_named("classification")) is None
     assert "cannot be changed: its kind does not say" in str(unfit(Silent("silent", "Silent", "x")))
@@ -137,5 +137,5 @@ def test_a_kind_that_says_nothing_about_changes() -> None:
 def test_a_number_is_the_same_within_one_percent() -> None:
     task = task_named("regression")
     first, near, far = (Prediction("1", text, 1.0) for text in ("100.0", "100.9", "102.0"))
-    assert task.same_answer(first, near, {})
-    assert not task.same_answer(first, far, {})
+    assert task.editor.same_answer(first, near, {})
+    assert not task.editor.same_answer(first, far, {})
