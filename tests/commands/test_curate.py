@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -226,3 +227,49 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
     assert len(files) >= 9
     for file in files:
         assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+
+
+SBATCH = """#!{python}
+import os, re, subprocess, sys
+script = open(sys.argv[-1]).read()
+array = re.search(r"#SBATCH --array=0-(\\d+)", script)
+for task in range(int(array[1]) + 1 if array else 0):
+    environment = {{**os.environ, "SLURM_ARRAY_TASK_ID": str(task), "SLURM_NODELIST": "node1", "RUN_OFFSET": "0"}}
+    subprocess.run(["bash", "-c", script], env=environment, check=True, stdout=subprocess.DEVNULL)
+print("Submitted batch job 7")
+"""
+SRUN = '#!/bin/bash\nwhile [[ $1 == -* ]]; do [[ $1 == -n ]] && shift; shift; done\nexec "$@"\n'
+
+
+@pytest.mark.slow
+def test_the_jobs_of_slurm_make_the_same(llmkit: Command, tmp_path: Path, programs: Callable[..., None]) -> None:
+    """Against a stand-in for sbatch, which runs each job at once."""
+    programs(sbatch=SBATCH.format(python=sys.executable), srun=SRUN, scontrol="#!/bin/sh\necho node1\n")
+    texts = [document(seed) for seed in range(12)]
+    write(tmp_path / "a.jsonl", texts)
+    write(tmp_path / "b.jsonl", [texts[4], document(99)])
+    arguments = ("curate", "-c", "a.jsonl", "-c", "b.jsonl", "duplicates.similarity=0.99")
+    code, out, err = llmkit(*arguments, "-o", "out", "executor=slurm", "slurm.partition=cpu")
+    assert code == 0, err
+    assert (out, "submitted" in err) == ("", True)
+    code, out, err = llmkit(*arguments, "-o", "out", "executor=slurm", "slurm.partition=cpu")
+    assert code == 0, err
+    assert out.strip() == "out/documents"
+    assert llmkit(*arguments, "-o", "same", "workers=1")[0] == 0
+    for file in (path for path in (tmp_path / "same").rglob("*") if path.is_file()):
+        assert (tmp_path / "out" / file.relative_to(tmp_path / "same")).read_bytes() == file.read_bytes(), file
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put programs with these names and contents first on the path."""
+
+    def write_programs(**contents: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        for name, content in contents.items():
+            (folder / name).write_text(content)
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+
+    return write_programs
