@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -100,7 +99,7 @@ def data_section(
 
 
 def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
-    """The keys that name the data: a file, a pattern or a URL serves as every split; else it is a folder, Hub id or `demo`."""
+    """The keys that name the data: files and URLs serve as every split; else it is a folder, Hub id or `demo`."""
     if names_files(data):
         return {"train": data, "validation": data, "test": data}
     own = data == task.hub_id

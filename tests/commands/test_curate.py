@@ -18,8 +18,11 @@ from support import Command
 pytest.importorskip("datatrove")  # the extra `scale`
 
 from llmkit.corpus import sources
-from llmkit.corpus.curation import workers
+from llmkit.corpus.curation import plan, workers
 from llmkit.corpus.curation.plan import minhash_shape
+from llmkit.corpus.sources import open_source
+from llmkit.recipes.corpus import Source
+from llmkit.recipes.curation import CurateRecipe
 from llmkit.system.json_rows import json_lines
 
 NOUNS = "ship harbour lantern captain storm letter garden mountain river bell soldier winter".split()  # noqa: SIM905
@@ -83,6 +86,17 @@ class TestHere:
         assert "kept 30 of 33 documents" in err
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["curation.json", "documents", "removed"]
         assert {path.name for path in (tmp_path / "out/documents").iterdir()} == {"00-a-jsonl", "01-b"}
+
+    def test_many_parts_are_few_tasks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "a").mkdir()
+        for number in range(7):
+            write(tmp_path / "a" / f"{number}.jsonl", [document(number, 60)])
+        found = [open_source(Source(path=str(tmp_path / "a"))), open_source(Source(path="demo"))]
+        monkeypatch.setattr(plan, "MOST_TASKS", 4)
+        made = plan.Plan.of(tmp_path, found, CurateRecipe(sources=[Source(path="demo")]))
+        assert [(source, len(parts)) for source, parts in made.parts] == [(0, 2), (0, 2), (0, 2), (0, 1), (1, 1)]
+        texts = [text for task in range(4) for text in made.documents(task)]
+        assert texts == [document(number, 60) for number in range(7)]
 
     def test_the_shards_are_those_of_the_same_documents(self, llmkit: Command, tmp_path: Path) -> None:
         texts = [document(seed, 8) for seed in range(60)]

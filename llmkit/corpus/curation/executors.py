@@ -7,6 +7,7 @@ locks in the folder, as tokenizing does: the system releases the lock of a dead 
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -106,6 +107,8 @@ def main() -> None:
     """`python -m llmkit.corpus.curation.executors HOW WORK FIRST`, a process that `llmkit curate` starts."""
     how, work, first = sys.argv[1:]
     plan = Plan.load(Path(work))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the signatures of all tasks
     if how == "local":
         run_shared(plan, int(first))
     elif how == "ray":

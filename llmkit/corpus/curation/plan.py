@@ -8,7 +8,7 @@
       documents/, removed/    the result
       stages/NAME/            datatrove's folder of a stage: completions, logs, stats
 
-A part of the text (sources.py) is a task. So tasks, and what comes out, depend on the text alone.
+A part of the text (sources.py), or several of them, is a task. So tasks, and what comes out, depend on the text alone.
 """
 
 from __future__ import annotations
@@ -26,22 +26,29 @@ from llmkit.recipes.curation import CurateRecipe
 from llmkit.system.files import write_whole
 
 CONTAMINATED, DUPLICATE = "contaminated", "duplicate"  # why documents are removed
+MOST_TASKS = 2000  # besides one per source: the second stage opens a file of each at a time
 STAGES = ("filter", "pairs", "groups", "deduplicate")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A corpus to curate. `parts` [tasks] are the source and the part of each task."""
+    """A corpus to curate. `parts` [tasks] are the source and the parts of each task."""
 
     work: Path
     sources: Sequence[OpenSource]
-    parts: Sequence[tuple[int, int]]
+    parts: Sequence[tuple[int, range]]
     recipe: CurateRecipe
 
     @classmethod
     def of(cls, work: Path, sources: Sequence[OpenSource], recipe: CurateRecipe) -> Plan:
         """The plan for these sources. Raises UserError if a dataset cannot be read."""
-        parts = [(number, part) for number, source in enumerate(sources) for part in range(len(source.parts()))]
+        counts = [len(source.parts()) for source in sources]
+        together = -(-sum(counts) // MOST_TASKS)
+        parts = [
+            (source, range(first, min(first + together, count)))
+            for source, count in enumerate(counts)
+            for first in range(0, count, together)
+        ]
         return cls(work, sources, parts, recipe)
 
     def save(self) -> None:
@@ -57,8 +64,10 @@ class Plan:
 
     def documents(self, task: int) -> Iterator[str]:
         """Yield the documents of a task. Raises UserError at the first bad one."""
-        source, part = self.parts[task]
-        yield from self.sources[source].parts()[part]()
+        source, numbers = self.parts[task]
+        parts = self.sources[source].parts()
+        for number in numbers:
+            yield from parts[number]()
 
     def kept(self, task: int) -> Path:
         """The file with what the filters left."""

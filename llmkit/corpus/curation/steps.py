@@ -20,7 +20,7 @@ from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
 from datatrove.utils.word_tokenizers import WordTokenizer
 
 from llmkit.corpus.curation.plan import Plan
-from llmkit.corpus.words import word_places
+from llmkit.corpus.words import tokens
 from llmkit.system.errors import UserError
 from llmkit.system.files import to_json, write_whole
 from llmkit.system.json_rows import json_lines
@@ -35,7 +35,7 @@ class Words(WordTokenizer):  # type: ignore[misc]
 
     def word_tokenize(self, text: str) -> list[str]:
         """See WordTokenizer."""
-        return [text[start:end] for start, end in word_places(text)]
+        return tokens(text)
 
     def sent_tokenize(self, text: str) -> list[str]:
         """See WordTokenizer."""
