@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ class Prepared:
 
 def prepare(recipe: CurateRecipe, folder: Path) -> Prepared:
     """Find the sources and files. Writes nothing. Raises UserError."""
-    need("scale", ["datatrove", *(["ray"] if recipe.executor == "ray" else [])])
+    need("scale", ["datatrove"])
+    if recipe.executor == "ray" and find_spec("ray") is None:
+        raise UserError("executor=ray needs Ray, which is not installed", remedy="install it: pip install ray")
     if recipe.executor == "slurm" and shutil.which("sbatch") is None:
         raise UserError("executor=slurm needs Slurm's sbatch, which is not here", remedy="run this on a login node")
     if weighted := [source.path for source in recipe.sources if source.weight != 1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -23,6 +24,7 @@ from llmkit.corpus.curation.plan import minhash_shape
 from llmkit.corpus.sources import open_source
 from llmkit.recipes.corpus import Source
 from llmkit.recipes.curation import CurateRecipe
+from llmkit.system.errors import UserError
 from llmkit.system.json_rows import json_lines
 
 NOUNS = "ship harbour lantern captain storm letter garden mountain river bell soldier winter".split()  # noqa: SIM905
@@ -191,6 +193,31 @@ def test_problems_are_found_before_any_work(arguments: tuple[str, ...], message:
     assert code == 1
     assert message in err
     assert not Path("out").exists()
+
+
+def test_a_full_disk_and_deaths_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmkit.corpus.curation import executors
+
+    made = plan.Plan(tmp_path, [], [(0, range(1))], CurateRecipe(sources=[Source(path="demo")], workers=1))
+    made.save()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(executors, "run_shared", full)
+    monkeypatch.setattr(sys, "argv", ["executors", "local", str(tmp_path), "0"])
+    with pytest.raises(SystemExit) as stop:
+        executors.main()
+    for exit_code, message in ((stop.value.code, "disk is full"), (-signal.SIGKILL, "killed again and again")):
+        command = [
+            sys.executable,
+            "-c",
+            f"import os, sys; n = {exit_code}; sys.exit(n) if n > 0 else os.kill(os.getpid(), -n)",
+        ]
+        monkeypatch.setattr(workers.Workers, "_started", lambda *_, command=command: subprocess.Popen(command))
+        monkeypatch.setattr(workers, "LOOK_EVERY", 0.01)
+        with pytest.raises(UserError, match=message):
+            workers.Workers(made).run()
 
 
 @pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8, 0.9, 0.99])

@@ -18,6 +18,8 @@ from filelock import FileLock, Timeout
 
 from llmkit.corpus.curation.plan import Plan
 from llmkit.corpus.curation.stages import pipeline
+from llmkit.corpus.curation.workers import CANNOT_WRITE
+from llmkit.system.files import is_about_writing
 
 
 class SharedFolderExecutor(PipelineExecutor):  # type: ignore[misc]
@@ -109,12 +111,18 @@ def main() -> None:
     plan = Plan.load(Path(work))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the signatures of all tasks
-    if how == "local":
-        run_shared(plan, int(first))
-    elif how == "ray":
-        run_on_ray(plan)
-    else:
-        submit_to_slurm(plan)
+    try:
+        if how == "local":
+            run_shared(plan, int(first))
+        elif how == "ray":
+            run_on_ray(plan)
+        else:
+            submit_to_slurm(plan)
+    except OSError as error:
+        if not is_about_writing(error):
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(CANNOT_WRITE)
 
 
 if __name__ == "__main__":

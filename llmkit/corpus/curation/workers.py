@@ -17,6 +17,7 @@ from llmkit.system.errors import UserError
 from llmkit.system.progress import Progress
 
 LOOK_EVERY = 0.5  # seconds
+CANNOT_WRITE = os.EX_IOERR  # the exit code of a process that found the disk full
 MOST_DEATHS = 5  # of processes in a row, without a task that is completed
 
 
@@ -83,6 +84,11 @@ class Workers:
             return UserError(
                 f"processes are killed again and again, by {signal.Signals(-code).name}: perhaps for lack of memory",
                 remedy="use fewer with workers=1; the same command goes on",
+            )
+        if code == CANNOT_WRITE:
+            return UserError(
+                f"{self.plan.work} cannot be written: perhaps the disk is full; see {self._log(number)}",
+                remedy="free some space; the same command goes on",
             )
         last = self._log(number).read_text(encoding="utf-8", errors="replace").splitlines()[-30:]
         return RuntimeError("a process of datatrove failed:\n" + "\n".join(last))
