@@ -22,6 +22,7 @@ from rooms import design_page
 
 from llmkit.cli.main import app
 from llmkit.recipes.corpus import TokenizeRecipe
+from llmkit.recipes.curation import CurateRecipe
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import kind_of
@@ -91,6 +92,10 @@ KINDS: dict[type[Section], tuple[str, str]] = {
     LabelRecipe: ("Fine-tuning: labels and numbers of texts", FINETUNE),
     TagRecipe: ("Fine-tuning: tags of words", FINETUNE),
     TextRecipe: ("Fine-tuning: texts into texts", FINETUNE),
+    CurateRecipe: (
+        "Curating",
+        "There is no file. `llmkit curate` takes sources with `-c` and the rest as overrides",
+    ),
     TokenizeRecipe: (
         "Tokenizing",
         "There is no file. `llmkit tokenize` takes sources with `-c` and the rest as overrides",

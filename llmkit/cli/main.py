@@ -10,6 +10,7 @@ import typer
 from llmkit.cli.audit import audit
 from llmkit.cli.bench import bench
 from llmkit.cli.checks import doctor, tasks, verify
+from llmkit.cli.corpora import curate
 from llmkit.cli.evidence import compare
 from llmkit.cli.explain import explain
 from llmkit.cli.recipes import recipes_app
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(recipes_app, name="recipes")
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
+    "curate": curate,
     "tokenize": tokenize,
     "pretrain": pretrain,
     "finetune": finetune,
@@ -86,7 +88,7 @@ def main() -> None:
             exit_with(
                 130,
                 ["stopped"],
-                "resume a training run with --resume; continue tokenize or predict with the same command",
+                "resume a training run with --resume; continue curate, tokenize or predict with the same command",
             )
         raise
     except Exception as error:  # hides nothing: exit_for raises bugs again

@@ -32,7 +32,7 @@ from llmkit.tasks.features import examples_fingerprint
 from llmkit.tasks.inference import Reader, model_fingerprint, ready
 from llmkit.tasks.rows.formats import ENDINGS
 from llmkit.tasks.rows.origin import rows_of
-from llmkit.tasks.rows.splits import is_pattern
+from llmkit.tasks.rows.splits import names_files
 from llmkit.tasks.settings import Settings
 from llmkit.tasks.values import LocatedRow, Prediction
 
@@ -140,7 +140,7 @@ def prepare(settings: Settings, source: str, output: Path, batch_size: int | Non
         )
     file = PartialFile(output)
     file.check()
-    if source != "demo" and not Path(source).is_file() and not is_pattern(source):
+    if source != "demo" and not names_files(source):
         if Path(source).is_dir():
             raise UserError(f"{source} is a folder", remedy=f"give its files as a pattern such as '{source}/*.jsonl'")
         raise UserError(f"{source} does not exist", remedy=f"give a file of rows, which ends in {ENDINGS}")

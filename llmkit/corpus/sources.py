@@ -7,7 +7,8 @@ not grow with the corpus.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from glob import glob
@@ -20,6 +21,7 @@ from llmkit.corpus.readers import PLAIN, READERS, documents_of, is_compressed, i
 from llmkit.recipes.corpus import Source
 from llmkit.system.cache import file_fingerprint
 from llmkit.system.console import say
+from llmkit.system.cores import cores
 from llmkit.system.errors import UserError
 from llmkit.system.formats import COMPRESSED, format_of, is_in
 from llmkit.system.hub import commit_of, reading_from_the_hub, unreachable
@@ -107,7 +109,7 @@ def open_source(spec: Source) -> OpenSource:
             _refuse_keys(spec, {"text_column"}, named)
         spec = _with_split(spec, files)
         content = {
-            "files": [[file.name, file_fingerprint(file)] for file in files],
+            "files": [[file.name, found] for file, found in zip(files, _fingerprints(files), strict=True)],
             "text_column": spec.text_column,
         }
         size = None if any(is_compressed(file) for file in files) else sum(file.stat().st_size for file in files)
@@ -119,6 +121,12 @@ def open_source(spec: Source) -> OpenSource:
         remedy=f"give {', '.join(NAMED)}, demo, a file, a folder or glob of files, a URL of these, or the id of a "
         "dataset on the Hub",
     )
+
+
+def _fingerprints(files: Sequence[Path]) -> Iterator[str]:
+    """The hash of each file's content, on all cores: hashing lets other threads run."""
+    with ThreadPoolExecutor(cores().usable) as pool:
+        yield from pool.map(file_fingerprint, files)
 
 
 def _refuse_keys(spec: Source, keys: set[str], what: str) -> None:

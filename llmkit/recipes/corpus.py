@@ -60,6 +60,9 @@ class Source(Section):
     )
 
 
+GivenSource = Annotated[Source, BeforeValidator(_source)]
+
+
 def _once(source: Source) -> Source:
     """Refuse a weight for a source to evaluate on."""
     if source.weight != 1:
@@ -120,7 +123,7 @@ class CorpusSection(Section):
     """The text for pretraining: token shards from `llmkit tokenize`, or sources to tokenize first."""
 
     path: str | None = Field(None, description="Folder of token shards, written by `llmkit tokenize -o`.")
-    sources: list[Annotated[Source, BeforeValidator(_source)]] | None = Field(
+    sources: list[GivenSource] | None = Field(
         None,
         description="Sources to tokenize first, each written as for `llmkit tokenize -c` or as a mapping.",
     )
@@ -200,5 +203,5 @@ class CorpusSection(Section):
 class TokenizeRecipe(Section):
     """Settings of `llmkit tokenize`: sources from `-c`, the rest from overrides."""
 
-    sources: list[Annotated[Source, BeforeValidator(_source)]]
+    sources: list[GivenSource]
     tokenizer: TokenizerSection = TokenizerSection()

@@ -83,7 +83,8 @@ class DataSection(Section):
     revision: str | None = Field(None, description="Revision of a Hub dataset.")
     train: Files = Field(
         None,
-        description="Training examples: a file, a pattern such as `train-*.parquet`, a folder, or a list of these.",
+        description="Training examples: a file, a pattern such as `train-*.parquet`, a folder, a URL of these "
+        "(`https://`, `s3://`, `gs://`, `hf://`, …), or a list of them.",
     )
     validation: Files = Field(None, description="Validation examples, given in the same ways.")
     test: Files = Field(None, description="Test examples, given in the same ways.")

@@ -73,10 +73,18 @@ PRIVATE = (
         "_extract_corpus_statistics",
         "counts of each text, for a bootstrap; the library's own fails on numpy's floats",
     ),
+    Internal(
+        "datatrove.executor.base.PipelineExecutor",
+        "_run_for_rank",
+        "what an executor calls for each task, as the class's own description says",
+        ("rank",),
+    ),
     Internal("sacrebleu.metrics.base.Metric", "_compute_score_from_stats", "the score of resampled counts"),
 )
 
 UNDOCUMENTED = (
+    Internal("datatrove.pipeline.dedup.minhash.MinhashDedupSignature", "get_signature", "bound memory", ("shingles",)),
+    Internal("datatrove.utils.text", "simplify_text", "hash evaluation data as the filter hashes text"),
     Internal(_TRAINER, "model_accepts_loss_kwargs", "the loss function divides, not the model", in_source=True),
     Internal(_TRAINER, "current_gradient_accumulation_steps", "steps of a trial batch", in_source=True),
     Internal(_TRAINER, "compute_loss_func", "give our loss function the mask of the batch", in_source=True),

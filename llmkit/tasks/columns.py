@@ -24,6 +24,15 @@ class Columns:
         """See `Dataset`."""
         return cls(columns)
 
+    @classmethod
+    def of_batches(cls, batches: Iterable[Mapping[str, Sequence[Any]]]) -> Columns:
+        """The rows of some batches, by column."""
+        columns: dict[str, list[Any]] = {}
+        for batch in batches:
+            for name, values in batch.items():
+                columns.setdefault(name, []).extend(values)
+        return cls(columns)
+
     @property
     def column_names(self) -> list[str]:
         """See `Dataset`."""

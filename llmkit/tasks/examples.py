@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
 from llmkit.tasks.columns import Columns
+from llmkit.tasks.on_disk import batched, dataset_of
 from llmkit.tasks.rows.origin import DEMO, rows_of
 from llmkit.tasks.rows.splits import serves_every_split
 from llmkit.tasks.values import BadRow, LocatedRow, MissingColumn, MissingLabel
@@ -20,34 +21,36 @@ if TYPE_CHECKING:
 
     from llmkit.recipes.finetuning import DataSection
 
+Example = dict[str, Any]  # an example in canonical columns, with its id
 MAX_SHOWN = 3  # problems listed before "and N more"
 NO_ROWS = "give a file with rows: this one is empty, or a table with nothing but the names of its columns"
 
 
 def load_examples(task: Task[Any], data: DataSection, splits: Sequence[str], *, labelled: bool = True) -> DatasetDict:
-    """Load and check the examples of `splits`. If `labelled` is false, gold answers are not read.
+    """Load and check the examples of `splits`, which may be larger than memory. If `labelled` is false, gold answers
+    are not read.
 
     Raises UserError for a missing split, file or column, for a duplicate id, and for any row that the task rejects.
     """
     from datasets import DatasetDict
 
-    return DatasetDict({split: _dataset(task, load_columns(task, data, split, labelled=labelled)) for split in splits})
+    return DatasetDict({split: _dataset(task, _loaded(task, data, split, labelled=labelled)) for split in splits})
 
 
 def load_columns(task: Task[Any], data: DataSection, split: str, *, labelled: bool = True) -> Columns:
     """`load_examples` of one split, in memory."""
+    return Columns.of_batches(batched(_loaded(task, data, split, labelled=labelled)))
+
+
+def _loaded(task: Task[Any], data: DataSection, split: str, *, labelled: bool) -> Iterator[Example]:
+    """The examples of a split."""
     # A file given by the user holds all parts of its split.
     parts = (split,) if serves_every_split(data) else task.splits(split)
-    found: dict[str, list[Any]] = defaultdict(list)
     for part in parts:
         rows = islice(expanded(task, rows_of(data, split, part, task.columns)), data.max_samples)
-        columns = _columns(task, rows, data, f"the {part} split", labelled=labelled)
-        if len(parts) > 1:  # each of them numbers its examples from 0
-            columns["id"] = [f"{part}-{example_id}" for example_id in columns["id"]]
-            columns["part"] = [part] * len(columns["id"])
-        for name, values in columns.items():
-            found[name] += values
-    return Columns(found)
+        for example in _checked(task, rows, data, f"the {part} split", labelled=labelled):
+            # Each of several parts numbers its examples from 0.
+            yield {**example, "id": f"{part}-{example['id']}", "part": part} if len(parts) > 1 else example
 
 
 def expanded(task: Task[Any], rows: Iterable[LocatedRow]) -> Iterator[LocatedRow]:
@@ -66,71 +69,85 @@ def examples_of(
 
     A row without an id gets its number, counting from `first`. `where` names the source of the rows in messages.
     """
-    return _dataset(task, Columns(_columns(task, rows, data, where, labelled=labelled, first=first)))
+    return _dataset(task, _checked(task, rows, data, where, labelled=labelled, first=first))
 
 
-def _dataset(task: Task[Any], examples: Columns) -> Dataset:
+def _dataset(task: Task[Any], examples: Iterator[Example]) -> Dataset:
     """The examples with the task's types, in Arrow's form."""
-    from datasets import Dataset, Features, Value
+    from datasets import Features, Value
 
+    first = next(examples)
     schema = task.schema()
-    columns = {name: examples[name] for name in examples.column_names}
     if schema is not None:
         extra = {"part": Value("string"), "second_candidate": Value("bool")}
-        schema = Features({**schema, **{name: kind for name, kind in extra.items() if name in columns}})
-    return Dataset.from_dict(columns, features=schema)
+        schema = Features({**schema, **{name: kind for name, kind in extra.items() if name in first}})
+    return dataset_of(batched(chain([first], examples)), schema)
 
 
-def _columns(
+def _checked(
     task: Task[Any], rows: Iterable[LocatedRow], data: DataSection, where: str, *, labelled: bool, first: int = 0
-) -> dict[str, list[Any]]:
-    """See `examples_of`. The demo's rows also have `second_candidate`."""
-    columns: dict[str, list[Any]] = defaultdict(list)
-    ambiguous: list[bool] = []
+) -> Iterator[Example]:
+    """See `examples_of`: raises after the last row. The demo's examples also have `second_candidate`."""
     places: dict[str, str] = {}
-    problems: list[str] = []
-    kinds: Counter[type[BadRow]] = Counter()
+    problems = _Problems(task, where)
     read = 0
     for read, (place, row) in enumerate(rows, start=1):
         try:
             if isinstance(row, BadRow):
-                problems.append(str(row))  # already includes the place
+                problems.add(str(row))  # already includes the place
                 continue
             if not isinstance(row, Mapping):
                 raise BadRow(f"expected an object with {', '.join(task.columns)}, not {_kind(row)}")
             example = task.example(row, data, labelled=labelled)
             example_id = id_of(row, first + read - 1)
         except BadRow as problem:
-            problems.append(f"{place}: {problem}")
-            kinds[type(problem)] += 1
+            problems.add(f"{place}: {problem}", type(problem))
             continue
         if example_id in places:
-            problems.append(f"{place}: id {example_id!r} is taken by {places[example_id]}")
+            problems.add(f"{place}: id {example_id!r} is taken by {places[example_id]}")
             continue
         places[example_id] = place
-        for name, value in {**example, "id": example_id}.items():
-            columns[name].append(value)
-        if place == DEMO:
-            ambiguous.append(row["second_candidate"])
-    if problems and kinds[MissingLabel] == read:
-        raise UserError(
-            f"no {task.item} of {where} has a label, so there is nothing to learn or to score: {problems[0]}",
-            remedy="name a split or file that has labels; `llmkit predict` gives labels to this one",
-        )
-    if problems and kinds[MissingColumn] == read:
-        raise UserError(
-            f"{problems[0]} (all rows of {where} are like this)",
-            remedy="say which column to read; the first line of a table must name its columns",
-        )
-    if problems:
-        more = len(problems) - MAX_SHOWN
-        shown = problems[:MAX_SHOWN] + ([f"… and {more} more like it in {where}"] if more > 0 else [])
-        raise UserError(*shown, remedy="correct or remove these rows")
+        found = {**example, "id": example_id}
+        yield {**found, "second_candidate": row["second_candidate"]} if place == DEMO else found
+    problems.check(read)
     if not places:
         raise UserError(f"{where} holds no {task.item}", remedy=NO_ROWS)
-    if ambiguous:
-        columns["second_candidate"] = ambiguous
-    return columns
+
+
+class _Problems:
+    """The rows that a task rejects: the first few, and the number of all."""
+
+    def __init__(self, task: Task[Any], where: str) -> None:
+        self._task, self._where = task, where
+        self._first: list[str] = []
+        self._count = 0
+        self._kinds: Counter[type[BadRow]] = Counter()
+
+    def add(self, problem: str, kind: type[BadRow] = BadRow) -> None:
+        """Note one."""
+        self._count += 1
+        self._kinds[kind] += 1
+        if self._count <= MAX_SHOWN:
+            self._first.append(problem)
+
+    def check(self, read: int) -> None:
+        """Raises UserError if there is any among the `read` rows."""
+        if not self._count:
+            return
+        if self._kinds[MissingLabel] == read:
+            raise UserError(
+                f"no {self._task.item} of {self._where} has a label, so there is nothing to learn or to score: "
+                f"{self._first[0]}",
+                remedy="name a split or file that has labels; `llmkit predict` gives labels to this one",
+            )
+        if self._kinds[MissingColumn] == read:
+            raise UserError(
+                f"{self._first[0]} (all rows of {self._where} are like this)",
+                remedy="say which column to read; the first line of a table must name its columns",
+            )
+        more = self._count - MAX_SHOWN
+        last = [f"… and {more} more like it in {self._where}"] if more > 0 else []
+        raise UserError(*self._first, *last, remedy="correct or remove these rows")
 
 
 def _kind(value: Any) -> str:

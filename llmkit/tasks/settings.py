@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from llmkit.system.run_folder import Threshold
 from llmkit.tasks import task_named
 from llmkit.tasks.base import Task
 from llmkit.tasks.purpose import purpose_of
-from llmkit.tasks.rows.splits import is_pattern
+from llmkit.tasks.rows.splits import names_files
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,8 @@ def data_section(
 
 
 def data_origin(data: str, task: Task[Any]) -> dict[str, Any]:
-    """The keys that name the data: a file or a pattern serves as every split; else it is a folder, Hub id or `demo`."""
-    if Path(data).is_file() or is_pattern(data):
+    """The keys that name the data: files and URLs serve as every split; else it is a folder, Hub id or `demo`."""
+    if names_files(data):
         return {"train": data, "validation": data, "test": data}
     own = data == task.hub_id
     return {

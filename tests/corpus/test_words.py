@@ -7,7 +7,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.corpus.words import word_places, words
+from llmkit.corpus.words import tokens, word_places, words
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,9 @@ def test_places_cover_everything_that_is_seen(text: str) -> None:
     covered = "".join(text[start:end] for start, end in word_places(text))
     unseen = regex.compile(r"[\s\p{Cc}\p{Cf}]")
     assert unseen.sub("", covered) == unseen.sub("", text)
+
+
+def test_the_short_way_finds_the_same_tokens() -> None:
+    for character in map(chr, range(0x2100)):
+        for text in (character, f"a{character}", f"{character}a", character * 2, f"1{character}b"):
+            assert tokens(text) == [text[start:end] for start, end in word_places(text)], repr(text)

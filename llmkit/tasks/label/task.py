@@ -20,6 +20,7 @@ from llmkit.tasks.class_weights import weights_of
 from llmkit.tasks.examples import checked_text, first_in, is_missing, missing_column
 from llmkit.tasks.label import labels as label_forms
 from llmkit.tasks.label.sections import LabelData, LabelRecipe
+from llmkit.tasks.on_disk import dataset_of
 from llmkit.tasks.tokenizing import backend_copy
 from llmkit.tasks.values import (
     Array,
@@ -134,31 +135,33 @@ class Classification(Task[LabelData]):
 
         For training, `label` is the label's index, or the standardized gold number in regression.
         """
-        from datasets import Dataset
-
         backend = backend_copy(codec.tokenizer, "cls_token_id", self.name)
-        columns: dict[str, list[Any]] = {name: [] for name in ("input_ids", "token_type_ids", "length", "cut")}
-        for start in range(0, len(examples), ENCODED_AT_ONCE):
-            rows = examples[start : start + ENCODED_AT_ONCE]
-            inputs = [
-                text if pair is None else (text, pair) for text, pair in zip(rows["text"], rows["pair"], strict=True)
-            ]
-            backend.no_truncation()
-            encodings = backend.encode_batch_fast(inputs)
-            long = [number for number, encoding in enumerate(encodings) if len(encoding) > data.max_length]
-            side = codec.tokenizer.truncation_side
-            backend.enable_truncation(data.max_length, strategy="longest_first", direction=side)
-            for number, encoding in zip(long, backend.encode_batch_fast([inputs[n] for n in long]), strict=True):
-                encodings[number] = encoding
-            columns["input_ids"] += [np.array(encoding.ids, np.int32) for encoding in encodings]
-            columns["token_type_ids"] += [np.array(encoding.type_ids, np.int8) for encoding in encodings]
-            columns["length"] += [len(encoding) for encoding in encodings]
-            columns["cut"] += np.isin(np.arange(len(encodings)), long).tolist()
-        columns["example"] = list(range(len(examples)))
-        if training:
-            number_of = self._number_of(codec)
-            columns["label"] = [number_of(label) for label in examples["label"][:]]
-        return Dataset.from_dict(columns)
+        number_of = self._number_of(codec) if training else None
+
+        def features() -> Iterator[dict[str, Any]]:
+            for start in range(0, len(examples), ENCODED_AT_ONCE):
+                rows = examples[start : start + ENCODED_AT_ONCE]
+                inputs = [
+                    text if pair is None else (text, pair)
+                    for text, pair in zip(rows["text"], rows["pair"], strict=True)
+                ]
+                backend.no_truncation()
+                encodings = backend.encode_batch_fast(inputs)
+                long = [number for number, encoding in enumerate(encodings) if len(encoding) > data.max_length]
+                side = codec.tokenizer.truncation_side
+                backend.enable_truncation(data.max_length, strategy="longest_first", direction=side)
+                for number, encoding in zip(long, backend.encode_batch_fast([inputs[n] for n in long]), strict=True):
+                    encodings[number] = encoding
+                yield {
+                    "input_ids": [np.array(encoding.ids, np.int32) for encoding in encodings],
+                    "token_type_ids": [np.array(encoding.type_ids, np.int8) for encoding in encodings],
+                    "length": [len(encoding) for encoding in encodings],
+                    "cut": np.isin(np.arange(len(encodings)), long).tolist(),
+                    "example": list(range(start, start + len(encodings))),
+                    **({"label": [number_of(label) for label in rows["label"]]} if number_of else {}),
+                }
+
+        return dataset_of(features())
 
     def _number_of(self, codec: Codec) -> Callable[[str], Any]:
         return {label: number for number, label in enumerate(codec.labels)}.__getitem__

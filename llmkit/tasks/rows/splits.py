@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.system.formats import format_of
+from llmkit.system.remote import downloaded, found_at, is_url
 from llmkit.tasks.rows.formats import ENDINGS, holds_rows
 from llmkit.tasks.rows.saved import is_saved, saved_splits
 
@@ -32,6 +33,11 @@ def is_pattern(name: str) -> bool:
     return has_magic(name) and not Path(name).exists()
 
 
+def names_files(name: str) -> bool:
+    """Whether a name given for all data is that of files: of one here, of a pattern, or of a URL."""
+    return Path(name).is_file() or is_pattern(name) or is_url(name)
+
+
 def serves_every_split(data: DataSection) -> bool:
     """Whether the data has no splits of its own: files that the user named per split, or one file for all of them."""
     path = Path(data.path).expanduser() if data.path is not None else None
@@ -40,6 +46,11 @@ def serves_every_split(data: DataSection) -> bool:
 
 def split_files(data: DataSection, split: str, part: str) -> list[Path] | None:
     """The local files of a part of a split; None if the data is on the Hub. Raises UserError if there is no file."""
+    if data.path is not None and is_url(data.path):
+        raise UserError(
+            f"data.path: {data.path} is a URL, but data.path takes a folder, a file or a Hub id",
+            remedy=f"name the files of each split: data.{split}={data.path}",
+        )
     folder = Path(data.path).expanduser() if data.path is not None else None
     if folder is not None and (splits := saved_splits(folder)):
         return [folder / _saved_split(folder, splits, split, part)]
@@ -83,6 +94,8 @@ def files_named(names: Sequence[str], key: str) -> list[Path]:
 
 
 def _matching(name: str, key: str) -> list[Path]:
+    if is_url(name):
+        return _remote(name, key)
     path = Path(name).expanduser()
     if path.is_file() or is_saved(path):
         return [path]
@@ -96,6 +109,17 @@ def _matching(name: str, key: str) -> list[Path]:
     if not found:
         raise UserError(f"{key}: no file matches {name}", remedy="check the pattern; ** matches folders in folders")
     return found
+
+
+def _remote(url: str, key: str) -> list[Path]:
+    """The file, or the files of rows of a folder or a pattern, at a URL: copies in the cache."""
+    found = found_at(url)
+    chosen = [file for file in found if holds_rows(file.name)] if len(found) > 1 else found
+    if not chosen:
+        raise UserError(f"{key}: {url} holds no file of rows", remedy=f"give files that end in {ENDINGS}")
+    if other := [Path(file.name) for file in found if file not in chosen]:
+        warn(f"{url}: not read, since they are not files of rows: {_listed(other)}")
+    return downloaded(url, chosen)
 
 
 def _whole_folder(folder: Path, key: str, *, of_path: bool = False) -> list[Path]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from llmkit.tasks.examples import checked_text, text_of
@@ -112,13 +111,8 @@ class _Page:
         self.title = checked_text(title, "title") if isinstance(title, str) else ""
         name = "text" if isinstance(question, Mapping) else "question_text"
         self.question = text_of(question if isinstance(question, Mapping) else row, name, _KNOWN)
-        words = list(_words(row))
-        # Each word is followed by a space.
-        ends = list(accumulate(0 if html else len(word) + 1 for word, html in words))
-        self._words = [
-            (end - len(word) - 1, end - 1) if not html else None for end, (word, html) in zip(ends, words, strict=True)
-        ]
-        self.text = checked_text(" ".join(word for word, html in words if not html), "document")
+        self._words = _words(row)
+        self.text = checked_text(" ".join([word for word in self._words if word is not None]), "document")
         if not self.text.strip():
             raise BadRow("the document has no words")
 
@@ -139,22 +133,21 @@ class _Page:
         words = [word for word in self._words[start:end] if word is not None]
         if not words:
             raise BadRow(f"a short answer of tokens {start} to {end}, none of which is a word")
-        return words[0][0], words[-1][1]
+        first = sum(len(word) + 1 for word in self._words[:start] if word is not None)  # a space after each
+        return first, first + len(" ".join(words))
 
 
-def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """(token, is HTML) for each token of a page."""
+def _words(row: Mapping[str, Any]) -> list[str | None]:
+    """The tokens of a page; None for HTML."""
     document = row.get("document")
     if not isinstance(document, Mapping) and "document_tokens" not in row:
         # Only spaces separate tokens here; a token may contain other white space.
-        for token in text_of(row, "document_text", _KNOWN).split(" "):
-            yield token, _TAG.fullmatch(token) is not None
-        return
-    tokens = document.get("tokens") if isinstance(document, Mapping) else row["document_tokens"]
-    for found in rows_in(tokens, "tokens"):
-        if not isinstance(found.get("token"), str):
-            raise BadRow("a token of the document is not text")
-        yield found["token"], bool(found.get("is_html", found.get("html_token")))
+        given = text_of(row, "document_text", _KNOWN).split(" ")
+        return [None if token.startswith("<") and _TAG.fullmatch(token) else token for token in given]
+    tokens = rows_in(document.get("tokens") if isinstance(document, Mapping) else row["document_tokens"], "tokens")
+    if not all(isinstance(found.get("token"), str) for found in tokens):
+        raise BadRow("a token of the document is not text")
+    return [None if found.get("is_html", found.get("html_token")) else found["token"] for found in tokens]
 
 
 def rows_in(value: Any, name: str) -> list[Mapping[str, Any]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmkit.system.errors import UserError
+from llmkit.tasks.columns import Columns
+from llmkit.tasks.on_disk import batched, dataset_of
 from llmkit.tasks.places import token_places, tokens_at
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.tokenizing import backend_copy
@@ -21,13 +24,13 @@ if TYPE_CHECKING:
 
 def windows(
     task: str,
-    examples: Dataset,
+    examples: Dataset | Columns,
     tokenizer: PreTrainedTokenizerFast,
     data: SpanData,
     *,
     training: bool,
     null_answers: bool,
-) -> Dataset:
+) -> Dataset | Columns:
     """Windows with `offsets`: the place of each token in the passage (see places.py), (-1, -1) outside it.
 
     For training they have `start_positions` and `end_positions` instead, both at [CLS] if the window does not contain
@@ -71,16 +74,17 @@ def windows(
                         offsets[passage] = places[context][first : first + room]
                         yield {**feature, "offsets": offsets.ravel()}
 
-    rows = list(features())
-    if training and not rows:
+    rows = features()
+    first = next(rows, None)
+    if training and first is None:
         raise UserError(
             f"no window of the training examples holds an answer, and data.null_windows {data.null_windows} "
             "leaves none of the windows without one",
             remedy="raise data.null_windows",
         )
-    names = list(rows[0]) if rows else ["input_ids", "length", "example"]
-    # A Dataset, or Columns in memory, as the examples are.
-    return type(examples).from_dict({name: [row[name] for row in rows] for name in names})
+    every = batched(chain([first], rows)) if first else iter([{"input_ids": [], "length": [], "example": []}])
+    # Columns in memory, or a Dataset, as the examples are.
+    return Columns.of_batches(every) if isinstance(examples, Columns) else dataset_of(every)
 
 
 def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: SpanData) -> None:

@@ -24,6 +24,7 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import warn
 from llmkit.tasks.base import Task
 from llmkit.tasks.class_weights import weights_of
+from llmkit.tasks.on_disk import batched, dataset_of
 from llmkit.tasks.score_tables import Table
 from llmkit.tasks.tags import tags as tag_forms
 from llmkit.tasks.tags.entities import Reader, each_word
@@ -116,29 +117,30 @@ class Tagging(Task[TagData]):
         For training, `tag_labels` is the tag's index at the first token of each word, and -100 elsewhere and for tags
         that the codec does not know. Raises UserError if tags mix two forms, such as B-PER and PER.
         """
-        from datasets import Dataset
-
         self._check_form(examples)  # of the validation examples
         splitter = Splitter(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
-        columns: dict[str, list[Any]] = {name: [] for name in ("input_ids", "length", "example", "first")}
-        if training:
-            columns["tag_labels"] = []
-        for start in range(0, len(examples), ENCODED_AT_ONCE):
-            rows = examples[start : start + ENCODED_AT_ONCE]
-            done = Counter[int]()  # words in the earlier parts of each sentence
-            for owner, ids, first in splitter.split(rows["tokens"]):
-                columns["input_ids"].append(np.array(ids, np.int32))
-                columns["length"].append(len(ids))
-                columns["example"].append(start + owner)
-                columns["first"].append(np.array(first, np.int32))
-                if training:
-                    labels = np.full(len(ids), IGNORED, np.int32)
-                    tags = rows["tags"][owner][done[owner] : done[owner] + len(first)]
-                    labels[first] = [number_of.get(tag, IGNORED) for tag in tags]
-                    columns["tag_labels"].append(labels)
-                done[owner] += len(first)
-        return Dataset.from_dict(columns)
+
+        def features() -> Iterator[dict[str, Any]]:
+            for start in range(0, len(examples), ENCODED_AT_ONCE):
+                rows = examples[start : start + ENCODED_AT_ONCE]
+                done = Counter[int]()  # words in the earlier parts of each sentence
+                for owner, ids, first in splitter.split(rows["tokens"]):
+                    feature = {
+                        "input_ids": np.array(ids, np.int32),
+                        "length": len(ids),
+                        "example": start + owner,
+                        "first": np.array(first, np.int32),
+                    }
+                    if training:
+                        labels = np.full(len(ids), IGNORED, np.int32)
+                        tags = rows["tags"][owner][done[owner] : done[owner] + len(first)]
+                        labels[first] = [number_of.get(tag, IGNORED) for tag in tags]
+                        feature["tag_labels"] = labels
+                    done[owner] += len(first)
+                    yield feature
+
+        return dataset_of(batched(features()))
 
     def decode(
         self,

@@ -22,6 +22,7 @@ from llmkit.system.errors import UserError
 from llmkit.tasks.base import Task
 from llmkit.tasks.bootstrap import scores_of
 from llmkit.tasks.examples import text_of
+from llmkit.tasks.on_disk import dataset_of
 from llmkit.tasks.score_tables import Table
 from llmkit.tasks.text.sections import TextData, TextRecipe
 from llmkit.tasks.values import Array, BadRow, Codec, Outputs, Prediction, Published, by_id
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.review import Review
 
 Measure = Literal["translation", "summary", "program"]
+ENCODED_AT_ONCE = 1000  # examples
 _HEADLINES: dict[Measure, tuple[str, ...]] = {
     "translation": ("bleu", "chrf"),
     "summary": ("rouge1", "rouge2", "rougeL"),
@@ -102,20 +104,24 @@ class Seq2Seq(Task[TextData]):
 
     def encode(self, examples: Dataset, codec: Codec, data: TextData, *, training: bool) -> Dataset:
         """One feature per example. For training, also `target_ids`, which include the end-of-text token."""
-        from datasets import Dataset
 
-        sources = [data.source_prefix + source for source in examples["source"][:]]
-        columns: dict[str, Any] = {
-            "input_ids": _ids(codec.tokenizer, sources, data.max_length),
-            "example": list(range(len(examples))),
-        }
-        columns["length"] = [len(ids) for ids in columns["input_ids"]]
-        if training:
-            targets = _ids(codec.target_tokenizer, examples["target"][:], data.max_target_length, target=True)
-            # The decoder's start token is an input, not a target.
-            columns["target_ids"] = [ids[1:] if ids[0] == codec.decoder_start else ids for ids in targets]
-            columns["target_length"] = [len(ids) for ids in columns["target_ids"]]
-        return Dataset.from_dict(columns)
+        def features() -> Iterator[dict[str, Any]]:
+            for start in range(0, len(examples), ENCODED_AT_ONCE):
+                rows = examples[start : start + ENCODED_AT_ONCE]
+                sources = _ids(codec.tokenizer, [data.source_prefix + text for text in rows["source"]], data.max_length)
+                feature = {
+                    "input_ids": sources,
+                    "example": list(range(start, start + len(sources))),
+                    "length": [len(ids) for ids in sources],
+                }
+                if training:
+                    targets = _ids(codec.target_tokenizer, rows["target"], data.max_target_length, target=True)
+                    # The decoder's start token is an input, not a target.
+                    targets = [ids[1:] if ids[0] == codec.decoder_start else ids for ids in targets]
+                    feature |= {"target_ids": targets, "target_length": [len(ids) for ids in targets]}
+                yield feature
+
+        return dataset_of(features())
 
     def decode(
         self,

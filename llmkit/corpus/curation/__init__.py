@@ -1,0 +1,1 @@
+"""Filter, deduplicate and decontaminate a corpus with datatrove."""
