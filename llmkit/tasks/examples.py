@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
 from llmkit.tasks.columns import Columns
+from llmkit.tasks.rows.formats import file_rows
 from llmkit.tasks.rows.origin import DEMO, rows_of
-from llmkit.tasks.rows.splits import serves_every_split
+from llmkit.tasks.rows.splits import files_named, serves_every_split
 from llmkit.tasks.values import BadRow, LocatedRow, MissingColumn, MissingLabel
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ def load_columns(task: Task[Any], data: DataSection, split: str, *, labelled: bo
         for name, values in columns.items():
             found[name] += values
     return Columns(found)
+
+
+def unlabelled_examples(task: Task[Any], data: DataSection) -> Dataset:
+    """The examples of data.unlabelled, whose gold answers are not read. Raises UserError as `load_examples` does."""
+    key, given = "data.unlabelled", data.unlabelled
+    assert given is not None
+    files = files_named([given] if isinstance(given, str) else given, key)
+    rows = chain.from_iterable(file_rows(file, task.columns) for file in files)
+    return examples_of(task, islice(expanded(task, rows), data.max_samples), data, key, labelled=False)
 
 
 def expanded(task: Task[Any], rows: Iterable[LocatedRow]) -> Iterator[LocatedRow]:
