@@ -30,6 +30,7 @@ from llmkit.tasks.user_tasks import check_same_tasks_file, tasks_file_facts
 from llmkit.tasks.values import Array, Codec
 from llmkit.training.batches import Features
 from llmkit.training.evaluation import Scored, seconds_of
+from llmkit.training.lora import add_adapters, check_lora, merge_adapters
 from llmkit.training.resuming import check_same_data
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def prepare(
     from llmkit.tasks.head import training_collator
 
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
+    if recipe.model.lora is not None:
+        check_lora()
     task = task_named(recipe.task)
     examples = (read or read_examples)(recipe)
     task.check_scores(examples["validation"], recipe.data)
@@ -96,6 +99,9 @@ def prepare(
     set_seed(recipe.train.seed)  # the fresh weights of a head follow from it
     model = task.model_to_train(recipe, checkpoint, codec)
     unpad(model, bf16=bf16, training=True)
+    if recipe.model.lora is not None:
+        assert checkpoint is not None
+        add_adapters(model, checkpoint, recipe.model.lora, recipe.train.learning_rate)
     buckets = torch.cuda.is_available() or recipe.train.torch_compile
     train = features_of(task, examples["train"], codec, recipe.data, training=True)
     validation = features_of(task, examples["validation"], codec, recipe.data, training=False)
@@ -126,10 +132,17 @@ def prepare(
         sizes={name: {"examples": len(split)} for name, split in examples.items()}
         | (teaching.sizes if teaching else {}),
         more_facts=tasks_file_facts(task),
-        finalize=task.finalize,
+        finalize=lambda trained: finalize(prepared, trained),
         introduce=lambda: introduce(prepared),
         finish=lambda best, state: finish(prepared, run, best),
     )
+
+
+def finalize(prepared: Prepared, model: PreTrainedModel) -> None:
+    """Make a plain model of the best one."""
+    if prepared.recipe.model.lora is not None:
+        merge_adapters(model)
+    prepared.task.finalize(model)
 
 
 def lengths_of(features: Dataset) -> Array:

@@ -48,6 +48,12 @@ class FinetuneModelSection(ModelOrigin):
     """The model to fine-tune. A shape needs a tokenizer; a checkpoint includes one."""
 
     tokenizer: str | None = Field(None, description="Tokenizer to use with `config`: Hub id, folder or run.")
+    lora: PositiveInt | None = Field(
+        None,
+        description="LoRA: train small matrices of this rank beside those of the layers, and the head; 16 suits most "
+        "tasks. The saved model has them merged. Needs `llmkit[lora]`, and about ten times the learning rate. (llmkit "
+        "only.)",
+    )
     teacher: str | None = Field(
         None,
         description="Distillation: a model fine-tuned for the same task, from whose outputs this one learns too. Run, "
@@ -69,6 +75,12 @@ class FinetuneModelSection(ModelOrigin):
             raise ValueError(f"config needs {self._vocabularies()}")
         if self.pretrained is not None and self.tokenizer is not None:
             raise ValueError("tokenizer has no effect with pretrained: a checkpoint includes its tokenizer")
+        return self
+
+    @model_validator(mode="after")
+    def _check_lora(self) -> Self:
+        if self.lora is not None and self.config is not None:
+            raise ValueError("lora needs pretrained: adapters beside random weights learn nothing")
         return self
 
     @model_validator(mode="after")

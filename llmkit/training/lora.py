@@ -7,11 +7,13 @@ matrices, and is plain.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
 
+from llmkit.models.checkpoint import Checkpoint
 from llmkit.system.console import say, warn
 from llmkit.system.errors import UserError
 from llmkit.system.extras import need
@@ -22,18 +24,27 @@ LOW_RATE = 1e-4  # a learning rate below it is one for training all weights
 
 
 def check_lora() -> None:
-    """Raises UserError if peft is missing, or if the model is to be sharded."""
+    """Raises UserError if peft is missing, or if the model is to be sharded. Reads no file."""
     need("lora", ["peft"])
     if sharding():
-        raise UserError("model.lora does not work with FSDP", remedy="leave FSDP out: with LoRA, a model needs less memory")
+        raise UserError(
+            "model.lora does not work with FSDP", remedy="leave FSDP out: with LoRA, a model needs less memory"
+        )
 
 
-def add_adapters(model: PreTrainedModel, rank: int, learning_rate: float) -> None:
+def add_adapters(model: PreTrainedModel, checkpoint: Checkpoint, rank: int, learning_rate: float) -> None:
     """Put adapters of this rank beside all matrices of the layers, and train these and the head alone.
 
-    An adapter's output is scaled by 2, whatever the rank. Says how much is trained. Raises UserError if the model has
-    no layers.
+    Embeddings are trained too if the vocabulary of the `checkpoint` has grown: the new ones are random. An adapter's
+    output is scaled by 2, whatever the rank. Says how much is trained. Raises UserError if layers are random or if the
+    model has none.
     """
+    if model.config.is_encoder_decoder and not checkpoint.config.is_encoder_decoder:
+        raise UserError(
+            f"model.lora: {checkpoint.name} is an encoder, so parts of the decoder's layers start from random weights, "
+            "which adapters alone cannot train",
+            remedy="leave model.lora out, or start from an encoder-decoder",
+        )
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
 
@@ -41,9 +52,10 @@ def add_adapters(model: PreTrainedModel, rank: int, learning_rate: float) -> Non
     targets = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module in layers]
     if not targets:
         raise UserError(f"model.lora finds no layers in a {type(model).__name__}", remedy="leave it out")
-    embedded = {id(weight) for part in _embeddings(model) for weight in part.parameters()}
-    inside = {id(weight) for stack in stacks_of_layers(model) for weight in stack.parameters()}
-    heads = [weight for weight in model.parameters() if id(weight) not in inside | embedded]
+    grown = model.get_input_embeddings().num_embeddings > getattr(checkpoint.config, "vocab_size", math.inf)
+    still = {weight for stack in stacks_of_layers(model) for weight in stack.parameters()}
+    still |= set() if grown else {weight for part in _embeddings(model) for weight in part.parameters()}
+    heads = [weight for weight in model.parameters() if weight not in still]
     LoraModel(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), "default")
     for weight in heads:
         weight.requires_grad_(requires_grad=True)
