@@ -144,7 +144,7 @@ def check_tokenizer(
     tokenizer: PreTrainedTokenizerFast,
     name: str,
 ) -> None:
-    """Raises UserError if the tokenizer `name` does not fit the masks, the other corpora, the checkpoint or the teacher."""
+    """Raises UserError if the tokenizer `name` does not fit the masks, the other corpora, the start or the teacher."""
     check_tokenizers(others, tokenizer)
     Vocabulary.of(tokenizer).check(section.masking, name)
     if checkpoint is not None:
