@@ -43,7 +43,12 @@ class Teaching:
 
         assert self.task.head.divergence is not None
         return DistilledLoss(
-            own, self.teacher, self.task.head.divergence, weight=self.weight, temperature=self.temperature
+            own,
+            self.teacher,
+            self.task.head.divergence,
+            weight=self.weight,
+            temperature=self.temperature,
+            states=self.teacher.states,
         )
 
     def data(self, features: Dataset, ids: Any) -> Features:
@@ -82,7 +87,10 @@ class Teaching:
 
     def lines(self) -> Iterator[str]:
         """What to say of it before a run."""
-        yield f"teacher: {self.teacher}; its share of the loss is {self.weight:g}, at temperature {self.temperature:g}"
+        yield (
+            f"teacher: {self.teacher}; its share of the loss is {self.weight:g}, at temperature {self.temperature:g}"
+            + (", with its hidden states" if self.teacher.states else "")
+        )
         if self.examples is not None:
             yield f"unlabelled: {len(self.examples):,} examples, of which the teacher's outputs are all that is learned"
 

@@ -77,9 +77,7 @@ class Lessons:
         """Let a Packed model learn from the teacher. Raises UserError if its attention cannot be read."""
         widths = _widths(student, f"a {type(student).__name__}")
         self.own_layer = len(widths)
-        # The most relations that divide the widths of queries, keys and values of both models.
-        both = {*widths[-1], *self._width}
-        self.heads = next(heads for heads in range(MOST_HEADS, 0, -1) if not any(width % heads for width in both))
+        self.heads = common_heads(*widths[-1], *self._width)
         student.lessons = self
 
     def __str__(self) -> str:
@@ -108,17 +106,25 @@ class Lessons:
         same = block_diagonal(*input_ids.shape, cu_seq_lens)
         total = input_ids.new_zeros((), dtype=torch.float32)
         for mine, wanted in zip(own, found[0], strict=True):
-            expected = _relations(wanted, self.heads, same)
-            total = total + (expected.exp() * (expected - _relations(mine, self.heads, same))).sum(-1).mean()
+            expected = relations(wanted, self.heads, same)
+            total = total + (expected.exp() * (expected - relations(mine, self.heads, same))).sum(-1).mean()
         return total
 
 
-def _relations(states: Tensor, heads: int, same: Tensor) -> Tensor:
-    """Log-probabilities [B, heads, L, L] of the relations of each token, from the heads [B, H, L, D] of a layer."""
+def relations(states: Tensor, heads: int, same: Tensor) -> Tensor:
+    """Log-probabilities [B, heads, L, L] of the relations of each token, from the heads [B, H, L, D] of a layer.
+
+    `same` is true for the tokens that a token relates to, [B, 1, L or 1, L].
+    """
     batch, _, length, _ = states.shape
     split = states.transpose(1, 2).reshape(batch, length, heads, -1).transpose(1, 2)
     products = (split @ split.transpose(-1, -2)).float() / split.shape[-1] ** 0.5
     return log_softmax(products.masked_fill(~same, _FAR), dim=-1)
+
+
+def common_heads(*widths: int) -> int:
+    """The most relations, up to MOST_HEADS, that divide all of these widths."""
+    return next(heads for heads in range(MOST_HEADS, 0, -1) if not any(width % heads for width in widths))
 
 
 @torch.no_grad()

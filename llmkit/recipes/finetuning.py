@@ -69,6 +69,12 @@ class FinetuneModelSection(ModelOrigin):
         "more. Default: 2. (llmkit only.)",
     )
 
+    teacher_hidden_states: bool | None = Field(
+        None,
+        description="Also learn, layer by layer, how the hidden states of tokens relate to one another in the teacher. "
+        "Layers and width may differ. Default: false. (llmkit only.)",
+    )
+
     @model_validator(mode="after")
     def _check_tokenizer(self) -> Self:
         if self.config is not None and not self._has_vocabulary():
@@ -85,7 +91,7 @@ class FinetuneModelSection(ModelOrigin):
 
     @model_validator(mode="after")
     def _check_teacher(self) -> Self:
-        for key in ("teacher_weight", "teacher_temperature"):
+        for key in ("teacher_weight", "teacher_temperature", "teacher_hidden_states"):
             if self.teacher is None and getattr(self, key) is not None:
                 raise ValueError(f"{key} has no effect without teacher")
         return self

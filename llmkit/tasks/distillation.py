@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, logsigmoid
 
 from llmkit.models.collator import Batch
+from llmkit.models.relations import common_heads, relations
 from llmkit.tasks.values import IGNORED
 
 Logits = Mapping[str, Any]
@@ -81,13 +82,16 @@ class DistilledLoss:
         *,
         weight: float,
         temperature: float,
+        states: bool = False,
     ) -> None:
         self._own, self._teacher, self._divergence = own, teacher, divergence
-        self._weight, self._temperature = weight, temperature
+        self._weight, self._temperature, self._states = weight, temperature, states
 
-    def on(self, inputs: Batch) -> Loss:
-        """The loss of a micro-batch. Takes what only the teacher reads out of its `inputs`."""
+    def on(self, inputs: dict[str, Any]) -> Loss:
+        """The loss of a micro-batch. Takes what only the teacher reads out of its `inputs`, and asks for states."""
         given = {name: tensor for name, tensor in inputs.items() if name not in ("labels", TYPES)}
+        if self._states:
+            inputs["output_hidden_states"] = True
         if (types := inputs.pop(TYPES, None)) is not None:
             given["token_type_ids"] = types
         return partial(self, inputs=given)
@@ -98,6 +102,8 @@ class DistilledLoss:
         mask, taught = inputs["attention_mask"], self._teacher(inputs)
         count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         apart = self._divergence(outputs, taught, mask, self._temperature)
+        if self._states:  # those of a row count for each of its targets
+            apart = apart + states_apart(outputs, taught, inputs).view(-1, *[1] * (apart.ndim - 1))
         weights: Tensor | float = self._weight
         if labels.is_floating_point():
             gold = torch.where(labels.isnan(), _answers(taught["logits"], labels), labels)
@@ -107,6 +113,34 @@ class DistilledLoss:
         soft = (weights * apart).masked_fill(labels == IGNORED, 0.0).sum() / count
         own = self._own(outputs, gold, num_items_in_batch=count, attention_mask=mask)
         return (1 - self._weight) * own + soft
+
+
+def states_apart(outputs: Logits, taught: Logits, inputs: Batch) -> Tensor:
+    """How far the relations between the hidden states of tokens are from the teacher's, in nats per token, [B].
+
+    The mean over the layers of the model to train. Each is compared with the teacher's at the same share of its depth.
+    """
+    mask = inputs["attention_mask"]
+    own, theirs = (hidden_states(each, inputs) for each in (outputs, taught))
+    total = torch.zeros(len(mask), device=mask.device)
+    for number, mine in enumerate(own, start=1):
+        wanted = theirs[round(number * len(theirs) / len(own)) - 1]
+        heads = common_heads(mine.shape[-1], wanted.shape[-1])
+        found, expected = (relations(each[:, None], heads, mask[:, None, None] > 0) for each in (mine, wanted))
+        per_token = (expected.exp() * (expected - found)).sum(-1).mean(1)
+        total = total + (per_token * mask).sum(1) / mask.sum(1)
+    return total / len(own)
+
+
+def hidden_states(outputs: Logits, inputs: Batch) -> list[Tensor]:
+    """The hidden states behind each layer of an encoder, [B, L, H]; zeros for padding that the layers did not see."""
+    rows, length = inputs["attention_mask"].shape
+    states = outputs["hidden_states"] if "hidden_states" in outputs else outputs["encoder_hidden_states"]
+    if states[-1].shape[:2] == (rows, length) and states[1].shape[:2] == (rows, length):
+        return list(states[1:])
+    places = inputs["token_places"]
+    filled = [each.new_zeros(rows * length + 1, each.shape[-1]).index_copy(0, places, each[0]) for each in states[1:]]
+    return [each[:-1].unflatten(0, (rows, length)) for each in filled]
 
 
 def _answers(logits: Tensor, labels: Tensor) -> Tensor:

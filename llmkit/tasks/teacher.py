@@ -23,6 +23,8 @@ from llmkit.tasks.values import Codec
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+LOGITS = ("logits", "start_logits", "end_logits")
+STATES = ("hidden_states", "encoder_hidden_states")
 LAYOUT = ("token_places", "cu_seq_lens")  # of a batch without padding
 
 
@@ -41,6 +43,7 @@ class Teacher:
     order: Tensor | None
     standard: tuple[float, float]
     bf16: bool
+    states: bool
 
     @property
     def reads_types(self) -> bool:
@@ -48,15 +51,16 @@ class Teacher:
         return "token_type_ids" in self.inputs
 
     @torch.no_grad()
-    def __call__(self, inputs: Batch) -> dict[str, Tensor]:
-        """The logits by name, in the order and the unit of the model to train."""
+    def __call__(self, inputs: Batch) -> dict[str, Any]:
+        """The logits by name, in the order and the unit of the model to train; and the hidden states, if wanted."""
         device = inputs["input_ids"].device
         if self.model.device != device:
             self.model.to(device)  # type: ignore[arg-type]
         given: dict[str, Any] = {name: tensor for name, tensor in inputs.items() if name in self.inputs}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            outputs = self.model(**given)
-        logits = {name: outputs[name].float() for name in ("logits", "start_logits", "end_logits") if name in outputs}
+            outputs = self.model(**given, **({"output_hidden_states": True} if self.states else {}))
+        logits: dict[str, Any] = {name: outputs[name].float() for name in LOGITS if name in outputs}
+        logits |= {name: outputs[name] for name in STATES if self.states and name in outputs}
         if self.order is not None:
             logits["logits"] = logits["logits"][..., self.order.to(device, non_blocking=True)]
         mean, deviation = self.standard
@@ -97,6 +101,7 @@ def teacher_of(recipe: FinetuneRecipe, task: Task[Any], codec: Codec, *, bf16: b
         order=_order(its.labels, codec.labels, name),
         standard=codec.standard,
         bf16=bf16,
+        states=bool(recipe.model.teacher_hidden_states),
     )
 
 

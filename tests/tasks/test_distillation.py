@@ -21,7 +21,7 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.errors import UserError
 from llmkit.tasks import TASKS
-from llmkit.tasks.distillation import UNKNOWN, DistilledLoss, of_classes, of_labels, of_numbers, of_spans
+from llmkit.tasks.distillation import UNKNOWN, DistilledLoss, of_classes, of_labels, of_numbers, of_spans, states_apart
 from llmkit.tasks.head import token_loss
 from llmkit.tasks.label.multilabel_head import HEAD as SEVERAL
 from llmkit.tasks.teacher import Teacher
@@ -104,6 +104,22 @@ def test_unknown_labels_of_a_set_are_what_the_teacher_says() -> None:
     torch.testing.assert_close(found, expected)
 
 
+def test_states_are_compared_at_the_same_depth_and_without_padding() -> None:
+    own = [torch.randn(2, 5, 6) for _ in range(3)]
+    theirs = [torch.randn(2, 5, 4) for _ in range(5)]
+    found = states_apart({"hidden_states": own}, {"hidden_states": theirs}, {"attention_mask": MASK})
+    for row, length in enumerate((5, 3)):
+        expected = torch.zeros(())
+        for mine, wanted in ((own[1], theirs[2]), (own[2], theirs[4])):
+            for head in range(2):  # of 3 and of 2 numbers
+                one, other = (
+                    (part @ part.T / part.shape[1] ** 0.5).softmax(-1)
+                    for part in (each[row, :length].chunk(2, dim=-1)[head] for each in (mine, wanted))
+                )
+                expected = expected + kl_div(one.log(), other, reduction="sum") / (2 * 2 * length)
+        torch.testing.assert_close(found[row], expected)
+
+
 # --- through the command ---
 
 NAMES = ["Ines", "Carrow", "built", "the", "old", "lamp", "of", "Velmora"]
@@ -164,7 +180,7 @@ def test_a_copy_of_the_teacher_has_nothing_to_learn_from_it(
     assert code == 0, err
     # The student's training data differ: another mean of the numbers, and another order of the labels.
     student = ["model.pretrained=teacher", "model.teacher=teacher", "model.teacher_weight=1"]
-    student += ["data.unlabelled=more.jsonl"]
+    student += ["data.unlabelled=more.jsonl", "model.teacher_hidden_states=true"]
     if kind == "regression":
         write_rows(tmp_path / f"{kind}.jsonl", rows(kind)[4:])
     if kind == "classification":
@@ -302,6 +318,7 @@ def test_who_cannot_teach(kind: str, overrides: list[str], told: str, here: Path
     ("overrides", "told"),
     [
         (["data.unlabelled=x"], "data.unlabelled has no effect without model.teacher"),
+        (["model.teacher_hidden_states=true"], "teacher_hidden_states has no effect without teacher"),
         (["model.teacher_weight=0.3"], "teacher_weight has no effect without teacher"),
         (["model.teacher_temperature=2"], "teacher_temperature has no effect without teacher"),
         (["model.teacher=x", "train.class_weights=balanced"], "train.class_weights does not go with model.teacher"),
@@ -330,6 +347,20 @@ def test_a_text_has_a_teacher_and_needs_its_target(tmp_path: Path, llmkit: Comma
     code, _, err = llmkit(*tiny, *keys, "data.unlabelled=train.jsonl", "-o", "more")
     assert code == 1
     assert "data.unlabelled: translation cannot learn from examples without targets" in err
+
+
+@pytest.mark.slow
+def test_without_padding_it_learns_the_same(here: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU; here a mask stands in for its kernel. The student's hidden states are then of one row of tokens."""
+    keys = ["model.pretrained=encoder", "model.teacher=ner-teacher", "model.teacher_hidden_states=true"]
+    for name in ("padded", "unpadded"):
+        if name == "unpadded":
+            monkeypatch.setattr("llmkit.models.unpadded.kernel_holds", lambda *_, **__: True)
+        code, _, err = llmkit(*tune("ner", *keys), "-o", name)
+        assert code == 0, err
+    lines = map(json.loads, Path("unpadded/log.jsonl").read_text().splitlines())
+    assert {line["real_token_share"] for line in lines if "loss" in line} == {1.0}
+    assert losses("unpadded") == pytest.approx(losses("padded"), rel=1e-4)
 
 
 @pytest.mark.slow
