@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
+from torch.utils.checkpoint import checkpoint
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from llmkit.models.packed_attention import block_diagonal
 from llmkit.system.errors import UserError
 
+HELD = 1 << 27  # relations at a time: half a gigabyte, of which some copies are needed
 MOST_HEADS = 48  # relations of a token to each other one, as MiniLM's authors have them for BERT-base
 _FAR = -1e9  # a relation that does not count: finite, so that 0 times its logarithm is 0
 Attended = tuple[Tensor, ...]  # the queries, keys and values of a layer, [B, heads, L, size]
@@ -104,11 +106,28 @@ class Lessons:
             # The head runs on one token: only the layers are wanted.
             self.teacher.masked_logits(input_ids, position_ids, cu_seq_lens, places[:1])
         same = block_diagonal(*input_ids.shape, cu_seq_lens)
-        total = input_ids.new_zeros((), dtype=torch.float32)
-        for mine, wanted in zip(own, found[0], strict=True):
-            expected = relations(wanted, self.heads, same)
-            total = total + (expected.exp() * (expected - relations(mine, self.heads, same))).sum(-1).mean()
-        return total
+        parts = zip(own, found[0], strict=True)
+        return torch.stack([relations_apart(*states, self.heads, same).mean() for states in parts]).sum()
+
+
+def relations_apart(own: Tensor, theirs: Tensor, heads: int, same: Tensor) -> Tensor:
+    """How far the relations of each token are from the teacher's, in nats, the mean over the heads: [B, L].
+
+    The arguments are those of `relations`. Of a large batch, a part at a time is in memory: the others are computed
+    again for their gradients.
+    """
+    rows, length = len(own), own.shape[2]
+    size = max(1, HELD // (heads * length**2))
+    parts = [[each[start : start + size] for each in (own, theirs, same)] for start in range(0, rows, size)]
+    if len(parts) == 1:
+        return _apart(own, theirs, same, heads)
+    found = [checkpoint(_apart, *part, heads, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    return torch.cat(found)
+
+
+def _apart(own: Tensor, theirs: Tensor, same: Tensor, heads: int) -> Tensor:
+    expected = relations(theirs, heads, same)
+    return (expected.exp() * (expected - relations(own, heads, same))).sum(-1).mean(1)
 
 
 def relations(states: Tensor, heads: int, same: Tensor) -> Tensor:

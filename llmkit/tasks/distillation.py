@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, logsigmoid
 
 from llmkit.models.collator import Batch
-from llmkit.models.relations import common_heads, relations
+from llmkit.models.relations import common_heads, relations_apart
 from llmkit.tasks.values import IGNORED
 
 Logits = Mapping[str, Any]
@@ -126,8 +126,7 @@ def states_apart(outputs: Logits, taught: Logits, inputs: Batch) -> Tensor:
     for number, mine in enumerate(own, start=1):
         wanted = theirs[round(number * len(theirs) / len(own)) - 1]
         heads = common_heads(mine.shape[-1], wanted.shape[-1])
-        found, expected = (relations(each[:, None], heads, mask[:, None, None] > 0) for each in (mine, wanted))
-        per_token = (expected.exp() * (expected - found)).sum(-1).mean(1)
+        per_token = relations_apart(mine[:, None], wanted[:, None], heads, mask[:, None, None] > 0)
         total = total + (per_token * mask).sum(1) / mask.sum(1)
     return total / len(own)
 

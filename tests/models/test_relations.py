@@ -15,6 +15,7 @@ from support.runs import PRETRAIN, weights, write_demo_text
 from torch.nn.functional import kl_div
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
+from llmkit.models import relations as relations_room
 from llmkit.models.masked_lm import packed
 from llmkit.models.relations import Lessons, attending
 from llmkit.recipes.pretraining import PretrainRecipe
@@ -107,6 +108,18 @@ def test_a_step_is_the_same_in_pieces() -> None:
         for row, edges in enumerate((torch.tensor([0, 10, 24]).int(), torch.tensor([0, 24]).int()))
     ]
     torch.testing.assert_close(sum(student(**row).loss for row in rows), student(**given).loss)
+
+
+def test_a_large_batch_is_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, gradients = batch(), []
+    for held in (relations_room.HELD, 16 * SIZE**2):  # a block at a time
+        monkeypatch.setattr(relations_room, "HELD", held)
+        torch.manual_seed(1)
+        student = taught(bert(NARROW), bert(WIDE))
+        student(**given).loss.backward()
+        gradients.append({name: weight.grad for name, weight in student.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient)
 
 
 READ = {"BERT", "RoBERTa", "ELECTRA", "ALBERT", "XLM-R", "CamemBERT", "ModernBERT", "mmBERT", "EuroBERT", "DistilBERT"}

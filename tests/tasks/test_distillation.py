@@ -246,7 +246,7 @@ def test_a_teacher_reads_segments_that_its_student_does_not(
 
     monkeypatch.setattr(Teacher, "__call__", watched)
     student = ["model.pretrained=distilbert", "model.teacher=classification-teacher", "data.unlabelled=more.jsonl"]
-    code, _, err = llmkit(*tune("classification", *student), "-o", "run")
+    code, _, err = llmkit(*tune("classification", *student), "-o", "run", "--auto-batch")
     assert code == 0, err
     # "Who left?" and the [SEP] behind it are as long in every row; some of the texts are longer than the room for them.
     assert seen
