@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from llmkit.commands.job import Job, open_job
+from llmkit.commands.teaching import Teaching, teaching_of
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
@@ -29,6 +30,7 @@ from llmkit.tasks.user_tasks import check_same_tasks_file, tasks_file_facts
 from llmkit.tasks.values import Array, Codec
 from llmkit.training.batches import Features
 from llmkit.training.evaluation import Scored, seconds_of
+from llmkit.training.lora import add_adapters, check_lora, merge_adapters
 from llmkit.training.resuming import check_same_data
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Prepared:
     examples: DatasetDict
     train: Dataset
     validation: Dataset
+    teaching: Teaching | None
 
 
 def recipe_of(task: str | None, recipe: str | None, overrides: Sequence[str] = ()) -> FinetuneRecipe:
@@ -84,20 +87,27 @@ def prepare(
     from llmkit.tasks.head import training_collator
 
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
+    if recipe.model.lora is not None:
+        check_lora()
     task = task_named(recipe.task)
     examples = (read or read_examples)(recipe)
     task.check_scores(examples["validation"], recipe.data)
     checkpoint = Checkpoint.named(recipe.model.pretrained) if recipe.model.pretrained is not None else None
     codec = task.codec_to_train(recipe, checkpoint, examples["train"])
-    loss = task.loss(recipe, codec, examples["train"])
+    loss, bf16 = task.loss(recipe, codec, examples["train"]), choose(recipe.train.bf16).bf16
+    teaching = teaching_of(recipe, task, codec, bf16=bf16)
     set_seed(recipe.train.seed)  # the fresh weights of a head follow from it
     model = task.model_to_train(recipe, checkpoint, codec)
-    unpad(model, bf16=choose(recipe.train.bf16).bf16, training=True)
+    unpad(model, bf16=bf16, training=True)
+    if recipe.model.lora is not None:
+        assert checkpoint is not None
+        add_adapters(model, checkpoint, recipe.model.lora, recipe.train.learning_rate)
     buckets = torch.cuda.is_available() or recipe.train.torch_compile
     train = features_of(task, examples["train"], codec, recipe.data, training=True)
     validation = features_of(task, examples["validation"], codec, recipe.data, training=False)
-    prepared = Prepared(recipe, task, codec, examples, train, validation)
+    prepared = Prepared(recipe, task, codec, examples, train, validation, teaching)
     fingerprints = {name: examples_fingerprint(split) for name, split in examples.items()}
+    fingerprints |= teaching.fingerprints if teaching else {}
     if resume:
         check_same_data(run, fingerprints)
         check_same_tasks_file(run, task)
@@ -110,19 +120,29 @@ def prepare(
         model=model,
         tokenizer=codec.tokenizer,
         target_tokenizer=codec.own_target_tokenizer,
-        data=Features(train, examples["train"]["id"]),
-        lengths=lengths_of(train),
+        data=(teaching.data if teaching else Features)(train, examples["train"]["id"]),
+        lengths=teaching.lengths(lengths_of(train)) if teaching else lengths_of(train),
         group_by_length=True,
-        collate=training_collator(task.head, codec, model, buckets=buckets),
-        loss=loss,
+        collate=training_collator(
+            task.head, codec, model, buckets=buckets, types=teaching is not None and teaching.teacher.reads_types
+        ),
+        loss=teaching.loss(loss) if teaching else loss,
         evaluation=Validation(prepared),
         fingerprints=fingerprints,
-        sizes={name: {"examples": len(split)} for name, split in examples.items()},
+        sizes={name: {"examples": len(split)} for name, split in examples.items()}
+        | (teaching.sizes if teaching else {}),
         more_facts=tasks_file_facts(task),
-        finalize=task.finalize,
+        finalize=lambda trained: finalize(prepared, trained),
         introduce=lambda: introduce(prepared),
         finish=lambda best, state: finish(prepared, run, best),
     )
+
+
+def finalize(prepared: Prepared, model: PreTrainedModel) -> None:
+    """Make a plain model of the best one."""
+    if prepared.recipe.model.lora is not None:
+        merge_adapters(model)
+    prepared.task.finalize(model)
 
 
 def lengths_of(features: Dataset) -> Array:
@@ -132,7 +152,9 @@ def lengths_of(features: Dataset) -> Array:
 
 
 def introduce(prepared: Prepared) -> None:
-    """Describe the training and validation data."""
+    """Describe the training and validation data, and the teacher."""
+    for line in prepared.teaching.lines() if prepared.teaching else ():
+        say(line)
     for name, features in (("train", prepared.train), ("validation", prepared.validation)):
         mean = float(np.mean(features["length"]))
         examples = f"{len(prepared.examples[name]):,} examples"

@@ -24,12 +24,15 @@ from llmkit.models.checkpoint import Checkpoint, with_own_dropout
 from llmkit.models.continuing import to_continue
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packing_trial import choose_attention
+from llmkit.models.teacher import lessons_of, teacher_of
 from llmkit.models.vocabulary import check_same_tokens, check_vocabulary
 from llmkit.recipes.corpus import CorpusSection
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.system.console import count, is_main, result, say, warn
 from llmkit.system.machine import choose
 from llmkit.system.run_folder import RunDir
+from llmkit.tasks.inference import model_fingerprint
+from llmkit.tasks.values import Codec
 from llmkit.training.batches import MaskedBlocks, collate_blocks
 from llmkit.training.held_out import MASK_SEED, HeldOut
 from llmkit.training.resuming import check_same_data
@@ -55,7 +58,9 @@ def prepare(
 
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
     found, size = find(recipe.corpus), recipe.corpus.block_size
-    fits = partial(check_tokenizer, recipe.corpus, found, to_continue(recipe.model, size))
+    fits = partial(
+        check_tokenizer, recipe.corpus, found, to_continue(recipe.model, size), teacher_of(recipe.model, size)
+    )
     corpus = corpus_folder(recipe.corpus, fits)
     manifest = read_manifest(corpus)
     tokenizer = load_tokenizer(str(corpus / "tokenizer"))
@@ -65,6 +70,10 @@ def prepare(
     fingerprints = {"corpus": manifest["key"]}
     if others:
         fingerprints["also_evaluate"] = {name: other.key for name, other in others.items()}
+    bf16 = choose(recipe.train.bf16).bf16
+    lessons = lessons_of(recipe.model, tokenizer, size, bf16=bf16)
+    if lessons is not None:
+        fingerprints["teacher"] = model_fingerprint(lessons.teacher, Codec(tokenizer))
     if resume:
         check_same_data(run, fingerprints)
     set_seed(recipe.train.seed)
@@ -73,7 +82,9 @@ def prepare(
     origin = with_own_dropout(recipe.model) if older else recipe.model
     model = model_for_pretraining(origin, tokenizer, size)
     fit_inputs(tokenizer, model.base_model)
-    choose_attention(model, bf16=choose(recipe.train.bf16).bf16)
+    choose_attention(model, bf16=bf16)
+    if lessons is not None:
+        lessons.give(model)
 
     masked = partial(MaskedBlocks, vocabulary=vocabulary)
     trained = partial(masked, probability=section.probabilities, masking=section.masking, seed=recipe.train.seed)
@@ -82,6 +93,8 @@ def prepare(
     def introduce() -> None:
         blocks = f"{len(train):,} blocks of {size}, {len(held_out):,} blocks held out"
         say(f"corpus: {count(train.tokens)} tokens in {blocks}")
+        if lessons is not None:
+            say(f"teacher: {lessons}")
         for name, other in others.items():
             say(f"also evaluated: {name}, {count(other.blocks.tokens)} tokens in {len(other.blocks):,} blocks")
 
@@ -127,15 +140,19 @@ def check_tokenizer(
     section: CorpusSection,
     others: Found,
     checkpoint: Checkpoint | None,
+    teacher: Checkpoint | None,
     tokenizer: PreTrainedTokenizerFast,
     name: str,
 ) -> None:
-    """Raises UserError if the tokenizer `name` does not fit the masks, the other corpora or the checkpoint."""
+    """Raises UserError if the tokenizer `name` does not fit the masks, the other corpora, the start or the teacher."""
     check_tokenizers(others, tokenizer)
     Vocabulary.of(tokenizer).check(section.masking, name)
     if checkpoint is not None:
         check_vocabulary(tokenizer, checkpoint.config.vocab_size, checkpoint.name, may_grow=True)
         check_same_tokens(tokenizer, checkpoint)
+    if teacher is not None:
+        check_vocabulary(tokenizer, teacher.config.vocab_size, teacher.name, may_grow=False)
+        check_same_tokens(tokenizer, teacher)
 
 
 def finish_line(run: RunDir) -> None:

@@ -122,6 +122,11 @@ class Checkpoint:
                 f"{self.path} cannot be loaded: {str(error).splitlines()[0]}",
                 remedy="llmkit reads safetensors only; convert other checkpoints with transformers",
             ) from error
+        if any(".lora_A." in key for key in info["unexpected_keys"]):
+            raise UserError(
+                f"{self.name} is for --resume: it holds the adapters of LoRA beside the weights",
+                remedy="name the run, or finish it first with --resume; its model has them merged",
+            )
         return model, info
 
     def without(self, kind: Any) -> UserError:

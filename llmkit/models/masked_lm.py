@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from llmkit.models.checkpoint import fresh_config, fresh_modules, set_attention_
 from llmkit.models.continuing import lengthen, to_continue
 from llmkit.models.packing import Packing
 from llmkit.models.packing_trial import settle_packing
+from llmkit.models.relations import Lessons, attending
 from llmkit.models.unpadded import holder_of_layers
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.pretraining import ModelSection
@@ -37,6 +39,7 @@ class Packed(Plain):
 
     accepts_loss_kwargs = True  # makes the Trainer pass num_items_in_batch
     packing = Packing()
+    lessons: Lessons | None = None  # what it learns from a teacher's attention
     # What the hooks read during a pass, and which argument of the layers is their mask.
     _chosen = None
     _mask = None
@@ -58,12 +61,18 @@ class Packed(Plain):
         -100 is a target that does not count.
 
         The summed loss is divided by `num_items_in_batch`, the number of labels in all micro-batches and processes of
-        this step, or by those of this micro-batch if that is None.
+        this step, or by those of this micro-batch if that is None. In training with `lessons`, a share of each label's
+        loss is how far the relations of this micro-batch's tokens are from the teacher's.
         """
-        logits = self.masked_logits(input_ids, position_ids, cu_seq_lens, masked_positions)
+        inputs = (input_ids, position_ids, cu_seq_lens, masked_positions)
+        lessons, labelled = self.lessons if self.training else None, labels.ne(IGNORED).sum()
+        with attending(self, lessons.own_layer) if lessons else nullcontext([]) as attended:
+            logits = self.masked_logits(*inputs)
         total = cross_entropy(logits.float(), labels, reduction="sum")
-        count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return MaskedLMOutput(loss=total / count)
+        if lessons:
+            apart = labelled * lessons.apart(attended[0], *inputs)
+            total = (1 - lessons.weight) * total + lessons.weight * apart
+        return MaskedLMOutput(loss=total / (labelled if num_items_in_batch is None else num_items_in_batch))
 
     def masked_logits(
         self, input_ids: Tensor, position_ids: Tensor, cu_seq_lens: Tensor, masked_positions: Tensor

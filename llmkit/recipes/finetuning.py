@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from llmkit.recipes.pretraining import ModelOrigin, TrainSection
-from llmkit.recipes.section import Section
+from llmkit.recipes.section import Fraction, Section
 from llmkit.system.errors import did_you_mean
 
 
@@ -40,6 +48,32 @@ class FinetuneModelSection(ModelOrigin):
     """The model to fine-tune. A shape needs a tokenizer; a checkpoint includes one."""
 
     tokenizer: str | None = Field(None, description="Tokenizer to use with `config`: Hub id, folder or run.")
+    lora: PositiveInt | None = Field(
+        None,
+        description="LoRA: train small matrices of this rank beside those of the layers, and the head; 16 suits most "
+        "tasks. The saved model has them merged. Needs `llmkit[lora]`, and about ten times the learning rate. (llmkit "
+        "only.)",
+    )
+    teacher: str | None = Field(
+        None,
+        description="Distillation: a model fine-tuned for the same task, from whose outputs this one learns too. Run, "
+        "checkpoint folder or Hub id. (llmkit only.)",
+    )
+    teacher_weight: Fraction | None = Field(
+        None,
+        description="The teacher's share of the loss; the rest is of the gold answers. Default: 0.5. (llmkit only.)",
+    )
+    teacher_temperature: PositiveFloat | None = Field(
+        None,
+        description="What logits are divided by before the teacher's are learned: above 1, unlikely answers count "
+        "more. Default: 2. (llmkit only.)",
+    )
+
+    teacher_hidden_states: bool | None = Field(
+        None,
+        description="Also learn, layer by layer, how the hidden states of tokens relate to one another in the teacher. "
+        "Layers and width may differ. Default: false. (llmkit only.)",
+    )
 
     @model_validator(mode="after")
     def _check_tokenizer(self) -> Self:
@@ -47,6 +81,19 @@ class FinetuneModelSection(ModelOrigin):
             raise ValueError(f"config needs {self._vocabularies()}")
         if self.pretrained is not None and self.tokenizer is not None:
             raise ValueError("tokenizer has no effect with pretrained: a checkpoint includes its tokenizer")
+        return self
+
+    @model_validator(mode="after")
+    def _check_lora(self) -> Self:
+        if self.lora is not None and self.config is not None:
+            raise ValueError("lora needs pretrained: adapters beside random weights learn nothing")
+        return self
+
+    @model_validator(mode="after")
+    def _check_teacher(self) -> Self:
+        for key in ("teacher_weight", "teacher_temperature", "teacher_hidden_states"):
+            if self.teacher is None and getattr(self, key) is not None:
+                raise ValueError(f"{key} has no effect without teacher")
         return self
 
     def _has_vocabulary(self) -> bool:
@@ -88,6 +135,11 @@ class DataSection(Section):
     )
     validation: Files = Field(None, description="Validation examples, given in the same ways.")
     test: Files = Field(None, description="Test examples, given in the same ways.")
+    unlabelled: Files = Field(
+        None,
+        description="Examples without gold answers, from which a model learns what its `model.teacher` says of them: "
+        "files, given in the same ways. (llmkit only.)",
+    )
     max_samples: PositiveInt | None = Field(
         None,
         description="Train and score on the first so many examples of each split alone; where a split has parts, as "
@@ -107,7 +159,7 @@ class DataSection(Section):
     @staticmethod
     def origin() -> frozenset[str]:
         """The keys that say which examples there are. The others say how to read them."""
-        return frozenset({"path", "name", "revision", "train", "validation", "test", "max_samples"})
+        return frozenset({"path", "name", "revision", "train", "validation", "test", "unlabelled", "max_samples"})
 
     @classmethod
     def places(cls) -> frozenset[str]:
@@ -131,3 +183,11 @@ class FinetuneRecipe(Section):
         if task not in tasks:
             raise ValueError(f"unknown task{did_you_mean(task, tasks)}; tasks are {', '.join(tasks)}")
         return task
+
+    @model_validator(mode="after")
+    def _teaching(self) -> Self:
+        if self.model.teacher is None and self.data.unlabelled is not None:
+            raise ValueError("data.unlabelled has no effect without model.teacher")
+        if self.model.teacher is not None and getattr(self.train, "class_weights", None) is not None:
+            raise ValueError("train.class_weights does not go with model.teacher, whose outputs have no weights")
+        return self

@@ -57,6 +57,30 @@ class ModelSection(ModelOrigin):
         "base of its rotary positions follows, as `model.config.global_rope_theta` says.",
     )
 
+    teacher: str | None = Field(
+        None,
+        description="Distillation after MiniLM v2: a larger encoder with the same vocabulary, whose relations between "
+        "tokens this one learns beside the masked words. Layers, width and heads may differ. Hub id, checkpoint folder "
+        "or run. (llmkit only.)",
+    )
+    teacher_layer: PositiveInt | None = Field(
+        None,
+        description="The teacher's layer whose queries, keys and values are learned, counted from 1. Default: the "
+        "last. Of models with 24 layers one some layers below is better: MiniLM takes 21 of BERT-large and 19 of "
+        "RoBERTa-large. (llmkit only.)",
+    )
+    teacher_weight: Fraction | None = Field(
+        None,
+        description="The teacher's share of the loss; the rest is that of masked words. Default: 0.5. (llmkit only.)",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_teacher(self) -> Self:
+        for key in ("teacher_layer", "teacher_weight"):
+            if self.teacher is None and getattr(self, key) is not None:
+                raise ValueError(f"{key} has no effect without teacher")
+        return self
+
     @model_validator(mode="after")
     def _lengthens_a_checkpoint(self) -> Self:
         if self.max_position_embeddings is not None and self.config is not None:
@@ -243,4 +267,11 @@ class PretrainRecipe(Section):
             key, positions = "model.config.max_position_embeddings", shape.max_position_embeddings
         if positions is not None and self.corpus.block_size > positions:
             raise ValueError(f"corpus.block_size {self.corpus.block_size} exceeds {key} {positions}")
+        return self
+
+    @model_validator(mode="after")
+    def _teaching(self) -> Self:
+        for key in ("torch_compile", "activation_checkpointing"):
+            if self.model.teacher is not None and getattr(self.train, key):
+                raise ValueError(f"train.{key} does not go with model.teacher, which reads what layers attend with")
         return self

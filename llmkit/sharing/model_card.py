@@ -222,6 +222,8 @@ def _training(facts: Facts) -> Iterator[str]:
         f"({factors}), {last['epoch']:.2f} epochs, in "
         f"{duration(last['seconds'])}, including evaluation."
     )
+    if (teacher := facts.recipe["model"].get("teacher")) is not None:
+        yield f"It learned from the outputs of `{teacher}` (weights with the hash `{environment['data']['teacher']}`)."
     hardware = environment["hardware"]
     gpus = f"{', '.join(hardware['gpus'])}; " if hardware["gpus"] else ""
     yield f"Hardware: {gpus}{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gb']:.0f} GB."

@@ -12,8 +12,9 @@ from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
 from llmkit.tasks.columns import Columns
 from llmkit.tasks.on_disk import batched, dataset_of
+from llmkit.tasks.rows.formats import file_rows
 from llmkit.tasks.rows.origin import DEMO, rows_of
-from llmkit.tasks.rows.splits import serves_every_split
+from llmkit.tasks.rows.splits import files_named, serves_every_split
 from llmkit.tasks.values import BadRow, LocatedRow, MissingColumn, MissingLabel
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ def _loaded(task: Task[Any], data: DataSection, split: str, *, labelled: bool) -
         for example in _checked(task, rows, data, f"the {part} split", labelled=labelled):
             # Each of several parts numbers its examples from 0.
             yield {**example, "id": f"{part}-{example['id']}", "part": part} if len(parts) > 1 else example
+
+
+def unlabelled_examples(task: Task[Any], data: DataSection) -> Dataset:
+    """The examples of data.unlabelled, whose gold answers are not read. Raises UserError as `load_examples` does."""
+    key, given = "data.unlabelled", data.unlabelled
+    assert given is not None
+    files = files_named([given] if isinstance(given, str) else given, key)
+    rows = chain.from_iterable(file_rows(file, task.columns) for file in files)
+    return examples_of(task, islice(expanded(task, rows), data.max_samples), data, key, labelled=False)
 
 
 def expanded(task: Task[Any], rows: Iterable[LocatedRow]) -> Iterator[LocatedRow]:

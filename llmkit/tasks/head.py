@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from llmkit.models.collator import Batch, Collator, collator_for
+from llmkit.models.collator import Batch, Collator, collator_for, padded
 from llmkit.models.eval_batches import MAX_ROWS
+from llmkit.tasks.distillation import TYPES, Divergence
 from llmkit.tasks.values import IGNORED, Codec
 
 # (outputs, labels, num_items_in_batch, attention_mask) → loss. num_items_in_batch counts the targets of all
@@ -34,6 +35,9 @@ class Head:
     per_token whether outputs are [B, L, …], of which the length of the feature is kept
     pooler    whether the head uses the encoder's pooler
     max_rows  most rows to compute outputs of at a time, if nothing else is said
+    divergence from a teacher, for each target; None if the head learns from no teacher
+    unknown   (feature, codec) → the columns that `targets` reads, where only a teacher can tell the targets; None if
+              they must be known
     """
 
     noun: str
@@ -44,6 +48,8 @@ class Head:
     per_token: bool = False
     pooler: bool = False
     max_rows: int = MAX_ROWS
+    divergence: Divergence | None = None
+    unknown: Callable[[Mapping[str, Any], Codec], dict[str, Any]] | None = None
 
 
 def mean_per_target(total: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
@@ -94,10 +100,19 @@ class WeightedLoss:
         return self.weights
 
 
-def training_collator(head: Head, codec: Codec, model: PreTrainedModel, *, buckets: bool = False) -> Collator:
-    """A collator that pads features and adds targets. It can be pickled, for spawned data loader workers."""
-    return collator_for(model, codec.tokenizer, partial(_targets, head.targets, codec), buckets=buckets)
+def training_collator(
+    head: Head, codec: Codec, model: PreTrainedModel, *, buckets: bool = False, types: bool = False
+) -> Collator:
+    """A collator that pads features and adds targets. It can be pickled, for spawned data loader workers.
+
+    With `types`, a teacher reads the segments of tokens: a batch has them for it if the model reads none itself.
+    """
+    types = types and "token_type_ids" not in codec.tokenizer.model_input_names
+    return collator_for(model, codec.tokenizer, partial(_targets, head.targets, codec, types), buckets=buckets)
 
 
-def _targets(targets: Callable[[Rows, int, Codec], Batch], codec: Codec, rows: Rows, length: int) -> Batch:
-    return targets(rows, length, codec)
+def _targets(targets: Callable[[Rows, int, Codec], Batch], codec: Codec, types: bool, rows: Rows, length: int) -> Batch:
+    batch = targets(rows, length, codec)
+    if types and "token_type_ids" in rows[0]:
+        batch[TYPES] = padded([row["token_type_ids"] for row in rows], length, 0)
+    return batch

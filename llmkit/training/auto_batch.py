@@ -25,6 +25,7 @@ from llmkit.system.machine import give_memory_back
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_micro_batch
 from llmkit.system.processes import any_process, world_size
 from llmkit.system.run_folder import RunDir
+from llmkit.tasks.distillation import TYPES
 from llmkit.training.resuming import same_batch
 from llmkit.training.trainer import Trainer
 
@@ -143,7 +144,7 @@ def _try_steps(trainer: Trainer, batch: dict[str, torch.Tensor], model: Any) -> 
 def _try_evaluation(trainer: Trainer, batch: dict[str, torch.Tensor]) -> None:
     trainer.network.eval()
     with torch.inference_mode():
-        inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items()}
+        inputs = {name: tensor.to(trainer.args.device) for name, tensor in batch.items() if name != TYPES}
         if trainer.compute_loss_func is not None:  # the loss is ours: given labels, the model would compute its own
             del inputs["labels"]
         trainer.network(**inputs)

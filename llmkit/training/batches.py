@@ -214,10 +214,49 @@ class Features(Dataset[dict[str, Any]]):
         return len(self._features)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
-        row: dict[str, Any] = self._features[item % len(self._features)]
-        return row
+        return self.__getitems__([item])[0]
 
     def __getitems__(self, items: Sequence[int]) -> list[dict[str, Any]]:
         """The features of a batch, for a collator."""
-        columns = self._features[[item % len(self._features) for item in items]]
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return _rows(self._features, [item % len(self) for item in items])
+
+
+class FeaturesAndMore(Features):
+    """The features of a task, followed by `more` of other examples, whose targets nobody gave.
+
+    `target` makes the columns of a target for one of these, and `more_ids[n]` is the id of their example n.
+    """
+
+    def __init__(
+        self,
+        features: datasets.Dataset,
+        ids: Sequence[str],
+        more: datasets.Dataset,
+        more_ids: Sequence[str],
+        target: Callable[[Mapping[str, Any]], dict[str, Any]],
+    ) -> None:
+        super().__init__(features, ids)
+        self._more, self._more_ids, self._target = more, more_ids, target
+
+    def name(self, item: int) -> str:
+        """See Features."""
+        ids = self._ids if item % len(self) < len(self._features) else self._more_ids
+        return str(ids[self[item]["example"]])
+
+    def __len__(self) -> int:
+        return len(self._features) + len(self._more)
+
+    def __getitems__(self, items: Sequence[int]) -> list[dict[str, Any]]:
+        """See Features."""
+        places, first = [item % len(self) for item in items], len(self._features)
+        known = iter(_rows(self._features, [place for place in places if place < first]))
+        others = iter(_rows(self._more, [place - first for place in places if place >= first]))
+        return [next(known) if place < first else self._with_target(next(others)) for place in places]
+
+    def _with_target(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, **self._target(row)}
+
+
+def _rows(features: datasets.Dataset, numbers: list[int]) -> list[dict[str, Any]]:
+    columns = features[numbers]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -21,6 +21,7 @@ from llmkit.system.files import libraries_writing
 from llmkit.system.out_of_memory import OutOfMemory, is_out_of_memory, smaller_micro_batch
 from llmkit.system.processes import Interrupted, from_first, max_over_processes
 from llmkit.system.run_folder import RunDir
+from llmkit.tasks.distillation import loss_of
 from llmkit.tasks.head import WeightedLoss
 from llmkit.training.batches import WEIGHTLESS, EpochBatches, Features, MaskedBlocks, last_without_weight
 from llmkit.training.buckets import settle_buckets
@@ -83,8 +84,7 @@ class Trainer(transformers.Trainer):
         self._train, self._schedule, self._log = train, schedule, log
         # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.
         self.args.save_total_limit = None
-        self._bad, self._stop = FirstNotFinite(), StopOnSignal()
-        self._resume_hint = ""  # set once there is a run to resume
+        self._bad, self._stop, self._resume_hint = FirstNotFinite(), StopOnSignal(), ""  # set once there is one
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
 
     def fit(
@@ -203,10 +203,10 @@ class Trainer(transformers.Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """As in Trainer; our loss function also gets the mask, and a micro-batch that fills up has no weight."""
+        """As in Trainer; our loss function also gets the inputs, and a micro-batch that fills up has no weight."""
         weightless = inputs.pop(WEIGHTLESS, False)
         if self._loss is not None:
-            self.compute_loss_func = partial(self._loss, attention_mask=inputs["attention_mask"])
+            self.compute_loss_func = loss_of(self._loss, inputs)
         loss: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return loss * 0.0 if weightless else loss
 

@@ -46,6 +46,7 @@ def overrides(recipe: Any, encoder: Path) -> list[str]:
     if isinstance(recipe, PretrainRecipe):
         start = encoder if recipe.model.max_position_embeddings is None else encoder / "modernbert"
         model = shape if recipe.model.config is not None else [f"model.pretrained={start}"]
+        model += [f"model.teacher={encoder}"] if recipe.model.teacher is not None else []
         text = ["corpus.sources=['words.txt,documents=blank_line']", f"corpus.tokenizer={{path: {encoder}}}"]
         return [*STEPS, *model, *text, "corpus.block_size=32"]
     task = TASKS[recipe.task]
@@ -83,7 +84,12 @@ def test_a_recipe_trains(name: str, encoder: Path, llmkit: Command, tmp_path: Pa
     documents = [f"the old ship {n} sails to the town with salt and tea, and it rains on day {n}." for n in range(60)]
     (tmp_path / "words.txt").write_text("\n\n".join(documents))
     command = "pretrain" if kind is PretrainRecipe else "finetune"
-    code, _, err = llmkit(command, "-r", name, *overrides(recipe, encoder), "-o", "run")
+    more = []
+    if command == "finetune" and recipe.model.teacher is not None:
+        code, _, err = llmkit(command, "-r", name, *overrides(recipe, encoder), "model.teacher=null", "-o", "teacher")
+        assert code == 0, err
+        more = ["model.teacher=teacher"]
+    code, _, err = llmkit(command, "-r", name, *overrides(recipe, encoder), *more, "-o", "run")
     assert code == 0, err
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
     if command == "pretrain":

@@ -94,9 +94,9 @@ def special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int | None]:
     }
 
 
-def write_encoder(family: str, folder: Path) -> Path:
+def write_encoder(family: str, folder: Path, **changes: Any) -> Path:
     """Save the encoder of a family, without a head, and its tokenizer; returns the folder."""
     torch.manual_seed(0)
-    AutoModel.from_config(encoder_config(family)).save_pretrained(folder)
+    AutoModel.from_config(encoder_config(family, **changes)).save_pretrained(folder)
     tokenizer_of(FAMILIES[family][1]).save_pretrained(folder)
     return folder

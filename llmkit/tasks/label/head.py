@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from llmkit.models.collator import Batch
+from llmkit.tasks.distillation import UNKNOWN, Logits, of_classes, of_numbers
 from llmkit.tasks.head import Head, Rows, mean_per_target
 from llmkit.tasks.values import Codec
 
@@ -30,6 +33,16 @@ def _loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None 
     return mean_per_target(cross_entropy(logits, labels, reduction="sum"), labels, num_items_in_batch)
 
 
+def _divergence(outputs: Logits, taught: Logits, attention_mask: Tensor, temperature: float) -> Tensor:
+    """Of a distribution over labels, or of a number."""
+    of = of_numbers if taught["logits"].shape[-1] == 1 else of_classes
+    return of(outputs, taught, attention_mask, temperature)
+
+
+def _unknown(feature: Mapping[str, Any], codec: Codec) -> dict[str, Any]:
+    return {"label": UNKNOWN if len(codec.labels) > 1 else math.nan}
+
+
 HEAD = Head(
     noun="classification",
     auto=AutoModelForSequenceClassification,
@@ -37,4 +50,6 @@ HEAD = Head(
     outputs=_outputs,
     loss=_loss,
     pooler=True,
+    divergence=_divergence,
+    unknown=_unknown,
 )

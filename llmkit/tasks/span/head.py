@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from llmkit.models.collator import Batch
+from llmkit.tasks.distillation import UNKNOWN, of_spans
 from llmkit.tasks.head import Head, Rows, mean_per_target
 from llmkit.tasks.values import Codec
 
@@ -36,6 +38,10 @@ def _loss(
     return mean_per_target(starts + ends, labels, num_items_in_batch)
 
 
+def _unknown(feature: Mapping[str, Any], codec: Codec) -> dict[str, Any]:
+    return {"start_positions": UNKNOWN, "end_positions": UNKNOWN}
+
+
 HEAD = Head(
     noun="question-answering",
     auto=AutoModelForQuestionAnswering,
@@ -43,4 +49,6 @@ HEAD = Head(
     outputs=_outputs,
     per_token=True,
     loss=_loss,
+    divergence=of_spans,
+    unknown=_unknown,
 )

@@ -9,6 +9,7 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 from llmkit.models.collator import Batch, padded
+from llmkit.tasks.distillation import of_classes
 from llmkit.tasks.head import Head, Rows, token_loss
 from llmkit.tasks.values import IGNORED, Codec
 
@@ -47,5 +48,6 @@ HEAD = Head(
     targets=_targets,
     outputs=_outputs,
     loss=token_loss(),
+    divergence=of_classes,
     max_rows=32,  # each is several texts in a beam search
 )
