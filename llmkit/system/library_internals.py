@@ -104,6 +104,7 @@ UNDOCUMENTED = (
     Internal("accelerate.utils.memory", "clear_device_cache", "give memory back between tries"),
     Internal("huggingface_hub.constants", "HF_HUB_OFFLINE", "use the cache alone once the Hub does not answer"),
     Internal("huggingface_hub.utils", "httpx", "the library's own client, whichever it is"),
+    Internal("huggingface_hub.utils", "tqdm", "show what it downloads: its bars have `unit` B, `desc` and `total`"),
     Internal("huggingface_hub.utils", "validate_repo_id", "check a repository's name without the Hub"),
     Internal("torch.distributed.launcher.api", "LaunchConfig", "`-n` starts processes as torchrun does", ("run_id",)),
     Internal("torch.distributed.launcher.api", "elastic_launch", "the same"),

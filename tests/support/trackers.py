@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from llmkit.system.run_folder import RunDir
-from support.wandb_files import history, merged
+from support.wandb_files import history, merged, records
 
 Piece = tuple[int, str, float]
 
@@ -93,6 +94,10 @@ def configuration(library: str, run: RunDir) -> dict[str, Any]:
 def wandb_file(run: RunDir) -> Path:
     """The only file that is left of a run's sessions."""
     (found,) = (run.path / "trackers" / "wandb").glob("offline-run-*/*.wandb")
+    deadline = time.monotonic() + 20
+    while not any(record.HasField("exit") for record in records(found)):  # another process writes it
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import Command
-from support.trackers import READERS, configuration, final_scores, in_tensorboard, in_trackio, kept, pieces
+from support.trackers import READERS, configuration, final_scores, in_tensorboard, in_trackio, in_wandb, kept, pieces
 from transformers import BertConfig, BertModel, TrainingArguments
 
 from llmkit.system.errors import Stopped
@@ -145,6 +145,20 @@ def test_a_server_that_is_down_ends_nothing(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     session(run, "mlflow", step(2), step(4))
     assert capsys.readouterr().err.count("mlflow fails, and the run goes on without it") == 1
+
+
+def test_weights_and_biases_out_of_reach_is_kept_here(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wandb = pytest.importorskip("wandb")
+    wandb.teardown()  # it has read the environment of earlier tests
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
+    session(run, "wandb", step(2), step(4))
+    wandb.teardown()
+    assert "the run is kept here, for `wandb sync`" in capsys.readouterr().err
+    assert sorted(in_wandb(run)) == sorted(pieces(run))
 
 
 def test_only_the_first_process_reports(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from llmkit.training.trackers.tracker import PROJECT, Row, Status, Tracker, with_environment, without_chatter
 
-RETRIES = "3"  # at the start; later a thread of the library tries again, while the run trains
+RETRIES = "3"  # where the run waits; in between a thread of the library tries again, as often as it does by itself
 
 
 class MLflow(Tracker):
@@ -31,8 +32,7 @@ class MLflow(Tracker):
         if "uri" in known and "MLFLOW_TRACKING_URI" not in os.environ:
             mlflow.set_tracking_uri(known["uri"])
         chosen = known.get("id") or os.environ.get("MLFLOW_RUN_ID")
-        retries = os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
-        with without_chatter(), with_environment(MLFLOW_RUN_ID=None, MLFLOW_HTTP_REQUEST_MAX_RETRIES=retries):
+        with _soon(), with_environment(MLFLOW_RUN_ID=None):
             self._open(chosen)
             here = mlflow.get_tracking_uri().startswith(("sqlite:", "file:", "/"))  # an address may hold a login
             self.keep(id=self._id, **({"uri": mlflow.get_tracking_uri()} if here else {}))
@@ -68,7 +68,7 @@ class MLflow(Tracker):
 
     def finish(self, status: Status, rows: Sequence[Row]) -> None:
         """See Tracker. What the server has missed is sent again."""
-        with without_chatter():
+        with _soon():
             self._mlflow.flush_async_logging()
             self._has = self._values()
             for row in rows:
@@ -86,3 +86,11 @@ class MLflow(Tracker):
         client = self._mlflow.MlflowClient()
         names = client.get_run(self._id).data.metrics
         return Counter((name, found.step) for name in names for found in client.get_metric_history(self._id, name))
+
+
+@contextmanager
+def _soon() -> Iterator[None]:
+    """Give up soon on a server that is down: the run waits. Tell nothing on stdout."""
+    retries = os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
+    with without_chatter(), with_environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES=retries):
+        yield

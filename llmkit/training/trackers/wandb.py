@@ -53,22 +53,22 @@ class Wandb(Tracker):
         return () if again else rows
 
     def _open(self) -> None:
-        mode = os.environ.get("WANDB_MODE") or ("online" if self._logged_in() else "offline")
-        if mode in ("online", "shared"):
+        mode = os.environ.get("WANDB_MODE")
+        if mode in (None, "online", "shared"):
             try:
-                self._init(mode)
-            except (self._wandb.Error, OSError) as error:
+                mode = mode or ("online" if self._logged_in() else "offline")
+                if mode != "offline":
+                    self._init(mode)
+            except (self._wandb.Error, OSError) as error:  # no network, or a key that is refused
                 warn(f"wandb: {_first_line(error)}; the run is kept here, for `wandb sync`")
                 mode = "offline"
         self._online = mode in ("online", "shared")
         if self._online:
-            say(f"wandb: {self._wandb.run.url}")
-            return
-        folder = self._folder()
+            return say(f"wandb: {self._wandb.run.url}")
         if "WANDB_DIR" not in os.environ:
-            for earlier in (folder / "wandb").glob(f"offline-run-*-{self._id}"):
+            for earlier in (self._folder() / "wandb").glob(f"offline-run-*-{self._id}"):
                 shutil.rmtree(earlier)
-        self._init(mode)
+        self._init(str(mode))
         if mode == "offline":
             say(f"wandb: offline; upload it with `wandb sync {Path(self._wandb.run.dir).parent}`")
 
