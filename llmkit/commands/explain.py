@@ -93,7 +93,8 @@ def check(settings: Settings, split: str, size: int, wanted: Wanted) -> Checked:
     with Progress("explaining") as progress:
         for example, prediction, its in zip(examples, predictions, inputs, strict=True):
             found.append(explainer.explanation(example, its, prediction, wanted, orders=checked.ORDERS))
-            progress({"": f"{len(found):,} of {len(examples):,} {settings.task.item}s"})
+            told = f"{len(found):,} of {len(examples):,} {settings.task.item}s"
+            progress({"": told}, len(found) / len(examples))
     return Checked(tuple(examples["id"][:]), tuple(found))
 
 

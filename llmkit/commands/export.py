@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from llmkit.system.console import say, table, warn
 from llmkit.system.errors import UserError
 from llmkit.system.files import check_output, write_whole
 from llmkit.system.machine import keep_memory, quiet
+from llmkit.system.progress import Progress
 from llmkit.tasks.examples import load_examples
 from llmkit.tasks.features import features_of
 from llmkit.tasks.inference import TaskEvaluation
@@ -156,7 +158,8 @@ def export(subject: Subject, output: Path, *, int8: bool) -> Report:
         shutil.rmtree(aside)  # leftovers of an export that was killed
         aside.mkdir()
         try:
-            models.extend(_write_and_measure(subject, aside, int8=int8))
+            with Progress("exporting") as progress:
+                models.extend(_write_and_measure(subject, aside, _phases(progress, 5 if int8 else 3), int8=int8))
         except BaseException:  # hides nothing: a model that failed the check must not stay on disk
             shutil.rmtree(aside)
             raise
@@ -214,7 +217,18 @@ def largest_difference(expected: Iterable[Outputs], actual: Iterable[Outputs]) -
     )
 
 
-def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Measured]:
+def _phases(progress: Progress, total: int) -> Callable[[], None]:
+    """A function to call at the beginning of each phase."""
+    numbers = itertools.count()
+
+    def begin() -> None:
+        done = next(numbers)
+        progress({"": f"phase {done + 1} of {total}"}, done / total)
+
+    return begin
+
+
+def _write_and_measure(subject: Subject, folder: Path, begin: Callable[[], None], *, int8: bool) -> list[Measured]:
     model, codec, graphs = subject.model, subject.codec, subject.graphs
     codec.tokenizer.save_pretrained(folder)
     model.config.save_pretrained(folder)
@@ -227,13 +241,18 @@ def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Me
         codec.own_target_tokenizer.save_pretrained(folder / DECODER_TOKENIZER)
     files = [folder / name for name in graphs.files]
     say(f"writing {', '.join(graphs.files)}")
+    begin()
     graphs.write(model, codec.tokenizer, folder)
+    begin()
     pytorch, expected = _measure(subject, model, "PyTorch", size_of(model))
+    begin()
     models = [pytorch, _compare(subject, "ONNX", files, expected, TOLERANCE)]
     if int8:
+        begin()
         small = [file.with_name(f"{file.stem}_int8.onnx") for file in files]
         for file, output in zip(files, small, strict=True):
             quantize(file, output)
+        begin()
         # Quantized logits differ; their scores tell how much that matters. They must only be finite.
         models.append(_compare(subject, "ONNX, int8", small, expected, math.inf))
     return models

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ class InSeries:
         Raises Stopped before it if a signal came too late to stop the run before.
         """
         self._stop_if_asked()
-        job = prepare()
+        job = replace(prepare(), series=self._folder)
         path, compiled = job.run.path, job.recipe.train.torch_compile
         # From the second run on, the process group exists: none may start the run before all have looked at its folder.
         max_over_processes(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from llmkit.models.checkpoint import describe
 from llmkit.recipes.finetuning import FinetuneRecipe
@@ -22,6 +24,7 @@ from llmkit.system.console import is_main, say
 from llmkit.system.machine import choose, environment, quiet
 from llmkit.system.processes import from_first, world_size
 from llmkit.system.run_folder import RunDir, hold, open_run, start
+from llmkit.system.secrets import without_secrets
 from llmkit.training.arguments import check_checkpointing, training_arguments
 from llmkit.training.auto_batch import batch_sizes, fit_to_memory, shrink_on_out_of_memory
 from llmkit.training.batches import EpochBatches, Features, MaskedBlocks
@@ -35,6 +38,8 @@ from llmkit.training.saving import save_model
 from llmkit.training.schedule import Schedule
 from llmkit.training.sharding import check_same_sharding, check_sharding
 from llmkit.training.stopping import stopped_at
+from llmkit.training.trackers.mirror import Mirror, check_installed
+from llmkit.training.trackers.tracker import Tracked, flat
 from llmkit.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -56,6 +61,7 @@ class Job:
     evaluated before the first step. `hopeless` says, when the scores of an evaluation are logged, whether to end the
     run early. `finalize` may change the best model before it is saved. `finish` runs on the first process, once the
     model is saved: it writes the files that only this kind of run has, and returns the content of metrics.json.
+    `series` is the folder of the runs that this is one of.
     """
 
     command: str
@@ -79,6 +85,7 @@ class Job:
     evaluate_first: bool = False
     loss: Callable[..., Tensor] | None = None
     hopeless: Callable[[], bool] | None = None
+    series: Path | None = None
     target_tokenizer: PreTrainedTokenizerFast | None = None
 
 
@@ -90,6 +97,7 @@ def open_job(
     `processes` will train; by default, those of this launch. Raises UserError; writes nothing.
     """
     quiet()
+    check_installed(recipe.train.report_to)
     check_sharding(recipe.train, auto_batch=auto_batch)
     gpu.set_up(recipe.train.bf16, deterministic=recipe.train.deterministic)
     folder = run_folder(recipe, output)
@@ -112,31 +120,44 @@ def train(job: Job) -> RunDir:
             if found.recipe != job.recipe:
                 train = same_batch(found.recipe.train, world_size(), started)
                 recorded, job = found.recipe.model_copy(update={"train": train}), found
-        trainer = _trainer(job, run)
+        mirror = Mirror(job.recipe.train.report_to, _tracked(job))
+        trainer = _trainer(job, run, mirror)
         if is_main():
             if job.resume:
                 go_back(run, job.recipe)
             facts = {**environment(job.fingerprints, job.sizes), **job.more_facts}
             start(run, dump(recorded), {**facts, "processes": started})
         from_first(True if is_main() else None)  # the others look for checkpoints when it has gone back
-        with shrink_on_out_of_memory(run, job.recipe, started) if job.auto_batch else nullcontext():
-            trainer.fit(
-                run,
-                resume=job.resume,
-                sizes=batch_sizes(job.recipe),
-                chosen=job.auto_batch,
-                evaluate_first=job.evaluate_first,
-            )
-        best = trainer.best()
-        job.finalize(trainer.network)
-        save_model(trainer, run, job.target_tokenizer)
-        if is_main():
-            metrics = job.finish(best, trainer.state)
-            if (stopped := stopped_at(trainer.state)) is not None:
-                metrics = {**metrics, "stopped_early_at": stopped}
-            write_card(run, metrics)
-            run.write_json("metrics.json", metrics)
+        with mirror:
+            with shrink_on_out_of_memory(run, job.recipe, started) if job.auto_batch else nullcontext():
+                trainer.fit(
+                    run,
+                    resume=job.resume,
+                    sizes=batch_sizes(job.recipe),
+                    chosen=job.auto_batch,
+                    evaluate_first=job.evaluate_first,
+                )
+            best = trainer.best()
+            job.finalize(trainer.network)
+            save_model(trainer, run, job.target_tokenizer)
+            if is_main():
+                metrics = job.finish(best, trainer.state)
+                if (stopped := stopped_at(trainer.state)) is not None:
+                    metrics = {**metrics, "stopped_early_at": stopped}
+                write_card(run, metrics)
+                run.write_json("metrics.json", metrics)
+                mirror.scores(metrics)
     return run
+
+
+def _tracked(job: Job) -> Tracked:
+    """What trackers are told of a run: its name, and its recipe in one level."""
+    name, series = job.recipe.name, None
+    if job.series is not None:
+        series = job.series.resolve().name
+        name = f"{series}/{job.run.path.relative_to(job.series).as_posix()}"
+    config = flat(json.loads(without_secrets(json.dumps(yaml.safe_load(dump(job.recipe))))))
+    return Tracked(job.run, name, series, config, job.model)
 
 
 def dry_run(job: Job, runs: int = 1) -> None:
@@ -183,8 +204,8 @@ def _fit_to_memory(job: Job) -> Job:
     return replace(job, recipe=fit_to_memory(job.recipe, lambda run: _trainer(trial, run), longest))
 
 
-def _trainer(job: Job, run: RunDir) -> Trainer:
-    """The trainer of a job. With several processes this starts their group."""
+def _trainer(job: Job, run: RunDir, mirror: Mirror | None = None) -> Trainer:
+    """The trainer of a job, whose log `mirror` follows. With several processes this starts their group."""
     train, evaluation = job.recipe.train, job.evaluation
     arguments = training_arguments(train, run, metric=evaluation.metric, higher_is_better=evaluation.higher_is_better)
     schedule = Schedule(train)
@@ -206,7 +227,7 @@ def _trainer(job: Job, run: RunDir) -> Trainer:
         evaluation=evaluation,
         train=train,
         schedule=schedule,
-        log=TrainingLog(run, schedule, job.command, job.model, arguments),
+        log=TrainingLog(run, schedule, job.command, job.model, arguments, mirror),
         tokenizer=job.tokenizer,
         loss=job.loss,
         hopeless=job.hopeless,

@@ -99,6 +99,15 @@ def _length(train: Mapping[str, Any], last: Mapping[str, Any]) -> str:
     return f"epoch {last.get('epoch', 0):.2f} of {train['num_train_epochs']:g}"
 
 
+def share_of(train: Mapping[str, Any], row: Mapping[str, Any]) -> float:
+    """The share of a run that is done by a row of its log, from 0 to 1."""
+    if train.get("max_steps"):
+        return float(row["step"] / train["max_steps"])
+    if train.get("time_budget"):
+        return float(row["seconds"] / train["time_budget"])
+    return float(row.get("epoch", 0) / train["num_train_epochs"])
+
+
 def _score(run: RunDir, log: Sequence[Mapping[str, Any]], name: str) -> float | None:
     if run.finished:
         metrics = run.path / "metrics.json"

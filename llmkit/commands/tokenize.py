@@ -26,7 +26,7 @@ from llmkit.system.console import count, duration, is_main, say, warn
 from llmkit.system.errors import UserError, differences
 from llmkit.system.files import to_json, write_whole
 from llmkit.system.processes import launched
-from llmkit.system.progress import Progress
+from llmkit.system.progress import Progress, Rate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -212,27 +212,31 @@ def _train_once(folder: Path, prepared: Prepared) -> PreTrainedTokenizerFast:
 class _Progress:
     """Shows the progress of tokenizing, from the counts that it is called with.
 
-    `speed` is in bytes per second, over all processes. The first counts, of existing chunks, are not part of it.
+    `speed` is in bytes per second since the start, over all processes. The first counts, of existing chunks, are not
+    part of it.
     """
 
     def __init__(self, sources: Sequence[OpenSource]) -> None:
         self.line = Progress("tokenizing")
         sizes = [source.size for source in sources]
         self._total = sum(size for size in sizes if size) if all(sizes) else 0
-        self._start = 0.0
-        self._first: int | None = None
+        self._start, self._first, self._done = 0.0, 0, -1
+        self._rate = Rate()
         self.speed = 0.0
 
     def __call__(self, counts: Mapping[str, int]) -> None:
-        """Show the line."""
-        if self._first is None:
-            self._first, self._start = counts["bytes"], time.monotonic()
-        self.speed = (counts["bytes"] - self._first) / max(time.monotonic() - self._start, 1e-9)
+        """Show how far it is."""
+        size = counts["bytes"]
+        share = min(size / self._total, 1.0) if self._total else None
+        if self._done < 0:
+            self._first, self._start, self._done, self._rate = size, time.monotonic(), size, Rate()
+            self.line.begin(share or 0.0)
+        self._rate.add(size - self._done)
+        self._done = size
+        self.speed = (size - self._first) / max(time.monotonic() - self._start, 1e-9)
         parts = {
             "documents": f"{counts['documents']:,}",
             "tokens": count(counts["tokens"]),
-            "": f"{self.speed / 1e6:.1f} MB/s",
+            "": f"{self._rate.per_second / 1e6:.1f} MB/s",
         }
-        if self._total and self.speed:
-            parts["left"] = duration(max(self._total - counts["bytes"], 0) / self.speed)
-        self.line(parts)
+        self.line(parts, share)

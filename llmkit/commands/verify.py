@@ -132,6 +132,7 @@ class _Trial:
                 "save_steps": FIRST,
                 "eval_steps": LAST + 1,
                 "warmup_steps": min(recipe.train.warmup_steps, 0.1),
+                "report_to": (),
             }
         )
         folder.mkdir()

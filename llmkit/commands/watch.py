@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmkit.commands.runs import Listed, listed
+from llmkit.commands.runs import Listed, listed, share_of
 from llmkit.system.console import count, duration, say
 from llmkit.system.errors import UserError
 from llmkit.system.progress import Progress
@@ -24,7 +24,7 @@ def watch(path: Path, every: float = EVERY) -> None:
     run = RunDir(path)
     if not run.started:
         raise UserError(f"{path} is not a run", remedy=NOT_A_RUN)
-    seen = 0
+    seen, train = 0, run.recipe()["train"]
     with Progress("step") as progress:
         while True:
             now = listed(run)  # before its log, so that what it wrote last is not missed
@@ -36,7 +36,7 @@ def watch(path: Path, every: float = EVERY) -> None:
                 _say_scores(row)
             steps = [row for row in log if "loss" in row]
             if steps and len(log) > seen:
-                progress(_parts(steps[-1], now))
+                progress(_parts(steps[-1], now), min(share_of(train, steps[-1]), 1.0))
             seen = len(log)
             if now.state != "running":
                 break

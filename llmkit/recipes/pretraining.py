@@ -22,6 +22,7 @@ from pydantic import (
 from llmkit.recipes.corpus import CorpusSection
 from llmkit.recipes.section import Fraction, Section
 from llmkit.recipes.shapes import Shape
+from llmkit.recipes.trackers import Trackers
 
 
 class ModelOrigin(Section):
@@ -204,6 +205,12 @@ class TrainSection(Section):
         False,
         description="On a GPU, use only kernels that repeat a result bit for bit, which are slower: two runs of a "
         "recipe are then equal, and so is a resumed one. On a CPU they always are. (llmkit only.)",
+    )
+
+    report_to: Trackers = Field(
+        (),
+        description="Where the run also reports, beside log.jsonl: any of `tensorboard`, `wandb`, `mlflow` and "
+        "`trackio`, as a list. Nothing leaves this machine without it.",
     )
 
     @model_validator(mode="after")

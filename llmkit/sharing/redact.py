@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-CUT, HIDDEN = "…", "[hidden]"
+from llmkit.system.secrets import without_secrets
+
+CUT = "…"
 _ENDS = r"/,;=:\s\"'{}\[\]()"  # characters that end a part of a path: a heuristic, since paths may contain them
 # An absolute path, a path in a home folder, or a path that leaves the working directory.
 _PATH = re.compile(rf"(?<![\w.{CUT}/-])(?:~[\w.-]*|\.\.)?(?:/[^{_ENDS}]+)+/?")
-_TOKEN = re.compile(r"\b(?:hf|api_org)_\w{8,}")
-_LOGIN = re.compile(r"(?<=://)[^/\s@]+@")  # user:password@ in a URL
 
 
 def shareable(value: Any) -> Any:
@@ -25,5 +25,4 @@ def shareable(value: Any) -> Any:
         return [shareable(part) for part in value]
     if not isinstance(value, str):
         return value
-    text = _LOGIN.sub("", _TOKEN.sub(HIDDEN, value))
-    return _PATH.sub(lambda path: f"{CUT}/{path[0].rstrip('/').rpartition('/')[2]}", text)
+    return _PATH.sub(lambda path: f"{CUT}/{path[0].rstrip('/').rpartition('/')[2]}", without_secrets(value))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +19,7 @@ from llmkit.system.cache import cache_folder
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
 from llmkit.system.files import write_whole
+from llmkit.system.hub_downloads import showing_downloads
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -114,7 +115,8 @@ def reading_from_the_hub(kind: Kind, name: str, revision: str | None = None) -> 
     if not Path(name).exists():
         commit_of(kind, name, revision)
     try:
-        yield
+        with nullcontext() if Path(name).exists() else showing_downloads():
+            yield
     except UserError:
         raise
     except Exception as error:  # hides nothing: errors that are not the Hub's are raised again

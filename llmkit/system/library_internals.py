@@ -112,9 +112,17 @@ UNDOCUMENTED = (
     Internal("accelerate.utils.memory", "clear_device_cache", "give memory back between tries"),
     Internal("huggingface_hub.constants", "HF_HUB_OFFLINE", "use the cache alone once the Hub does not answer"),
     Internal("huggingface_hub.utils", "httpx", "the library's own client, whichever it is"),
+    Internal("huggingface_hub.utils", "tqdm", "show what it downloads: its bars have `unit` B, `desc` and `total`"),
     Internal("huggingface_hub.utils", "validate_repo_id", "check a repository's name without the Hub"),
     Internal("torch.distributed.launcher.api", "LaunchConfig", "`-n` starts processes as torchrun does", ("run_id",)),
     Internal("torch.distributed.launcher.api", "elastic_launch", "the same"),
     Internal("onnx_ir.passes.common", "ClearMetadataAndDocStringPass", "keep paths of this machine out of a graph"),
+    Internal(
+        "trackio.sqlite_storage.SQLiteStorage",
+        "get_project_db_path",
+        "take back the rows that a resumed run repeats, from the table `metrics` with its columns run_name and step",
+        ("project",),
+    ),
+    Internal("trackio.sqlite_storage.SQLiteStorage", "get_runs", "choose a name that no run has", ("project",)),
     Internal("yaml.SafeLoader", "yaml_implicit_resolvers", "read 1e-4 as a number"),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.system.cache import built_once, cached_folder
 from llmkit.system.errors import UserError
-from llmkit.system.progress import Progress
+from llmkit.system.progress import Progress, Rate
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -86,24 +86,47 @@ def found_at(url: str) -> list[RemoteFile]:
 
 def downloaded(url: str, files: list[RemoteFile]) -> list[Path]:
     """Copy files of `found_at` into the cache, unless they are there. Returns their paths. Raises UserError."""
-    with Progress("downloading") as progress:
-        system, _ = _system(url)
-        return [
-            _copied(system, file, url, progress, f"{number:,} of {len(files):,} files")
-            for number, file in enumerate(files, start=1)
-        ]
+    system, _ = _system(url)
+    with _Downloading(files) as downloading:
+        return [_copied(system, file, url, downloading) for file in files]
 
 
-def _copied(system: AbstractFileSystem, file: RemoteFile, url: str, progress: Progress, place: str) -> Path:
+class _Downloading(Progress):
+    """The progress of copying files, of which some may be there."""
+
+    def __init__(self, files: list[RemoteFile]) -> None:
+        super().__init__("downloading")
+        self._files, self._rate = files, Rate()
+        self._total = max(sum(file.size for file in files), 1)
+
+    def file(self, file: RemoteFile) -> Callable[..., None]:
+        """Begin with a file. Returns the function to call with the bytes of it that have arrived."""
+        number = self._files.index(file)
+        before, arrived = sum(earlier.size for earlier in self._files[:number]), 0
+        self._rate.skip()
+
+        def show(size: int | None, value: int, **_: Any) -> None:
+            nonlocal arrived
+            self._rate.add(value - arrived)
+            arrived = value
+            parts = {
+                file.name: f"{value / 1e6:,.1f} of {file.size / 1e6:,.1f} MB",
+                f"{number + 1:,} of {len(self._files):,} files": "",
+                "": f"{self._rate.per_second / 1e6:,.1f} MB/s",
+            }
+            self(parts, min((before + value) / self._total, 1.0))
+
+        return show
+
+
+def _copied(system: AbstractFileSystem, file: RemoteFile, url: str, downloading: _Downloading) -> Path:
     from fsspec.callbacks import Callback
-
-    def show(size: int | None, value: int, **_: Any) -> None:
-        progress({place: "", file.name: f"{value / 1e6:,.1f} of {file.size / 1e6:,.1f} MB"})
 
     def build(partial: Path) -> None:
         # The file has another name until it is whole: the partial folder may be that of a killed process.
         with _reaching(url):
-            system.get_file(file.path, str(partial / ".part"), callback=Callback(hooks={"show": show}))
+            callback = Callback(hooks={"show": downloading.file(file)})
+            system.get_file(file.path, str(partial / ".part"), callback=callback)
         (partial / ".part").rename(partial / file.name)
 
     folder = cached_folder("downloads", {"path": f"{_protocol(url)}://{file.path}", **file.about})

@@ -1,8 +1,7 @@
-"""The progress of a training run: the live line and log.jsonl."""
+"""The progress of a training run, and log.jsonl."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -15,11 +14,12 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.models.packed_attention import uses_kernel
 from llmkit.system.console import count, duration, is_main, say, warn
-from llmkit.system.progress import Progress
+from llmkit.system.progress import Progress, Rate
 from llmkit.system.run_folder import RunDir
 from llmkit.tasks.values import IGNORED
 from llmkit.training.flops import FlopCounter, peak_flops
 from llmkit.training.schedule import NEVER, Schedule
+from llmkit.training.trackers.mirror import Mirror
 
 # Warn of a loss this far above the mean of the last ten: by standard deviations, by a share of the mean, and by a share
 # of the first loss. Where little of that is left, one hard example is many times the mean.
@@ -27,23 +27,31 @@ SPIKE_DEVIATIONS, SPIKE_SHARE, SPIKE_SHARE_OF_FIRST = 4.0, 0.2, 0.05
 
 
 class TrainingLog(TrainerCallback):
-    """Shows the live line and writes log.jsonl.
+    """Shows the progress and writes log.jsonl, which `mirror` follows.
 
-    Throughput is measured since the last log line, without evaluations, in tokens without padding. `peak_share` is
-    the FLOP/s of the steps, padding included where it is computed, as a share of the device's peak.
+    Throughput is in tokens without padding, without evaluations. In log.jsonl it is that since the last log line; the
+    progress shows that of late. `peak_share` is the FLOP/s of the steps, padding included where it is computed, as a
+    share of the device's peak.
     """
 
     def __init__(
-        self, run: RunDir, schedule: Schedule, name: str, model: PreTrainedModel, arguments: TrainingArguments
+        self,
+        run: RunDir,
+        schedule: Schedule,
+        name: str,
+        model: PreTrainedModel,
+        arguments: TrainingArguments,
+        mirror: Mirror | None = None,
     ) -> None:
-        self._run, self._schedule = run, schedule
+        self._run, self._schedule, self._arguments, self._mirror = run, schedule, arguments, mirror
         self._progress = Progress(name)
         self._counter = FlopCounter(model)
         self._has_kernel = uses_kernel(model)
         self._peak = peak_flops(arguments.device, bf16=arguments.bf16)
         self._reset()
-        # For the live line: values of the last log line.
+        # For the progress: values of the last log line, and tokens of late, padding included.
         self._loss, self._real_share, self._peak_share = "", 1.0, ""
+        self._speed, self._step_tokens = Rate(), 0
         self._losses: deque[float] = deque(maxlen=10)
         self._first: float | None = None  # the first loss that was logged
 
@@ -58,6 +66,7 @@ class TrainingLog(TrainerCallback):
         batch, length = inputs["input_ids"].shape
         tokens = len(inputs["token_places"]) if "token_places" in inputs else batch * length
         self._tokens += tokens
+        self._step_tokens += tokens
         self._real += inputs["attention_mask"].sum() if "attention_mask" in inputs else tokens
         # The kernel computes the blocks of the rows only. A mask hides the rest once it is computed.
         rows = inputs["cu_seq_lens"].diff().long() if self._has_kernel else None
@@ -70,11 +79,17 @@ class TrainingLog(TrainerCallback):
         if "decoder_input_ids" in inputs:
             written = inputs["decoder_input_ids"].shape[1]
             self._tokens += batch * written
+            self._step_tokens += batch * written
             self._real += inputs["labels"].ne(IGNORED).sum()
         self._flops += self._counter.of(batch, length, tokens=tokens, rows=rows, targets=targets, written=written)
 
+    def start(self) -> None:
+        """Start the trackers. The log has been cut back to the checkpoint."""
+        if self._mirror:
+            self._mirror.start(self._arguments)
+
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Print the length of the run, and start the live line."""
+        """Print the length of the run, and show its progress."""
         size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         steps = f"{state.max_steps:,} steps" if state.max_steps < NEVER else "as many steps as time allows"
         processes = f"{args.world_size} process{'es' if args.world_size > 1 else ''}"
@@ -83,21 +98,26 @@ class TrainingLog(TrainerCallback):
             f"{args.gradient_accumulation_steps} accumulated × {processes})"
         )
         self._reset()
+        self._speed.skip()
         self._progress.__enter__()
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Update the live line."""
-        left = self._schedule.left()
-        speed = self._tokens * self._real_share * args.world_size / max(time.monotonic() - self._began, 1e-9)
+        """Show how far the run is."""
+        self._speed.add(self._step_tokens)
+        self._step_tokens = 0
         line = {
             "step": f"{state.global_step:,}" + (f"/{state.max_steps:,}" if state.max_steps < NEVER else ""),
             "loss": self._loss,
-            "tokens/s": count(speed),
+            "tokens/s": count(self._speed.per_second * self._real_share * args.world_size),
             "real": f"{self._real_share:.0%}",
             "peak": self._peak_share,
-            "left": duration(left) if math.isfinite(left) else "",
         }
-        self._progress({name: value for name, value in line.items() if value})
+        shown = {name: value for name, value in line.items() if value}
+        self._progress(shown, self._schedule.share, self._schedule.left())
+
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Leave saving out of the speed, and the evaluation before it."""
+        self._speed.skip()
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Append a line to log.jsonl, and print scores."""
@@ -111,12 +131,15 @@ class TrainingLog(TrainerCallback):
             self._loss = f"{logs['loss']:.3f}"
         if is_main():
             self._run.log(record)
+            if self._mirror:
+                self._mirror.follow()
         scores = {name.removeprefix("eval_"): value for name, value in logs.items() if name.startswith("eval_")}
         if scores:
             took = duration(scores.pop("runtime", 0.0))
             shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
             say(f"step {state.global_step:,}: {shown}  ({took})")
             self._reset()
+            self._speed.skip()
 
     def _warn_of_spike(self, loss: float, step: int) -> None:
         """Warn if the loss is far above the recent ones."""
@@ -144,6 +167,6 @@ class TrainingLog(TrainerCallback):
         self._reset()
         return throughput
 
-    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stop the live line."""
+    def stop(self) -> None:
+        """Show no progress any more, however the training ended."""
         self._progress.__exit__()

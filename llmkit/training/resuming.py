@@ -45,7 +45,8 @@ def check_same_recipe(run: RunDir, recipe: Recipe, processes: int) -> Recipe:
         before = yaml.safe_load(dump(started.model_copy(update={"train": _smaller(started.train, recipe.train)})))
     now = yaml.safe_load(dump(recipe))
     for found in (before, now):
-        found.get("train", {}).pop("dataloader_num_workers", None)  # they change nothing about a run
+        for key in ("dataloader_num_workers", "report_to"):  # they change nothing about a run
+            found.get("train", {}).pop(key, None)
     if different := differences(before, now):
         raise UserError(
             f"{run.path} was started with another recipe: {'; '.join(different)}",

@@ -42,8 +42,7 @@ from llmkit.training.stopping import STOPPED, runs_out, stopped_at
 class Trainer(transformers.Trainer):
     """transformers' Trainer with our order of batches, schedule and evaluation.
 
-    `train` is what `arguments` were made of. `loss` must divide by the number of targets that it is given. See
-    EndEarly for `hopeless`.
+    `train` made `arguments`. `loss` must divide by the number of targets that it is given. See EndEarly for `hopeless`.
     """
 
     def __init__(
@@ -92,9 +91,9 @@ class Trainer(transformers.Trainer):
     ) -> None:
         """Train from the start or from the last checkpoint, then load the weights of the best checkpoint.
 
-        With `evaluate_first`, the start is evaluated before the first step.
-        The batch `sizes` are logged first if --auto-batch has `chosen` them, or if another number of processes wrote
-        the checkpoint. Raises Stopped on a signal, EndedEarly, NotFinite and OutOfMemory.
+        With `evaluate_first`, the start is evaluated before the first step. The batch `sizes` are logged first if
+        --auto-batch has `chosen` them, or if another number of processes wrote the checkpoint. Raises Stopped on a
+        signal, EndedEarly, NotFinite and OutOfMemory.
         """
         checkpoint = newest(run.checkpoints) if resume else None
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
@@ -108,12 +107,14 @@ class Trainer(transformers.Trainer):
             self._schedule.resume(checkpoint)
             say(f"resuming from {checkpoint}")
         self._resume_hint = f", and resume with --resume -o {run.path}"
+        self._log.start()  # before the clock of a time budget
         self.add_callback(self._stop)
         try:
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         except Interrupted:  # during an evaluation before the first step, which is still due
             self._stop.stop(self.control, evaluation_due=True)
         finally:
+            self._log.stop()
             self._stop.restore()
         self._stop.raise_if_stopped(self.state.global_step, run.path)
         self._early.raise_if_ended(self.state.global_step, run.path)
@@ -214,7 +215,7 @@ class Trainer(transformers.Trainer):
         """As in Trainer, but raises NotFinite if a loss or gradient is not finite, before it is logged or saved."""
         self._bad.look_at(self.state.global_step, tr_loss, grad_norm)
         due = self.control.should_log or self.control.should_evaluate or self.control.should_save
-        # The loss of a process may not be finite where that of another is: they must all stop.
+        # The loss of one process may not be finite: all must stop.
         if due and (step := -int(max_over_processes(-self._bad.read()))) < NEVER:
             raise not_finite(step, self.names_of(step), Path(str(self.args.output_dir)))
         try:
@@ -272,8 +273,8 @@ class Trainer(transformers.Trainer):
     def _evaluate(self, trial: Any, ignored: Any, skip_scheduler: bool = False) -> dict[str, float]:
         """As in Trainer, but an evaluation that a resumed run still owed may also become the best, unless of step 0."""
         scores = super()._evaluate(trial, ignored, skip_scheduler)
-        first = self.args.eval_on_start and skip_scheduler  # of this process
-        if first and self.state.global_step and self._determine_best_metric(scores, trial):
+        owed = self.args.eval_on_start and skip_scheduler and self.state.global_step
+        if owed and self._determine_best_metric(scores, trial):
             self.state.best_model_checkpoint = f"{self.args.output_dir}/checkpoint-{self.state.global_step}"
         return scores
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable
 
 import pytest
-from rich.console import Console
 
 from llmkit.system import progress
 from llmkit.system.console import count, duration, fail, result, say, table, warn
@@ -84,14 +82,6 @@ def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "an error" in capsys.readouterr().err
 
 
-def test_on_a_terminal_progress_is_one_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    monkeypatch.setattr(progress, "_stderr", Console(file=screen, force_terminal=True, width=80, highlight=False))
-    with Progress("working") as line:
-        line({"step": "3/9", "": ":tada: [bold]"})
-    assert "working  step 3/9  :tada: [bold]" in screen.getvalue()
-
-
 @pytest.mark.parametrize(
     ("show", "number", "text"),
     [
@@ -117,13 +107,3 @@ def test_results_can_be_piped(capsys: Captured) -> None:
     result("[1, 2]")
     assert not sys.stdout.isatty()
     assert "\x1b" not in capsys.readouterr().out
-
-
-def test_a_plain_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    clock = 0.0
-    monkeypatch.setattr("llmkit.system.progress.time.monotonic", lambda: clock)
-    with Progress("working") as line:
-        for second in range(12):
-            clock = float(second)
-            line({"step": second})
-    assert capsys.readouterr().err.splitlines() == ["working  step 5", "working  step 10"]

@@ -91,7 +91,7 @@ def _look(words: Sequence[Sequence[str]], source: Source) -> tuple[list[NGrams],
             if near:
                 near.look_in(theirs, seen)
             seen += len(batch)
-            progress({source.name: "", "": f"{seen:,} of {source.size:,} texts"})
+            progress({source.name: "", "": f"{seen:,} of {source.size:,} texts"}, seen / max(source.size, 1))
     return grams, near
 
 

@@ -158,7 +158,7 @@ def stereotypes(
 
 
 def _shown(progress: Progress) -> Callable[[int, int], None]:
-    return lambda done, of: progress({"": f"{done:,} of {of:,} tokens"})
+    return lambda done, of: progress({"": f"{done:,} of {of:,} tokens"}, done / max(of, 1))
 
 
 def _preferences(scored: Sequence[tuple[Pair, tuple[float, float]]]) -> Iterator[Preference]:

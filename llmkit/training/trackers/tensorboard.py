@@ -1,0 +1,39 @@
+"""TensorBoard: event files in the run's folder, or in $TENSORBOARD_LOGGING_DIR."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmkit.training.trackers.tracker import Row, Status, Tracker
+
+
+class TensorBoard(Tracker):
+    """Event files. A resumed run begins a file that takes back the steps it repeats."""
+
+    library = "tensorboard"
+
+    def start(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """See Tracker."""
+        from torch.utils.tensorboard import SummaryWriter
+        from transformers.integrations import TensorBoardCallback
+
+        shared = os.environ.get("TENSORBOARD_LOGGING_DIR")
+        folder = Path(shared).expanduser() / self.tracked.name if shared else self.tracked.folder / "tensorboard"
+        begun = self.known().get("folder") == str(folder)
+        first = max((row["step"] for row in rows), default=-1) + 1
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first if begun else None)  # type: ignore[no-untyped-call]
+        self.begin(TensorBoardCallback(self._writer))
+        self.keep(folder=str(folder))
+        return () if begun else rows  # the callback writes each row to the file before the next step
+
+    def scores(self, scores: Mapping[str, float], step: int) -> None:
+        """See Tracker."""
+        for name, value in scores.items():
+            self._writer.add_scalar(name, value, step)
+
+    def finish(self, status: Status, rows: Sequence[Row]) -> None:
+        """See Tracker."""
+        self._writer.close()

@@ -1,0 +1,93 @@
+"""trackio: the database on this machine that `trackio show` shows, or a Space or server that the environment names."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from secrets import token_hex
+from typing import Any
+
+from llmkit.training.trackers.tracker import Row, Status, Tracker, place, without_chatter
+
+REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+
+
+class Trackio(Tracker):
+    """A run with a name of its own, since trackio goes on with a run by its name.
+
+    In the database on this machine, each row has the number that it has in the log. What a resumed run repeats is
+    taken back there. A server gets it once.
+    """
+
+    library = "trackio"
+
+    def start(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """See Tracker."""
+        import trackio
+        from transformers.integrations import TrackioCallback
+
+        self._trackio: Any = trackio
+        self._remote = self._arguments.trackio_space_id or next(filter(None, map(os.environ.get, REMOTE)), None)
+        known, self._sent = self.known(), [-1, 0]
+        again = "name" in known and known.get("remote") == self._remote
+        with without_chatter(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about projects that do not exist yet
+            self._name = self._arguments.run_name = known["name"] if again else self._free_name()
+            if again and self._remote:
+                self._sent = known["sent"]
+            self._keep()
+            there = self._take_back(len(rows)) if again and not self._remote else 0
+            self.begin(TrackioCallback())  # type: ignore[no-untyped-call]
+        return () if again and self._remote else rows[there:]
+
+    def _free_name(self) -> str:
+        """A name that no run of the project has."""
+        name = self.tracked.name
+        if self._remote:
+            return f"{name}-{token_hex(3)}"
+        taken, number = set(self._storage().get_runs(self._arguments.project)), 1
+        while name in taken:
+            number += 1
+            name = f"{self.tracked.name}-{number}"
+        return name
+
+    def _take_back(self, size: int) -> int:
+        """Delete what the database holds beyond the first `size` rows. Returns the number of rows that are left."""
+        storage, project = self._storage(), self._arguments.project
+        path = storage.get_project_db_path(project)
+        if not path.exists():
+            return 0
+        with closing(sqlite3.connect(path, timeout=30)) as database, database:
+            database.execute("DELETE FROM metrics WHERE run_name = ? AND step >= ?", (self._name, size))
+            return int(database.execute("SELECT count(*) FROM metrics WHERE run_name = ?", (self._name,)).fetchone()[0])
+
+    @staticmethod
+    def _storage() -> Any:
+        from trackio.sqlite_storage import SQLiteStorage
+
+        return SQLiteStorage
+
+    def send(self, row: Row) -> None:
+        """See Tracker."""
+        at = place(row)
+        if self._remote and at is not None and at <= self._sent:
+            return
+        super().send(row)
+        if self._remote and at is not None:
+            self._sent = at
+            self._keep()
+
+    def _keep(self) -> None:
+        self.keep(name=self._name, remote=self._remote, sent=self._sent)
+
+    def scores(self, scores: Mapping[str, float], step: int) -> None:
+        """See Tracker."""
+        self._trackio.log(dict(scores))
+
+    def finish(self, status: Status, rows: Sequence[Row]) -> None:
+        """See Tracker."""
+        with without_chatter():
+            self.end()
