@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 N_BEST = 50  # candidates kept per example: all labels of most data sets, which calibration asks for
 ENCODED_AT_ONCE = 1000  # examples
@@ -88,7 +89,7 @@ class Classification(Task[LabelData]):
 
     def example(self, row: Mapping[str, Any], data: LabelData, *, labelled: bool) -> dict[str, Any]:
         """See Task. One text of a pair may be empty, as in QQP."""
-        text_column, pair_column = data.text_column or self.text_column, data.pair_column or self.pair_column
+        text_column, pair_column = self._read_from(data)
         label_column = data.label_column or first_in(row, self.label_columns)
         known = (text_column, pair_column, label_column)
         text = _text(row, text_column, "text_column", known)
@@ -135,8 +136,6 @@ class Classification(Task[LabelData]):
 
         For training, `label` is the label's index, or the standardized gold number in regression.
         """
-        from datasets import Dataset
-
         backend = backend_copy(codec.tokenizer, "cls_token_id", self.name)
         columns: dict[str, list[Any]] = {name: [] for name in ("input_ids", "token_type_ids", "length", "cut")}
         for start in range(0, len(examples), ENCODED_AT_ONCE):
@@ -159,7 +158,7 @@ class Classification(Task[LabelData]):
         if training:
             number_of = self._number_of(codec)
             columns["label"] = [number_of(label) for label in examples["label"][:]]
-        return Dataset.from_dict(columns)
+        return type(examples).from_dict(columns)  # a Dataset, or Columns in memory
 
     def _number_of(self, codec: Codec) -> Callable[[str], Any]:
         return {label: number for number, label in enumerate(codec.labels)}.__getitem__
@@ -239,6 +238,16 @@ class Classification(Task[LabelData]):
 
         wanted.check(self.name, label=True)
         return explained_label(self.name, example, inputs[0], codec, data.max_length, wanted.label)
+
+    def served(self, data: LabelData) -> Served:
+        """See Task."""
+        from llmkit.tasks.label.served import served_label
+
+        return served_label(*self._read_from(data))
+
+    def _read_from(self, data: LabelData) -> tuple[str, str | None]:
+        """The columns of both texts."""
+        return data.text_column or self.text_column, data.pair_column or self.pair_column
 
     def texts(self, example: Mapping[str, Any]) -> Texts:
         """See Task."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 ENCODED_AT_ONCE = 1000  # sentences
 
@@ -117,8 +118,6 @@ class Tagging(Task[TagData]):
         For training, `tag_labels` is the tag's index at the first token of each word, and -100 elsewhere and for tags
         that the codec does not know. Raises UserError if tags mix two forms, such as B-PER and PER.
         """
-        from datasets import Dataset
-
         self._check_form(examples)  # of the validation examples
         splitter = Splitter(codec.tokenizer, data.max_length, self.name)
         number_of = {label: number for number, label in enumerate(codec.labels)}
@@ -139,7 +138,7 @@ class Tagging(Task[TagData]):
                     labels[first] = [number_of.get(tag, IGNORED) for tag in tags]
                     columns["tag_labels"].append(labels)
                 done[owner] += len(first)
-        return Dataset.from_dict(columns)
+        return type(examples).from_dict(columns)  # a Dataset, or Columns in memory
 
     def decode(
         self,
@@ -229,6 +228,12 @@ class Tagging(Task[TagData]):
         from llmkit.tasks.tags.explained import explained_tag
 
         return explained_tag(example, inputs, prediction.text.split(), codec, wanted)
+
+    def served(self, data: TagData) -> Served:
+        """See Task."""
+        from llmkit.tasks.tags.served import served_tags
+
+        return served_tags(data.tokens_column)
 
     def texts(self, example: Mapping[str, Any]) -> Texts:
         """See Task: the sentence, of which tagged marks are kept, unless each word is scored on its own."""

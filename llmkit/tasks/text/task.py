@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 Measure = Literal["translation", "summary", "program"]
 _HEADLINES: dict[Measure, tuple[str, ...]] = {
@@ -103,8 +104,6 @@ class Seq2Seq(Task[TextData]):
 
     def encode(self, examples: Dataset, codec: Codec, data: TextData, *, training: bool) -> Dataset:
         """One feature per example. For training, also `target_ids`, which include the end-of-text token."""
-        from datasets import Dataset
-
         sources = [data.source_prefix + source for source in examples["source"][:]]
         columns: dict[str, Any] = {
             "input_ids": _ids(codec.tokenizer, sources, data.max_length),
@@ -116,7 +115,7 @@ class Seq2Seq(Task[TextData]):
             # The decoder's start token is an input, not a target.
             columns["target_ids"] = [ids[1:] if ids[0] == codec.decoder_start else ids for ids in targets]
             columns["target_length"] = [len(ids) for ids in columns["target_ids"]]
-        return Dataset.from_dict(columns)
+        return type(examples).from_dict(columns)  # a Dataset, or Columns in memory
 
     def decode(
         self,
@@ -159,6 +158,12 @@ class Seq2Seq(Task[TextData]):
         from llmkit.tasks.text.review import TextReview
 
         return TextReview(self, predictions, examples, data)
+
+    def served(self, data: TextData) -> Served:
+        """See Task."""
+        from llmkit.tasks.text.served import served_text
+
+        return served_text(data.source_column or self.source)
 
     def texts(self, example: Mapping[str, Any]) -> Texts:
         """See Task: the source; what is swapped in it is swapped in the target."""
