@@ -69,7 +69,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                closing = [(b"connection", b"close")] if self.draining or status in (408, 413) else []
+                closing = [(b"connection", b"close")] if self.draining or status == 408 else []
                 message = {**message, "headers": [*message.get("headers", []), *HEADERS, *closing]}
             await send(message)
 

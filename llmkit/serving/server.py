@@ -39,10 +39,11 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to listen, let each open connection have its last answer, then close them."""
-        self._gate.draining = True
-        await asyncio.sleep(0)  # whoever has connected by now is accepted
+        for _ in range(2):
+            await asyncio.sleep(0)  # whoever has connected by now is accepted
         for server in self.servers:
             server.close()
+        self._gate.draining = True  # not before: who is asked to connect anew must find nobody who listens
         if not self.force_exit:
             await asyncio.sleep(LINGER)
         await super().shutdown(sockets)
