@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from llmkit.serving.app import Subject, application
+from llmkit.serving.app import application
 from llmkit.serving.gate import LOOPBACK
 from llmkit.serving.limits import Limits
+from llmkit.serving.predicting import Subject
 from llmkit.serving.reasons import Reasons
 from llmkit.serving.server import bound, run
 from llmkit.system.console import result, say, warn

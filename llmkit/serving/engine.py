@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import Any
 
-from llmkit.serving.limits import Refused
 from llmkit.serving.measured import Measured
+from llmkit.serving.refusals import Refused
 from llmkit.system.console import warn
 from llmkit.system.errors import UserError
 from llmkit.system.out_of_memory import OutOfMemory

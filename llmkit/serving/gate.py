@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from llmkit.serving.engine import bug
-from llmkit.serving.limits import Limits, Refused
+from llmkit.serving.limits import Limits
 from llmkit.serving.measured import Measured
+from llmkit.serving.refusals import Refused
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,7 +39,7 @@ class Gate:
     """Lets requests through to an application.
 
     `public` are the paths that need no token. `host` is the address that the server is bound to. Once `draining` is
-    set, each answer asks its client to connect anew.
+    set, each answer asks its client to connect anew. `paths` are those that are measured by name.
     """
 
     def __init__(
@@ -49,20 +50,20 @@ class Gate:
         measured: Measured,
         host: str,
         token: str | None,
-        paths: frozenset[str],
         public: frozenset[str],
     ) -> None:
         self._app, self._limits, self._measured = app, limits, measured
-        self._host, self._token, self._paths, self._public = host, token, paths, public
+        self._host, self._token, self._public = host, token, public
         self._inside = 0
         self.draining = False
+        self.paths: frozenset[str] = frozenset()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"] if scope["path"] in self._paths else "other"
+        path = scope["path"] if scope["path"] in self.paths else "other"
         began, status = time.monotonic(), 500
 
         async def answer(message: MutableMapping[str, Any]) -> None:

@@ -14,17 +14,14 @@ class Measured:
     """The measurements of one server, and how fast it has answered so far."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)  # memory, CPU time, open files
-        kept = {"registry": self.registry}
-        self.requests = Counter("llmkit_requests", "Requests, by path and status.", ["path", "status"], **kept)
-        self.seconds = Histogram(
-            "llmkit_request_seconds", "Time of a request, by path.", ["path"], buckets=SECONDS, **kept
-        )
-        self.waiting = Gauge("llmkit_waiting_requests", "Requests that are not yet answered.", **kept)
-        self.waited = Histogram("llmkit_queue_seconds", "Time in the queue.", buckets=SECONDS, **kept)
-        self.together = Histogram("llmkit_turn_inputs", "Inputs that were read together.", buckets=SIZES, **kept)
-        self.computed = Counter("llmkit_model_seconds", "Time in the model.", **kept)
+        self._registry = to = CollectorRegistry()
+        ProcessCollector(registry=to)  # memory, CPU time, open files
+        self.requests = Counter("llmkit_requests", "Requests, by path and status.", ["path", "status"], registry=to)
+        self.seconds = Histogram("llmkit_request_seconds", "Time of a request.", ["path"], buckets=SECONDS, registry=to)
+        self.waiting = Gauge("llmkit_waiting_requests", "Requests that are not yet answered.", registry=to)
+        self.waited = Histogram("llmkit_queue_seconds", "Time in the queue.", buckets=SECONDS, registry=to)
+        self.together = Histogram("llmkit_turn_inputs", "Inputs that are read together.", buckets=SIZES, registry=to)
+        self.computed = Counter("llmkit_model_seconds", "Time in the model.", registry=to)
         self._inputs, self._seconds = 0, 0.0
 
     def turn(self, inputs: int, seconds: float) -> None:
@@ -40,4 +37,4 @@ class Measured:
 
     def page(self) -> bytes:
         """What Prometheus collects."""
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from llmkit.serving.engine import bug
-from llmkit.serving.limits import Refused
+from llmkit.serving.refusals import Refused
 from llmkit.system.errors import UserError
 
 WAITING = 4  # explanations: each takes as long as a hundred predictions

@@ -46,6 +46,7 @@ class Served:
     """What a server reads and answers for a model.
 
     view      how a page shows an answer
+    lines     the fields of the input that a page has, and how many lines of text each of them shows
     input     the model of a request
     output    the model of its answer
     row       an input as a row of the task, which `Task.example` checks
@@ -53,6 +54,7 @@ class Served:
     """
 
     view: View
+    lines: Mapping[str, int]
     input: type[Input]
     output: type[Output]
     row: Callable[[Any], Mapping[str, Any]]

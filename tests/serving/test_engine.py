@@ -13,8 +13,8 @@ pytest.importorskip("fastapi")
 
 from llmkit.serving import engine as story
 from llmkit.serving.engine import Engine
-from llmkit.serving.limits import Refused
 from llmkit.serving.measured import Measured
+from llmkit.serving.refusals import Refused
 from llmkit.system.errors import UserError
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.tasks.values import Prediction

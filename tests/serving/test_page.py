@@ -12,7 +12,7 @@ import pytest
 from support.browser import CHROMIUM, Page, browser
 from support.served import client, made_up, running
 
-from llmkit.serving.app import Subject
+from llmkit.serving.predicting import Subject
 from llmkit.serving.reasons import Reasons
 from llmkit.tasks.columns import Columns
 from llmkit.tasks.values import Candidate, Mention, Prediction

@@ -13,8 +13,9 @@ pytest.importorskip("fastapi")  # skips the test file that imports this one
 
 from starlette.testclient import TestClient
 
-from llmkit.serving.app import Subject, application
+from llmkit.serving.app import application
 from llmkit.serving.limits import Limits
+from llmkit.serving.predicting import Subject
 from llmkit.serving.reasons import Reasons
 from llmkit.serving.server import Server, bound
 from llmkit.tasks import task_named

@@ -45,8 +45,9 @@ async function begin() {
   $("fields").querySelector("input, textarea").focus();
 }
 
-function field({ name, title, line }) {
-  const input = element(line ? "input" : "textarea", { id: `field-${name}`, name, ...(line && { type: "text" }), spellcheck: "false" });
+function field({ name, title, lines }) {
+  const line = lines === 1;
+  const input = element(line ? "input" : "textarea", { id: `field-${name}`, name, ...(line ? { type: "text" } : { rows: lines }), spellcheck: "false" });
   if (line) input.autocomplete = "off";
   else takesFiles(input);
   return [element("label", { for: input.id }, title), input];

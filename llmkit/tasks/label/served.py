@@ -68,7 +68,8 @@ def _served(view: Any, output: type[Output], text_column: str, pair_column: str 
     def row(given: Any) -> dict[str, Any]:
         return {text_column: given.text} | ({pair_column: given.pair} if pair_column is not None else {})
 
-    return Served(view, Text if pair_column is None else Pair, output, row, answer)
+    given, lines = (Text, {"text": 6}) if pair_column is None else (Pair, {"text": 4, "pair": 4})
+    return Served(view, lines, given, output, row, answer)
 
 
 def _candidates(prediction: Prediction) -> list[LabelOf]:

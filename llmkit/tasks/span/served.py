@@ -48,4 +48,4 @@ def line_of(prediction: Prediction, context: str) -> int | None:
     return None if prediction.start is None else context.count("\n", 0, prediction.start) + 1
 
 
-SERVED = Served("span", Question, Answer, Input.model_dump, _answer)
+SERVED = Served("span", {"question": 1, "context": 8}, Question, Answer, Input.model_dump, _answer)

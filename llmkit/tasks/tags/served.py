@@ -17,9 +17,7 @@ class Sentence(Input):
     """A text, whose words are found in it, or its words."""
 
     text: str | None = Field(None, min_length=1, examples=["Tom Reed founded Ambury."])
-    words: list[str] | None = Field(
-        None, min_length=1, description="The words, in place of a text.", json_schema_extra={"page": False}
-    )
+    words: list[str] | None = Field(None, min_length=1, description="The words, in place of a text.")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -66,7 +64,7 @@ def served_tags(tokens_column: str | None) -> Served:
         usual, value = ("tokens", given.words) if given.text is None else (TEXT, given.text)
         return {tokens_column or usual: value}
 
-    return Served("tags", Sentence, Tags, row, _tags)
+    return Served("tags", {"text": 4}, Sentence, Tags, row, _tags)
 
 
 def _tags(prediction: Prediction, example: Mapping[str, Any]) -> Tags:

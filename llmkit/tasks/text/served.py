@@ -26,7 +26,7 @@ class Written(Output):
 
 def served_text(source_column: str) -> Served:
     """Sources, which the task reads from this column."""
-    return Served("text", Source, Written, lambda given: {source_column: given.source}, _written)
+    return Served("text", {"source": 6}, Source, Written, lambda given: {source_column: given.source}, _written)
 
 
 def _written(prediction: Prediction, _: Mapping[str, Any]) -> Written:
