@@ -17,6 +17,7 @@ from llmkit.cli.recipes import recipes_app
 from llmkit.cli.report import report
 from llmkit.cli.runs import runs, watch
 from llmkit.cli.search import search
+from llmkit.cli.serve import serve
 from llmkit.cli.share import export, push
 from llmkit.cli.train import demo, finetune, pretrain, tokenize
 from llmkit.cli.use import ask, evaluate, predict
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "predict": predict,
     "ask": ask,
+    "serve": serve,
     "compare": compare,
     "explain": explain,
     "report": report,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,20 +10,16 @@ from typing import Any
 import numpy as np
 
 from llmkit.corpus.passages import Passage, characters_of, passages_of, text_files
-from llmkit.models.checkpoint import Checkpoint
-from llmkit.system import gpu
 from llmkit.system.console import count, result, say, table
 from llmkit.system.errors import UserError
 from llmkit.system.files import read_text
-from llmkit.system.machine import choose, keep_memory, quiet
-from llmkit.system.out_of_memory import OutOfMemory
-from llmkit.system.processes import start_group
 from llmkit.system.progress import Course
 from llmkit.tasks import task_named
 from llmkit.tasks.columns import Columns
-from llmkit.tasks.inference import Reader, ready
 from llmkit.tasks.purpose import purpose_of
-from llmkit.tasks.settings import data_section
+from llmkit.tasks.reading import PatientReader, open_reader
+from llmkit.tasks.settings import settings_of
+from llmkit.tasks.span.served import line_of
 from llmkit.tasks.values import Candidate, Prediction
 
 ALTERNATIVES = 3  # other candidates shown for one passage
@@ -85,8 +80,7 @@ def ask(model: str, question: str, context: str, source: str) -> Answer:
     predictions_for = Questioner(_reader(model), question)
     with Course("reading", len(context), "characters") as course:
         (prediction,) = predictions_for([context], course)
-    line = None if prediction.start is None else context.count("\n", 0, prediction.start) + 1
-    return Answer(prediction, line, source)
+    return Answer(prediction, line_of(prediction, context), source)
 
 
 def ask_all(model: str, question: str, places: Sequence[Path], wanted: int) -> list[Found]:
@@ -119,11 +113,8 @@ def _check(question: str) -> None:
         raise UserError("the question is empty", remedy="give a question: -q QUESTION")
 
 
-def _reader(model: str) -> Reader:
+def _reader(model: str) -> PatientReader:
     """Load a model that answers questions. Raises UserError if it was trained for another kind of task."""
-    quiet()
-    keep_memory()
-    gpu.set_up("auto")
     purpose = purpose_of(model)
     task = purpose.task if purpose else task_named("squad")
     if not task.answers_questions:
@@ -131,39 +122,21 @@ def _reader(model: str) -> Reader:
             f"{model} was fine-tuned for {task.name}, which does not answer questions",
             remedy=f"use it on a file of rows: llmkit predict {model} FILE -o OUTPUT",
         )
-    checkpoint = Checkpoint.named(model)
-    data = data_section(checkpoint, task, purpose.data if purpose else {}, "passage")
-    loaded, codec = task.load_trained(checkpoint, data)
-    bf16 = choose("auto").bf16
-    ready(loaded, start_group(), bf16=bf16)
-    return Reader(loaded, task, codec, data, purpose.null_threshold if purpose else None, bf16)
+    settings = settings_of(model, None if purpose else task.name, "the passage")
+    return PatientReader(open_reader(settings))
 
 
 class Questioner:
-    """Asks one question of any number of passages, in smaller batches once memory has run out."""
+    """Asks one question of any number of passages."""
 
-    def __init__(self, reader: Reader, question: str) -> None:
+    def __init__(self, reader: PatientReader, question: str) -> None:
         self._reader, self._question = reader, question
 
-    def __call__(self, contexts: Sequence[str], course: Course) -> list[Prediction]:
+    def __call__(self, contexts: Sequence[str], course: Course) -> Sequence[Prediction]:
         """One prediction per passage. Raises OutOfMemory if a single input does not fit in memory."""
         size = len(contexts)
         examples = Columns({"id": ["question"] * size, "question": [self._question] * size, "context": contexts})
-        advance = course.part(sum(map(len, contexts)))
-        while True:
-            try:
-                predictions = self._reader(examples, advance)
-            except OutOfMemory as error:
-                if not error.smaller:
-                    error.remedy = "take a smaller model or more memory"
-                    raise
-                batch_size = error.smaller["per_device_eval_batch_size"]
-                say(f"{error.problems[0]}; going on with {batch_size} at a time")
-            else:
-                assert predictions is not None
-                return predictions
-            self._reader = replace(self._reader, batch_size=batch_size)
-            gc.collect()  # the frames of the error, which may hold tensors
+        return self._reader(examples, course.part(sum(map(len, contexts))))
 
 
 def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

@@ -79,6 +79,7 @@ def show(report: dict[str, Any], output: Path) -> None:
     result(
         "\nTry next:\n"
         f"  llmkit ask {run} -q {quote(other['question'])} -c {quote(other['context'])}\n"
+        f"  llmkit serve {run}\n"
         f"  llmkit eval {run}\n"
         "  llmkit tokenize -c YOUR_TEXT -o data/mine\n"
         "  llmkit pretrain -r modernbert-mini corpus.path=data/mine\n"

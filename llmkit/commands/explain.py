@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmkit.evidence import checked
+from llmkit.evidence.attribution import Gradients
 from llmkit.evidence.checked import Checked
 from llmkit.evidence.deletion import ORDERS
-from llmkit.evidence.explanation import Explanation
+from llmkit.evidence.explanation import Explanation, gradients_of
 from llmkit.evidence.explanation import explain as explain_number
+from llmkit.evidence.units import Unit
 from llmkit.models.onnx import MODEL as ONNX
 from llmkit.system import gpu
 from llmkit.system.errors import UserError
@@ -22,7 +24,7 @@ from llmkit.system.processes import start_group
 from llmkit.system.progress import Progress
 from llmkit.tasks.columns import Columns
 from llmkit.tasks.examples import load_examples
-from llmkit.tasks.explained import Typed, Wanted
+from llmkit.tasks.explained import Explained, Typed, Wanted
 from llmkit.tasks.inference import outputs_of
 from llmkit.tasks.purpose import purpose_of
 from llmkit.tasks.settings import Settings, settings_of
@@ -62,7 +64,7 @@ def explain_typed(model: str, typed: Typed, wanted: Wanted, task: str | None, ov
     _check(settings)
     example = settings.task.typed_example(typed, settings.data)
     one = Columns({name: [value] for name, value in {**example, "id": "typed"}.items()})
-    return _Explainer(settings).answer(one, wanted)
+    return Explainer(settings).answer(one, wanted)
 
 
 def explain_row(settings: Settings, split: str, example_id: str, wanted: Wanted) -> Answer:
@@ -77,7 +79,7 @@ def explain_row(settings: Settings, split: str, example_id: str, wanted: Wanted)
             f"no {task.item} of the {split} split has the id {example_id!r}",
             remedy="take one from predictions.jsonl; rows without an id are numbered from 0",
         )
-    return _Explainer(settings).answer(examples.select([ids.index(example_id)]), wanted)
+    return Explainer(settings).answer(examples.select([ids.index(example_id)]), wanted)
 
 
 def check(settings: Settings, split: str, size: int, wanted: Wanted) -> Checked:
@@ -87,7 +89,7 @@ def check(settings: Settings, split: str, size: int, wanted: Wanted) -> Checked:
     examples = load_examples(settings.task, settings.data, [split], labelled=False)[split]
     if size < len(examples):
         examples = examples.select(sorted(np.random.default_rng(0).permutation(len(examples))[:size].tolist()))
-    explainer = _Explainer(settings)
+    explainer = Explainer(settings)
     predictions, inputs = explainer.read(examples)
     found = []
     with Progress("explaining") as progress:
@@ -107,7 +109,7 @@ def _check(settings: Settings) -> None:
         )
 
 
-class _Explainer:
+class Explainer:
     """A model that is used in float32, so that attributions add up, and with its padding, which is none in one row."""
 
     def __init__(self, settings: Settings) -> None:
@@ -118,7 +120,7 @@ class _Explainer:
         model, self._codec = _load(settings)
         self._model: PreTrainedModel = model.to(start_group()).eval().requires_grad_(False)
 
-    def read(self, examples: Dataset) -> tuple[list[Prediction], list[list[tuple[Any, Any]]]]:
+    def read(self, examples: Dataset | Columns) -> tuple[list[Prediction], list[list[tuple[Any, Any]]]]:
         """A prediction per example, and its features with their outputs."""
         task, codec, data = self._task, self._codec, self._data
         features = task.encode(examples, codec, data, training=False)
@@ -136,6 +138,13 @@ class _Explainer:
         """Explain the prediction for one example."""
         explained = self._task.explained(example, inputs, prediction, self._codec, self._data, wanted)
         return explain_number(self._model, self._task.head, explained, self._codec.tokenizer, orders=orders)
+
+    def weights(self, examples: Columns, wanted: Wanted) -> tuple[Explained, Sequence[Unit], Gradients]:
+        """What explains the prediction for the only example, and the weights of its words by integrated gradients."""
+        (prediction,), (inputs,) = self.read(examples)
+        explained = self._task.explained(examples[0], inputs, prediction, self._codec, self._data, wanted)
+        units, gradients = gradients_of(self._model, self._task.head, explained, self._codec.tokenizer)
+        return explained, units, gradients
 
     def answer(self, examples: Dataset | Columns, wanted: Wanted) -> Answer:
         """Explain the prediction for the only example."""

@@ -101,10 +101,7 @@ def explain(
     orders: int = ORDERS,
 ) -> Explanation:
     """Explain a number of a model in evaluation mode, in float32. Raises UserError if its input has no word."""
-    units = tuple(units_of(explained))
-    if not units:
-        raise UserError("there is no word to explain by", remedy="give a text with words")
-    probe = Probe(model, head, explained, tokenizer)
+    probe, units = _probed(model, head, explained, tokenizer)
     value, masked = probe.values([probe.ids, probe.masked]).tolist()
     gradients, occluded = integrated_gradients(probe, units), occlusion(probe, units)
     weights = {GRADIENTS: gradients.weights, OCCLUSION: occluded}
@@ -118,3 +115,20 @@ def explain(
         occluded,
         deletion(probe, units, weights, orders=orders),
     )
+
+
+def gradients_of(
+    model: PreTrainedModel, head: Head, explained: Explained, tokenizer: PreTrainedTokenizerFast
+) -> tuple[tuple[Unit, ...], Gradients]:
+    """The words of an explanation and their integrated gradients alone, which takes a fraction of the time."""
+    probe, units = _probed(model, head, explained, tokenizer)
+    return units, integrated_gradients(probe, units)
+
+
+def _probed(
+    model: PreTrainedModel, head: Head, explained: Explained, tokenizer: PreTrainedTokenizerFast
+) -> tuple[Probe, tuple[Unit, ...]]:
+    units = tuple(units_of(explained))
+    if not units:
+        raise UserError("there is no word to explain by", remedy="give a text with words")
+    return Probe(model, head, explained, tokenizer), units

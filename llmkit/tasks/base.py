@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 D = TypeVar("D", bound=DataSection)
 
@@ -61,7 +62,6 @@ class Task(ABC, Generic[D]):
     # The recipe schema of this kind.
     recipe_class: ClassVar[type[FinetuneRecipe]] = FinetuneRecipe
     # Whether `llmkit ask` supports it: examples have a question and a context; candidates are spans of the context.
-    # `encode` and `decode` are then also given examples, and give features, in memory: see columns.py.
     answers_questions: ClassVar[bool] = False
     # Whether it predicts labels; a model stores them in config.id2label.
     labelled: ClassVar[bool] = False
@@ -91,7 +91,8 @@ class Task(ABC, Generic[D]):
         """Tokenize examples into features, one or more per example.
 
         Each feature has `input_ids`, `length` (tokens) and `example` (the example's row number). For training, it also
-        has the columns that `head.targets` reads. Raises UserError.
+        has the columns that `head.targets` reads. Here and in `decode`, `examples` may also be Columns in memory, and
+        features then are too. Raises UserError.
         """
 
     @abstractmethod
@@ -158,6 +159,10 @@ class Task(ABC, Generic[D]):
         `inputs` are the features of the example, each with the model's outputs.
         """
         raise NotImplementedError  # as above
+
+    def served(self, data: D) -> Served:
+        """What a server reads and answers. Raises UserError if a kind does not say."""
+        raise UserError(f"a model of {self.name} cannot be served", remedy="its kind has no `served`; use predict")
 
     # --- reports and audits ---
 

@@ -119,7 +119,8 @@ def ready(model: PreTrainedModel, device: torch.device, *, bf16: bool) -> PreTra
 
 @dataclass(frozen=True)
 class Reader:
-    """A trained model with its task and settings: maps examples to predictions."""
+    """A trained model with its task and settings: maps examples to predictions. One that is `exported` runs in
+    onnxruntime."""
 
     model: PreTrainedModel
     task: Task[Any]
@@ -128,6 +129,7 @@ class Reader:
     threshold: Threshold | None
     bf16: bool
     batch_size: int | None = None
+    exported: bool = False
 
     def __call__(self, examples: Dataset, advance: Advance) -> list[Prediction] | None:
         """One prediction per example; None on all processes but the first. Raises UserError for a bad example."""

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from llmkit.system.cache import cache_folder, writing
+from llmkit.tasks.columns import Columns
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -68,6 +69,11 @@ def dataset_of(batches: Iterable[Mapping[str, Sequence[Any]]], schema: Features 
     features = schema or Features.from_arrow_schema(whole.schema.remove_metadata())
     # Without a fingerprint of its own, `datasets` would hash the whole table.
     return Dataset(whole, info=DatasetInfo(features=features), fingerprint=uuid4().hex[:16])
+
+
+def held_like(examples: Dataset | Columns, batches: Iterable[Mapping[str, Sequence[Any]]]) -> Any:
+    """What is made of `examples`, in memory if they are, else as `dataset_of` has it."""
+    return Columns.of_batches(batches) if isinstance(examples, Columns) else dataset_of(batches)
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from llmkit.system.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+# Tokenizers that no longer change, each with the copy that all callers share.
+_SHARED: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _NAMES = {"cls_token_id": "[CLS] token", "unk_token": "token for unknown words"}
 
 
@@ -24,6 +27,18 @@ def backend_copy(tokenizer: PreTrainedTokenizerFast, needed: Literal["cls_token_
             f"a {type(tokenizer).__name__} does not suit {task}: no {_NAMES[needed]}, or padding on the left",
             remedy="use a BERT-like encoder",
         )
+    return _SHARED.get(tokenizer) or _copy(tokenizer)
+
+
+def share_copy(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let all further calls of `backend_copy` return the same copy: to make one takes 0.1 seconds.
+
+    The tokenizer must not change after this, and only one thread may encode with it.
+    """
+    _SHARED[tokenizer] = _copy(tokenizer)
+
+
+def _copy(tokenizer: PreTrainedTokenizerFast) -> Any:
     backend = deepcopy(tokenizer.backend_tokenizer)
     backend.no_padding()
     return backend

@@ -9,28 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from support import Command, quick_or_slow
-from support.families import FAMILIES, encoder_config
-from support.tokenizer_families import tokenizer_of
-from transformers import (
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-)
+from support.families import FAMILIES
+from support.models import CLASSES, write_model
 
 from llmkit.system import console
 
-CLASSES = {
-    "squad": AutoModelForQuestionAnswering,
-    "squad_v2": AutoModelForQuestionAnswering,
-    "natural_questions": AutoModelForQuestionAnswering,
-    "classification": AutoModelForSequenceClassification,
-    "multilabel": AutoModelForSequenceClassification,
-    "glue/qnli": AutoModelForSequenceClassification,
-    "regression": AutoModelForSequenceClassification,
-    "ner": AutoModelForTokenClassification,
-}
 TEXT = "Ines built the <b>lamp</b> & left in 1874."
 TYPED = {
     "squad": ["-q", "Who left?", "-c", TEXT],
@@ -40,22 +24,6 @@ TYPED = {
     "regression": ["-t", TEXT],
     "ner": ["-t", TEXT],
 }
-
-
-def write_model(folder: Path, task: str, family: str = "BERT") -> Path:
-    """A fine-tuned model of random weights, with what says what it is for."""
-    torch.manual_seed(0)
-    names = {"ner": ("O", "B-PER"), "regression": ("score",)}.get(task, ("entailment", "not_entailment"))
-    labels = {"id2label": dict(enumerate(names)), "label2id": {name: number for number, name in enumerate(names)}}
-    CLASSES[task].from_config(encoder_config(family, **labels)).save_pretrained(folder)
-    tokenizer_of(FAMILIES[family][1]).save_pretrained(folder)
-    data: dict[str, Any] = {"max_length": 60} | (
-        {"doc_stride": 12} if CLASSES[task] is AutoModelForQuestionAnswering else {}
-    )
-    (folder / "llmkit.json").write_text(
-        json.dumps({"format": 1, "task": task, "data": data, "null_threshold": -100.0 if task == "squad_v2" else None})
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")

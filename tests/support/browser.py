@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,17 +36,20 @@ class Page:
         self._requests, self._answers = os.fdopen(requests, "wb", buffering=0), os.fdopen(answers, "rb")
         self._number, self._session = 0, ""
         self.problems: list[str] = []  # what the console said, and what was loaded from elsewhere
+        self._origin = "file:"
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
 
-    def open(self, file: Path, *, width: int, dark: bool) -> None:
-        """Open a file in a window of a width, in CSS pixels."""
+    def open(self, file: Path | str, *, width: int, dark: bool) -> None:
+        """Open a file, or the address of a server's page, in a window of a width, in CSS pixels."""
+        address = file.as_uri() if isinstance(file, Path) else file
+        self._origin = "file:" if isinstance(file, Path) else "/".join(address.split("/")[:3])
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
-        self._call("Page.navigate", url=file.as_uri())
+        self._call("Page.navigate", url=address)
         while self.value("document.readyState") != "complete":
             pass
 
@@ -54,6 +58,25 @@ class Page:
         found = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
+
+    def wait_for(self, expression: str, seconds: float = 60.0) -> Any:
+        """The value of an expression once it is true."""
+        end = time.monotonic() + seconds
+        while not (found := self.value(expression)):
+            assert time.monotonic() < end, f"{expression} is still {found!r}; {self.problems}"
+            time.sleep(0.02)
+        return found
+
+    def type(self, text: str) -> None:
+        """Type where the focus is."""
+        self._call("Input.insertText", text=text)
+
+    def press(self, key: str, code: int, *, control: bool = False) -> None:
+        """Press a key, such as Enter with the code 13."""
+        for kind in ("rawKeyDown", "char", "keyUp") if key == "Enter" and not control else ("rawKeyDown", "keyUp"):
+            more = {"text": "\r"} if kind == "char" else {}
+            event = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 2 * control}
+            self._call("Input.dispatchKeyEvent", **event, **more)
 
     def missing_glyphs(self) -> list[str]:
         """Characters of the page that no font has."""
@@ -89,7 +112,7 @@ class Page:
     def _note(self, event: str, told: dict[str, Any]) -> None:
         if event in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
             self.problems.append(json.dumps(told))
-        if event == "Network.requestWillBeSent" and not told["request"]["url"].startswith("file:"):
+        if event == "Network.requestWillBeSent" and not told["request"]["url"].startswith(self._origin):
             self.problems.append(f"loads {told['request']['url']}")
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 HALF = 0.5  # the probability above which a label is given, where no other threshold was tuned
 
@@ -113,6 +114,12 @@ class MultiLabel(Classification):
         from llmkit.tasks.label.review import MultiLabelReview
 
         return MultiLabelReview(self, predictions, examples, data)
+
+    def served(self, data: LabelData) -> Served:
+        """See Task."""
+        from llmkit.tasks.label.served import served_labels
+
+        return served_labels(*self._read_from(data))
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task."""

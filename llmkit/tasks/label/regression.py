@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.explained import Explained, Wanted
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -108,6 +109,12 @@ class Regression(Classification):
         model, codec = super().load_trained(checkpoint, data)
         standardize(model, *codec.standard)  # the same numbers as in training, to the last digit
         return model, codec
+
+    def served(self, data: LabelData) -> Served:
+        """See Task."""
+        from llmkit.tasks.label.served import served_number
+
+        return served_number(*self._read_from(data))
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """See Task: nothing, since there are no labels to compare."""

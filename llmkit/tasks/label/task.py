@@ -20,7 +20,7 @@ from llmkit.tasks.class_weights import weights_of
 from llmkit.tasks.examples import checked_text, first_in, is_missing, missing_column
 from llmkit.tasks.label import labels as label_forms
 from llmkit.tasks.label.sections import LabelData, LabelRecipe
-from llmkit.tasks.on_disk import dataset_of
+from llmkit.tasks.on_disk import held_like
 from llmkit.tasks.tokenizing import backend_copy
 from llmkit.tasks.values import (
     Array,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 N_BEST = 50  # candidates kept per example: all labels of most data sets, which calibration asks for
 ENCODED_AT_ONCE = 1000  # examples
@@ -88,7 +89,7 @@ class Classification(Task[LabelData]):
 
     def example(self, row: Mapping[str, Any], data: LabelData, *, labelled: bool) -> dict[str, Any]:
         """See Task. One text of a pair may be empty, as in QQP."""
-        text_column, pair_column = data.text_column or self.text_column, data.pair_column or self.pair_column
+        text_column, pair_column = self._read_from(data)
         label_column = data.label_column or first_in(row, self.label_columns)
         known = (text_column, pair_column, label_column)
         text = _text(row, text_column, "text_column", known)
@@ -161,7 +162,7 @@ class Classification(Task[LabelData]):
                     **({"label": [number_of(label) for label in rows["label"]]} if number_of else {}),
                 }
 
-        return dataset_of(features())
+        return held_like(examples, features())
 
     def _number_of(self, codec: Codec) -> Callable[[str], Any]:
         return {label: number for number, label in enumerate(codec.labels)}.__getitem__
@@ -241,6 +242,16 @@ class Classification(Task[LabelData]):
 
         wanted.check(self.name, label=True)
         return explained_label(self.name, example, inputs[0], codec, data.max_length, wanted.label)
+
+    def served(self, data: LabelData) -> Served:
+        """See Task."""
+        from llmkit.tasks.label.served import served_label
+
+        return served_label(*self._read_from(data))
+
+    def _read_from(self, data: LabelData) -> tuple[str, str | None]:
+        """The columns of both texts."""
+        return data.text_column or self.text_column, data.pair_column or self.pair_column
 
     @property
     def editor(self) -> Editor:

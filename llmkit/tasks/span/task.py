@@ -21,10 +21,10 @@ import numpy as np
 
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.tasks.base import Task
-from llmkit.tasks.columns import Columns
 from llmkit.tasks.score_tables import Table
 from llmkit.tasks.span import squad_rows
 from llmkit.tasks.span.best_spans import best_spans, stacked
+from llmkit.tasks.span.offsets import offsets_of
 from llmkit.tasks.span.review import SpanReview
 from llmkit.tasks.span.score_tables import answerability_rows, threshold_tables
 from llmkit.tasks.span.sections import SpanData, SpanRecipe
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
     from llmkit.tasks.span.normalization import Normalize
 
 N_BEST = 20  # candidates kept per example, as in the original BERT code
@@ -118,7 +119,7 @@ class ExtractiveQA(Task[SpanData]):
         """
         found: list[dict[tuple[int, int], float]] = [{} for _ in range(len(examples))]
         null = np.full(len(examples), np.inf)
-        windows = zip(outputs, features["example"][:], _offsets(features), strict=True)
+        windows = zip(outputs, features["example"][:], offsets_of(features), strict=True)
         while some := list(islice(windows, WINDOWS_AT_ONCE)):
             owners, offsets = np.array([owner for _, owner, _ in some]), stacked([places for _, _, places in some], -1)
             start, end = (stacked([out[name] for out, _, _ in some], 0) for name in ("start_logits", "end_logits"))
@@ -233,6 +234,12 @@ class ExtractiveQA(Task[SpanData]):
         """See Task."""
         return SpanReview(self, predictions, examples, data)
 
+    def served(self, data: SpanData) -> Served:
+        """See Task."""
+        from llmkit.tasks.span.served import SERVED
+
+        return SERVED
+
     @property
     def editor(self) -> Editor:
         """See Task."""
@@ -280,14 +287,3 @@ class ExtractiveQA(Task[SpanData]):
     def usage_command(self, name: str, output: str) -> str:
         """See Task."""
         return f'llmkit ask {name} -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."'
-
-
-def _offsets(features: Dataset | Columns) -> Iterator[Array]:
-    """The offsets of each feature, [tokens, 2]. Those of a Dataset are read a thousand features at a time."""
-    if isinstance(features, Columns):
-        yield from (np.reshape(offsets, (-1, 2)) for offsets in features["offsets"])
-        return
-    for table in features.select_columns("offsets").with_format("arrow").iter(1000):
-        for column in table["offsets"].chunks:
-            flat, ends = column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())
-            yield from (part.reshape(-1, 2) for part in np.split(flat, ends[:-1]))

@@ -11,7 +11,7 @@ import numpy as np
 
 from llmkit.system.errors import UserError
 from llmkit.tasks.columns import Columns
-from llmkit.tasks.on_disk import batched, dataset_of
+from llmkit.tasks.on_disk import batched, held_like
 from llmkit.tasks.places import token_places, tokens_at
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.tokenizing import backend_copy
@@ -84,7 +84,7 @@ def windows(
         )
     every = batched(chain([first], rows)) if first else iter([{"input_ids": [], "length": [], "example": []}])
     # Columns in memory, or a Dataset, as the examples are.
-    return Columns.of_batches(every) if isinstance(examples, Columns) else dataset_of(every)
+    return held_like(examples, every)
 
 
 def _check_room(ids: Sequence[str], questions: Sequence[Any], special: int, data: SpanData) -> None:

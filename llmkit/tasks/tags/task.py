@@ -24,7 +24,7 @@ from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import warn
 from llmkit.tasks.base import Task
 from llmkit.tasks.class_weights import weights_of
-from llmkit.tasks.on_disk import batched, dataset_of
+from llmkit.tasks.on_disk import batched, held_like
 from llmkit.tasks.score_tables import Table
 from llmkit.tasks.tags import tags as tag_forms
 from llmkit.tasks.tags.entities import Reader, each_word
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 ENCODED_AT_ONCE = 1000  # sentences
 
@@ -140,7 +141,7 @@ class Tagging(Task[TagData]):
                     done[owner] += len(first)
                     yield feature
 
-        return dataset_of(batched(features()))
+        return held_like(examples, batched(features()))
 
     def decode(
         self,
@@ -230,6 +231,12 @@ class Tagging(Task[TagData]):
         from llmkit.tasks.tags.explained import explained_tag
 
         return explained_tag(example, inputs, prediction.text.split(), codec, wanted)
+
+    def served(self, data: TagData) -> Served:
+        """See Task."""
+        from llmkit.tasks.tags.served import served_tags
+
+        return served_tags(data.tokens_column)
 
     @property
     def editor(self) -> Editor:

@@ -22,7 +22,7 @@ from llmkit.system.errors import UserError
 from llmkit.tasks.base import Task
 from llmkit.tasks.bootstrap import scores_of
 from llmkit.tasks.examples import text_of
-from llmkit.tasks.on_disk import dataset_of
+from llmkit.tasks.on_disk import held_like
 from llmkit.tasks.score_tables import Table
 from llmkit.tasks.text.sections import TextData, TextRecipe
 from llmkit.tasks.values import Array, BadRow, Codec, Outputs, Prediction, Published, by_id
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 Measure = Literal["translation", "summary", "program"]
 ENCODED_AT_ONCE = 1000  # examples
@@ -121,7 +122,7 @@ class Seq2Seq(Task[TextData]):
                     feature |= {"target_ids": targets, "target_length": [len(ids) for ids in targets]}
                 yield feature
 
-        return dataset_of(features())
+        return held_like(examples, features())
 
     def decode(
         self,
@@ -164,6 +165,12 @@ class Seq2Seq(Task[TextData]):
         from llmkit.tasks.text.review import TextReview
 
         return TextReview(self, predictions, examples, data)
+
+    def served(self, data: TextData) -> Served:
+        """See Task."""
+        from llmkit.tasks.text.served import served_text
+
+        return served_text(data.source_column or self.source)
 
     @property
     def editor(self) -> Editor:
