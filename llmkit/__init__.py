@@ -1,7 +1,7 @@
 """Train and use BERT-class models.
 
-The commands are functions: tokenize, pretrain, finetune, evaluate, compare, predict, ask, explain, report and
-export. Run is a finished training run. See docs/python.md. Each name is imported when it is first used.
+The commands are functions: tokenize, pretrain, finetune, evaluate, compare, predict, ask, embed, explain, report
+and export. Run is a finished training run. See docs/python.md. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llmkit.api import pretrain as pretrain
     from llmkit.api import report as report
     from llmkit.api import tokenize as tokenize
+    from llmkit.api.vectors import embed as embed
     from llmkit.system.errors import Stopped as Stopped
     from llmkit.system.errors import UserError as UserError
 
@@ -47,6 +48,7 @@ _MODULES = {
         ),
         "llmkit.api",
     ),
+    "embed": "llmkit.api.vectors",
     "Stopped": "llmkit.system.errors",
     "UserError": "llmkit.system.errors",
 }

@@ -10,6 +10,7 @@ import typer
 from llmkit.cli.audit import audit
 from llmkit.cli.bench import bench
 from llmkit.cli.checks import doctor, tasks, verify
+from llmkit.cli.embed import embed
 from llmkit.cli.evidence import compare
 from llmkit.cli.explain import explain
 from llmkit.cli.recipes import recipes_app
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "predict": predict,
     "ask": ask,
+    "embed": embed,
     "compare": compare,
     "explain": explain,
     "report": report,
@@ -86,7 +88,7 @@ def main() -> None:
             exit_with(
                 130,
                 ["stopped"],
-                "resume a training run with --resume; continue tokenize or predict with the same command",
+                "resume a training run with --resume; continue tokenize, predict or embed with the same command",
             )
         raise
     except Exception as error:  # hides nothing: exit_for raises bugs again
