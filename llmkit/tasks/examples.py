@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.system.errors import UserError, did_you_mean
 from llmkit.tasks.base import Task
 from llmkit.tasks.columns import Columns
-from llmkit.tasks.rows.origin import DEMO, rows_of
+from llmkit.tasks.rows.origin import DEMO
 from llmkit.tasks.rows.splits import serves_every_split
 from llmkit.tasks.values import BadRow, LocatedRow, MissingColumn, MissingLabel
 
@@ -40,7 +40,7 @@ def load_columns(task: Task[Any], data: DataSection, split: str, *, labelled: bo
     parts = (split,) if serves_every_split(data) else task.splits(split)
     found: dict[str, list[Any]] = defaultdict(list)
     for part in parts:
-        rows = islice(expanded(task, rows_of(data, split, part, task.columns)), data.max_samples)
+        rows = islice(expanded(task, task.rows(data, split, part)), data.max_samples)
         columns = _columns(task, rows, data, f"the {part} split", labelled=labelled)
         if len(parts) > 1:  # each of them numbers its examples from 0
             columns["id"] = [f"{part}-{example_id}" for example_id in columns["id"]]

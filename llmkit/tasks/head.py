@@ -34,6 +34,7 @@ class Head:
     per_token whether outputs are [B, L, …], of which the length of the feature is kept
     pooler    whether the head uses the encoder's pooler
     max_rows  most rows to compute outputs of at a time, if nothing else is said
+    rows      features of a training batch → the rows that the model reads, if a feature has several: texts to compare
     """
 
     noun: str
@@ -44,6 +45,7 @@ class Head:
     per_token: bool = False
     pooler: bool = False
     max_rows: int = MAX_ROWS
+    rows: Callable[[Rows], Rows] | None = None
 
 
 def mean_per_target(total: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
@@ -94,10 +96,26 @@ class WeightedLoss:
         return self.weights
 
 
-def training_collator(head: Head, codec: Codec, model: PreTrainedModel, *, buckets: bool = False) -> Collator:
+def training_collator(
+    head: Head, codec: Codec, model: PreTrainedModel, *, buckets: bool = False
+) -> Callable[[Rows], Batch]:
     """A collator that pads features and adds targets. It can be pickled, for spawned data loader workers."""
+    if head.rows is not None:
+        return partial(_several, head.rows, head.targets, codec, collator_for(model, codec.tokenizer, buckets=buckets))
     return collator_for(model, codec.tokenizer, partial(_targets, head.targets, codec), buckets=buckets)
 
 
 def _targets(targets: Callable[[Rows, int, Codec], Batch], codec: Codec, rows: Rows, length: int) -> Batch:
     return targets(rows, length, codec)
+
+
+def _several(
+    rows_of: Callable[[Rows], Rows],
+    targets: Callable[[Rows, int, Codec], Batch],
+    codec: Codec,
+    collate: Collator,
+    rows: Rows,
+) -> Batch:
+    """Collate features of several rows of the model each."""
+    batch = collate(rows_of(rows))
+    return batch | targets(rows, batch["input_ids"].shape[1], codec)
