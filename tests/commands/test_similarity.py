@@ -110,9 +110,9 @@ def test_either_task_scores_the_others_models(llmkit: Command) -> None:
 def test_predict_and_ask_give_cosines(material: Path, llmkit: Command) -> None:
     rows = [json.loads(line) for line in (material / "few.jsonl").read_text().splitlines()]
     for name in ("scored", "pairs"):
-        code, _, err = llmkit("predict", f"runs/{name}", "few.jsonl", "-o", f"{name}.jsonl")
+        code, _, err = llmkit("predict", f"runs/{name}", "few.jsonl", "-o", f"predicted-{name}.jsonl")
         assert code == 0, err
-        found = [json.loads(line) for line in (material / f"{name}.jsonl").read_text().splitlines()]
+        found = [json.loads(line) for line in (material / f"predicted-{name}.jsonl").read_text().splitlines()]
         model = library.SentenceTransformer(f"runs/{name}/model", device="cpu")
         expected = cosines(model.encode([text for row in rows for text in row.values()]))
         assert [float(row["text"]) for row in found] == pytest.approx(expected, abs=1e-5)
@@ -169,6 +169,16 @@ def test_two_runs_compare(llmkit: Command) -> None:
     code, out, err = llmkit("compare", "runs/pairs", "runs/again")
     assert code == 0, err
     assert "ndcg@10" in out
+
+
+def test_a_report_shows_either(llmkit: Command) -> None:
+    for name in ("cleanlab", "jinja2", "matplotlib", "sklearn"):
+        pytest.importorskip(name)  # the extra `report`
+    code, _, err = llmkit("report", "runs/scored", "runs/pairs", "-o", "report.html")
+    assert code == 0, err
+    page = Path("report.html").read_text()
+    assert "rank distance" in page
+    assert "ndcg@10" in page
 
 
 def test_a_resumed_run_has_the_same_weights(material: Path, llmkit: Command) -> None:

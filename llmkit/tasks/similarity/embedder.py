@@ -20,7 +20,7 @@ from llmkit.system.progress import Advance
 from llmkit.tasks.columns import Columns
 from llmkit.tasks.head import Head
 from llmkit.tasks.inference import outputs_of
-from llmkit.tasks.tokenizing import backend_copy
+from llmkit.tasks.tokenizing import backend_copy, encoded
 from llmkit.tasks.values import Array, Codec
 
 NO_LIMIT = 1_000_000  # tokens: a tokenizer that says more than this says nothing
@@ -93,7 +93,7 @@ class Embedder:
             self.codec,
             self._batch_size,
             bf16=self.bf16,
-            advance=advance,  # type: ignore[arg-type]
+            advance=advance,
         )
         if outputs is None:
             return None
@@ -123,13 +123,9 @@ class Embedder:
         inputs = [self.prompt + text for text in texts]
         if self.settings.lowercase:
             inputs = [text.lower() for text in inputs]
-        self._backend.no_truncation()
-        encodings = self._backend.encode_batch_fast(inputs)
-        long = [number for number, encoding in enumerate(encodings) if len(encoding) > self.max_length]
-        self._backend.enable_truncation(self.max_length, direction=self.codec.tokenizer.truncation_side)
-        for number, encoding in zip(long, self._backend.encode_batch_fast([inputs[n] for n in long]), strict=True):
-            encodings[number] = encoding
-        self.cut += len(long)
+        side = self.codec.tokenizer.truncation_side
+        encodings, cut = encoded(self._backend, inputs, self.max_length, side)
+        self.cut += len(cut)
         columns = {"input_ids": [encoding.ids for encoding in encodings]}
         columns["token_type_ids"] = [encoding.type_ids for encoding in encodings]
         return Columns(columns | {"length": [len(encoding) for encoding in encodings]})

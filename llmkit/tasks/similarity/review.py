@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from llmkit.tasks.label import slices
+from llmkit.tasks.measures import Measured, mean_of
 from llmkit.tasks.review import Review
 from llmkit.tasks.shown import Case, plain
 from llmkit.tasks.similarity.collection import Collection, collection_of
-from llmkit.tasks.slices import Slicing, in_quarters, number_of_words
+from llmkit.tasks.slices import Sliced, Slicing, in_quarters, number_of_words
 from llmkit.tasks.values import Array
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class SimilarityReview(Review):
@@ -26,6 +30,11 @@ class SimilarityReview(Review):
     def slicings(self) -> Sequence[Slicing]:
         """See Review."""
         return slices.slicings(self.examples)
+
+    def sliced(self, train: Dataset | None) -> Iterator[Sliced]:
+        """See Review: how far ranks are apart, since a correlation in a slice depends on how much its scores differ."""
+        distances = np.nan_to_num(self.errors(), nan=1.0)
+        yield Sliced("pairs", "rank distance", Measured(mean_of(distances), self.groups), self.slicings, is_error=True)
 
     def errors(self) -> Array:
         """See Review: how far apart the ranks are, from 0 to 1."""

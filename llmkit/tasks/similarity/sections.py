@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, PositiveInt, ValidationInfo, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from llmkit.models.sentence_settings import Pooling
 from llmkit.recipes.finetuning import DataSection, FinetuneModelSection, FinetuneRecipe
@@ -18,11 +18,18 @@ class SimilarityModel(FinetuneModelSection):
         description="How the states of a text's tokens become one vector: their `mean`, that of the first token "
         "(`cls`), or the largest number of each place (`max`). By default what the checkpoint says, or `mean`.",
     )
-    matryoshka: Annotated[list[PositiveInt], Field(min_length=1)] | None = Field(
+    matryoshka: list[int] | None = Field(
         None,
         description="Lengths at which vectors are to be useful, such as `[384, 128, 64]`: the loss is the sum of those "
         "of the first so many numbers of each vector (Kusupati et al. 2022). Name the whole length too.",
     )
+
+    @field_validator("matryoshka")
+    @classmethod
+    def _lengths(cls, dims: list[int] | None) -> list[int] | None:
+        if dims is not None and (not dims or min(dims) < 1 or len(set(dims)) < len(dims)):
+            raise ValueError("should be different whole numbers above 0, such as [384, 128, 64]")
+        return dims
 
 
 class SimilarityData(DataSection):
@@ -49,7 +56,7 @@ class SimilarityRecipe(FinetuneRecipe):
     data: SimilarityData
 
     @model_validator(mode="after")
-    def _negatives_are_in_the_batch(self, info: ValidationInfo) -> Self:
+    def _negatives_are_in_the_batch(self) -> Self:
         if self.train.per_device_train_batch_size < 2:
             raise ValueError(
                 "train.per_device_train_batch_size: pairs are compared with the others of their batch, so 1 is too few"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from llmkit.models.sentence_settings import POOLING, settings_of_sentences
+from llmkit.models.sentence_settings import POOLING, Pooling, settings_of_sentences
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
@@ -22,7 +22,7 @@ from llmkit.tasks.bootstrap import scores_of
 from llmkit.tasks.similarity.rows import example_of, form_of, texts_of
 from llmkit.tasks.similarity.scores import similarity_measures
 from llmkit.tasks.similarity.sections import SimilarityData, SimilarityRecipe
-from llmkit.tasks.tokenizing import backend_copy
+from llmkit.tasks.tokenizing import backend_copy, encoded
 from llmkit.tasks.values import Array, Codec, Outputs, Prediction, Published
 
 if TYPE_CHECKING:
@@ -146,13 +146,14 @@ class Similarity(Task[SimilarityData]):
 
         texts = texts_of(examples)
         backend = backend_copy(codec.tokenizer, "cls_token_id", self.name)
-        backend.enable_truncation(data.max_length, direction=codec.tokenizer.truncation_side)
-        encodings = backend.encode_batch_fast(texts)
+        encodings, cut = encoded(backend, texts, data.max_length, codec.tokenizer.truncation_side)
+        long = set(cut)
         ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
         types = [np.array(encoding.type_ids, np.int8) for encoding in encodings]
         if not training:
             columns = {"input_ids": ids, "token_type_ids": types, "length": [len(one) for one in ids]}
-            return Dataset.from_dict({**columns, "example": list(range(len(ids)))})
+            is_cut = [number in long for number in range(len(ids))]
+            return Dataset.from_dict({**columns, "cut": is_cut, "example": list(range(len(ids)))})
         number_of = {text: number for number, text in enumerate(texts)}
         rows = zip(*(examples[name][:] for name in ("text", "pair", "negative")), strict=True)
         members = [[number_of[text] for text in row if text is not None] for row in rows]
@@ -164,6 +165,7 @@ class Similarity(Task[SimilarityData]):
                 "token_type_ids": [[types[n] for n in row] for row in members],
                 "lengths": lengths,
                 "length": [sum(row) for row in lengths],
+                "cut": [not long.isdisjoint(row) for row in members],
                 "example": list(range(len(members))),
                 "label": [float(label) for label in examples["label"][:]] if scored else [0] * len(members),
             }
@@ -253,7 +255,7 @@ class Similarity(Task[SimilarityData]):
         return f"llmkit embed {name} FILE -o vectors.parquet"
 
 
-def _pooling(recipe: SimilarityRecipe, checkpoint: Checkpoint | None) -> str:
+def _pooling(recipe: SimilarityRecipe, checkpoint: Checkpoint | None) -> Pooling:
     """How the model to train pools."""
     if recipe.model.pooling is not None:
         return recipe.model.pooling
