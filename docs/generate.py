@@ -29,6 +29,7 @@ from llmkit.recipes.reading import kind_of
 from llmkit.recipes.section import Section
 from llmkit.recipes.shipped import shipped_recipes, summary
 from llmkit.tasks.label.sections import LabelRecipe
+from llmkit.tasks.similarity.sections import SimilarityRecipe
 from llmkit.tasks.span.sections import SpanRecipe
 from llmkit.tasks.tags.sections import TagRecipe
 from llmkit.tasks.text.sections import TextRecipe
@@ -76,6 +77,8 @@ EXPECTED = {
     "classification-bert-base": "depends on your data",
     "multilabel-bert-base": "macro F1 46 on GoEmotions (published: Demszky et al. 2020)",
     "regression-bert-base": "depends on your data",
+    "similarity-bert-base": "Spearman 84.7 on test (published: Reimers and Gurevych 2019, with the squared error)",
+    "retrieval-bert-base": "depends on your data",
     "summarization-bert2bert": "ROUGE-L 30.1 on XSum, 36.3 on CNN/Daily Mail (published: Rothe et al. 2020)",
     "translation-base": "not run to the end",
     "translation-small": "BLEU 36.3 on Multi30k, English to German ([results](results.md#texts-into-texts))",
@@ -93,6 +96,7 @@ KINDS: dict[type[Section], tuple[str, str]] = {
     PretrainRecipe: ("Pretraining", "`llmkit pretrain -r NAME_OR_PATH`"),
     SpanRecipe: ("Fine-tuning: questions on passages", FINETUNE),
     LabelRecipe: ("Fine-tuning: labels and numbers of texts", FINETUNE),
+    SimilarityRecipe: ("Fine-tuning: vectors of texts", FINETUNE),
     TagRecipe: ("Fine-tuning: tags of words", FINETUNE),
     TextRecipe: ("Fine-tuning: texts into texts", FINETUNE),
     CurateRecipe: (

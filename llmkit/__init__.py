@@ -1,6 +1,6 @@
 """Train and use BERT-class models.
 
-The commands are functions: tokenize, pretrain, finetune, search, bench, evaluate, compare, audit, predict, ask,
+The commands are functions: tokenize, pretrain, finetune, search, bench, evaluate, compare, audit, predict, ask, embed,
 explain, report and export. Run is a finished training run. See docs/python.md. Each name is imported when it is first
 used.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llmkit.api import report as report
     from llmkit.api import search as search
     from llmkit.api import tokenize as tokenize
+    from llmkit.api.vectors import embed as embed
     from llmkit.system.errors import Stopped as Stopped
     from llmkit.system.errors import UserError as UserError
 
@@ -52,6 +53,7 @@ _MODULES = {
         ),
         "llmkit.api",
     ),
+    "embed": "llmkit.api.vectors",
     "Stopped": "llmkit.system.errors",
     "UserError": "llmkit.system.errors",
 }

@@ -11,6 +11,7 @@ from llmkit.cli.audit import audit
 from llmkit.cli.bench import bench
 from llmkit.cli.checks import doctor, tasks, verify
 from llmkit.cli.corpora import curate
+from llmkit.cli.embed import embed
 from llmkit.cli.evidence import compare
 from llmkit.cli.explain import explain
 from llmkit.cli.recipes import recipes_app
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "ask": ask,
     "serve": serve,
+    "embed": embed,
     "compare": compare,
     "explain": explain,
     "report": report,
@@ -90,7 +92,7 @@ def main() -> None:
             exit_with(
                 130,
                 ["stopped"],
-                "resume a training run with --resume; continue curate, tokenize or predict with the same command",
+                "resume a training run with --resume; continue curate, tokenize, predict or embed with the same command",
             )
         raise
     except Exception as error:  # hides nothing: exit_for raises bugs again

@@ -86,14 +86,17 @@ def ask(
 
     The model reads all of the text for each question: there is no index. This takes as long as `llmkit eval` on the
     same amount of text. With several files, prints the most likely answers with their probabilities among the
-    candidates in all files. A model trained on unanswerable questions abstains file by file.
+    candidates in all files. A model trained on unanswerable questions abstains file by file. A model of similarity says
+    how near the two texts are instead: the cosine of their vectors.
 
     \b
     Examples:
       llmkit ask runs/demo/squad -q "Who founded Ambury?" -c "Ambury was founded by Tom Reed in 1820."
       llmkit ask runs/demo/squad -q "Who founded Ambury?" -f FOLDER -f FILE
+      llmkit ask runs/similarity -q "A ship sails." -c "A ship is sailing."
     """
     from llmkit.commands import ask as command
+    from llmkit.commands import ask_similarity
     from llmkit.system.console import print_json
 
     if context is None and files and (len(files) > 1 or files[0].is_dir()):
@@ -104,6 +107,10 @@ def ask(
         raise UserError("--answers has no effect on one passage", remedy="remove it; --json shows all candidates")
     file = files[0] if files else None
     text = command.passage_of(context, file)
+    if ask_similarity.compares_texts(model):
+        cosine = ask_similarity.similarity(model, question, text)
+        print_json({"cosine": cosine}) if as_json else ask_similarity.show(cosine)
+        return
     answer = command.ask(model, question, text, str(file) if file else "the passage")
     if as_json:
         print_json({**answer.prediction.as_row(), "line": answer.line})

@@ -86,6 +86,11 @@ def prepare(
     from llmkit.models.unpadded import unpad
     from llmkit.tasks.head import training_collator
 
+    if auto_batch and task_named(recipe.task).contrasts:
+        raise UserError(
+            f"--auto-batch would change what {recipe.task} learns: texts are compared within their micro-batch",
+            remedy="leave it out; a smaller train.per_device_train_batch_size or data.max_length needs less memory",
+        )
     run, recipe, resume = open_job(recipe, output, resume=resume, auto_batch=auto_batch, processes=processes)
     if recipe.model.lora is not None:
         check_lora()
@@ -122,7 +127,8 @@ def prepare(
         target_tokenizer=codec.own_target_tokenizer,
         data=(teaching.data if teaching else Features)(train, examples["train"]["id"]),
         lengths=teaching.lengths(lengths_of(train)) if teaching else lengths_of(train),
-        group_by_length=True,
+        group_by_length=not task.contrasts,
+        apart=task.apart(examples["train"]),
         collate=training_collator(
             task.head, codec, model, buckets=buckets, types=teaching is not None and teaching.teacher.reads_types
         ),
@@ -176,6 +182,7 @@ def finish(prepared: Prepared, run: RunDir, best: Scored) -> dict[str, Any]:
     """Write the predictions, and what the model is for; returns the scores."""
     run.write_jsonl("predictions.jsonl", (prediction.as_row() for prediction in best.predictions))
     write_purpose(run.model, prepared.task, prepared.recipe.data, null_threshold_of(best.scores))
+    prepared.task.write_files(run.model, prepared.recipe.data)
     return best.scores
 
 

@@ -55,13 +55,13 @@ class Job:
     """A training run, checked and ready to start. No process group exists yet.
 
     With `resume` the run has started before, and `recipe` is for the number of processes that it was started with.
-    `lengths[i]` is the number of tokens of item i of `data`, targets included. `fingerprints` identify the data;
-    a resumed run must find the same ones. `sizes` say how much data there is, for env.json, and `more_facts` are
-    further entries of it. `introduce` describes the data on the screen. With `evaluate_first` the model is also
-    evaluated before the first step. `hopeless` says, when the scores of an evaluation are logged, whether to end the
-    run early. `finalize` may change the best model before it is saved. `finish` runs on the first process, once the
-    model is saved: it writes the files that only this kind of run has, and returns the content of metrics.json.
-    `series` is the folder of the runs that this is one of.
+    `lengths[i]` is the number of tokens of item i of `data`, targets included. `apart` are keys [items, k]: items
+    that share one must not be in one batch. `fingerprints` identify the data; a resumed run must find the same ones.
+    `sizes` say how much data there is, for env.json, and `more_facts` are further entries of it. `introduce` describes
+    the data on the screen. With `evaluate_first` the model is also evaluated before the first step. `hopeless` says,
+    when the scores of an evaluation are logged, whether to end the run early. `finalize` may change the best model
+    before it is saved. `finish` runs on the first process, once the model is saved: it writes the files that only this
+    kind of run has, and returns the content of metrics.json. `series` is the folder of the runs that this is one of.
     """
 
     command: str
@@ -82,6 +82,7 @@ class Job:
     finalize: Callable[[PreTrainedModel], None] = lambda model: None
     more_facts: Mapping[str, Any] = field(default_factory=dict)
     group_by_length: bool = False
+    apart: np.ndarray[Any, np.dtype[Any]] | None = None
     evaluate_first: bool = False
     loss: Callable[..., Tensor] | None = None
     hopeless: Callable[[], bool] | None = None
@@ -214,6 +215,7 @@ def _trainer(job: Job, run: RunDir, mirror: Mirror | None = None) -> Trainer:
         arguments.per_device_train_batch_size,
         train.seed,
         lengths=job.lengths if job.group_by_length else None,
+        apart=job.apart,
         accumulation=arguments.gradient_accumulation_steps,
         processes=arguments.world_size,
         share=schedule.share_at,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,17 +87,26 @@ class PartialFile:
         with self._partial.open("ab") as file:
             file.truncate(size)
 
-    def append(self, text: str, key: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    def append(self, part: str | bytes, key: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
         """Append a part; `parts` are the counts that include it. The part is synced to disk before the state."""
         with self._partial.open("ab") as file:
-            file.write(text.encode())
+            file.write(part.encode() if isinstance(part, str) else part)
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
         write_whole(self._state, to_json({"key": key, "parts": parts, "size": size}))
 
-    def finish(self) -> None:
-        """Rename the partial file to its final name, and remove the state."""
-        self._partial.replace(self.path)
+    def finish(self, convert: Callable[[Path, Path], None] | None = None) -> None:
+        """Rename the partial file to its final name, and remove the state.
+
+        A format that cannot grow in parts is written at the end: `convert` writes it from the first path to the second.
+        """
+        if convert is None:
+            self._partial.replace(self.path)
+        else:
+            aside = self._partial.with_name(f"{self._partial.name}.whole")
+            convert(self._partial, aside)
+            aside.replace(self.path)
+            self._partial.unlink()
         for leftover in (self._state, *self.path.parent.glob(f".{self._state.name}.*.partial")):  # of a killed writer
             leftover.unlink(missing_ok=True)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from llmkit.recipes.finetuning import DataSection, FinetuneRecipe
 from llmkit.system.errors import UserError
 from llmkit.tasks import encoder_models
+from llmkit.tasks.rows.origin import rows_of
 from llmkit.tasks.score_tables import Table, rows_with_intervals
 from llmkit.tasks.values import Array, Codec, LocatedRow, Outputs, Prediction, Published
 
@@ -69,6 +71,8 @@ class Task(ABC, Generic[D]):
     unexplained: ClassVar[str | None] = "its kind does not say which number of the model a prediction is"
     # transformers' name for what its model's labels are; a model stores it in config.problem_type.
     problem_type: ClassVar[str | None] = None
+    # Whether the loss compares the examples of a micro-batch, which must then be a random sample, and whole.
+    contrasts: ClassVar[bool] = False
     # What its scores are in, for the model card.
     score_unit: ClassVar[str] = "in percent"
 
@@ -120,10 +124,8 @@ class Task(ABC, Generic[D]):
         """
 
     def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> dict[str, Measured]:
-        """Scores by name as measures of examples, to compare predictions with others of the same examples.
-
-        At least `metric` is among them. Raises UserError if a kind has none.
-        """
+        """Scores by name as measures of examples, to compare predictions with others of the same examples. At least
+        `metric` is among them. Raises UserError if a kind has none."""
         raise UserError(f"predictions of {self.name} cannot be compared", remedy="its kind has no `measures`")
 
     def correct(self, predictions: Sequence[Prediction], examples: Dataset, data: D) -> Array | None:
@@ -131,11 +133,8 @@ class Task(ABC, Generic[D]):
         return None
 
     def contents(self, examples: Dataset) -> dict[str, list[str]]:
-        """The texts of each example by name, [examples] each: what a model that has seen it has seen. A text that an
-        example lacks is empty.
-
-        Raises UserError if a kind has none.
-        """
+        """The texts of each example by name, [examples] each: what a model that has seen it has seen. One that it lacks
+        is empty. Raises UserError if a kind has none."""
         raise UserError(f"contamination of {self.name} cannot be found", remedy="its kind has no `contents`")
 
     # --- explanations ---
@@ -154,10 +153,8 @@ class Task(ABC, Generic[D]):
         data: D,
         wanted: Wanted,
     ) -> Explained:
-        """The number that explains a prediction, or what the user `wanted` instead. Raises UserError.
-
-        `inputs` are the features of the example, each with the model's outputs.
-        """
+        """The number that explains a prediction, or what the user `wanted` instead. `inputs` are the features of the
+        example, each with the model's outputs. Raises UserError."""
         raise NotImplementedError  # as above
 
     def served(self, data: D) -> Served:
@@ -180,6 +177,10 @@ class Task(ABC, Generic[D]):
         return Editor()
 
     # --- rows ---
+
+    def rows(self, data: D, split: str, part: str) -> Iterator[LocatedRow]:
+        """The rows of `part`, one of the dataset's own splits that make up `split`. Raises UserError."""
+        return rows_of(data, split, part, self.columns)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -234,6 +235,13 @@ class Task(ABC, Generic[D]):
     def loss(self, recipe: FinetuneRecipe, codec: Codec, train: Dataset) -> Loss:
         """The training loss, which may depend on the training examples. Raises UserError."""
         return self.head.loss
+
+    def apart(self, train: Dataset) -> Array | None:
+        """Keys [examples, k], if examples that share one must not be in the same batch; -1 is no key."""
+        return None
+
+    def write_files(self, folder: Path, data: D) -> None:
+        """Write what else belongs into the folder of a trained model, for other libraries."""
 
     def check_labels(self, name: str, codec: Codec, examples: Dataset) -> None:
         """Warn about labels that the model `name` does not know. Raises UserError if it knows none of them."""

@@ -38,6 +38,7 @@ class Head:
     divergence from a teacher, for each target; None if the head learns from no teacher
     unknown   (feature, codec) → the columns that `targets` reads, where only a teacher can tell the targets; None if
               they must be known
+    rows      features of a training batch → the rows that the model reads, if a feature has several: texts to compare
     """
 
     noun: str
@@ -50,6 +51,7 @@ class Head:
     max_rows: int = MAX_ROWS
     divergence: Divergence | None = None
     unknown: Callable[[Mapping[str, Any], Codec], dict[str, Any]] | None = None
+    rows: Callable[[Rows], Rows] | None = None
 
 
 def mean_per_target(total: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
@@ -102,11 +104,13 @@ class WeightedLoss:
 
 def training_collator(
     head: Head, codec: Codec, model: PreTrainedModel, *, buckets: bool = False, types: bool = False
-) -> Collator:
+) -> Callable[[Rows], Batch]:
     """A collator that pads features and adds targets. It can be pickled, for spawned data loader workers.
 
     With `types`, a teacher reads the segments of tokens: a batch has them for it if the model reads none itself.
     """
+    if head.rows is not None:
+        return partial(_several, head.rows, head.targets, codec, collator_for(model, codec.tokenizer, buckets=buckets))
     types = types and "token_type_ids" not in codec.tokenizer.model_input_names
     return collator_for(model, codec.tokenizer, partial(_targets, head.targets, codec, types), buckets=buckets)
 
@@ -116,3 +120,15 @@ def _targets(targets: Callable[[Rows, int, Codec], Batch], codec: Codec, types: 
     if types and "token_type_ids" in rows[0]:
         batch[TYPES] = padded([row["token_type_ids"] for row in rows], length, 0)
     return batch
+
+
+def _several(
+    rows_of: Callable[[Rows], Rows],
+    targets: Callable[[Rows, int, Codec], Batch],
+    codec: Codec,
+    collate: Collator,
+    rows: Rows,
+) -> Batch:
+    """Collate features of several rows of the model each."""
+    batch = collate(rows_of(rows))
+    return batch | targets(rows, batch["input_ids"].shape[1], codec)

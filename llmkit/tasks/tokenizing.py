@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
@@ -42,3 +43,17 @@ def _copy(tokenizer: PreTrainedTokenizerFast) -> Any:
     backend = deepcopy(tokenizer.backend_tokenizer)
     backend.no_padding()
     return backend
+
+
+def encoded(backend: Any, texts: Sequence[str], max_length: int, side: str) -> tuple[list[Any], list[int]]:
+    """The encodings of texts of at most `max_length` tokens, and the numbers of the texts that were cut for it.
+
+    `side` is where they are cut: `right` or `left`.
+    """
+    backend.no_truncation()
+    encodings = backend.encode_batch_fast(list(texts))
+    cut = [number for number, encoding in enumerate(encodings) if len(encoding) > max_length]
+    backend.enable_truncation(max_length, direction=side)
+    for number, encoding in zip(cut, backend.encode_batch_fast([texts[n] for n in cut]), strict=True):
+        encodings[number] = encoding
+    return encodings, cut

@@ -18,6 +18,7 @@ from llmkit.corpus.packing import PackedBlocks
 from llmkit.models.collator import STEP, Batch, rounded_up
 from llmkit.recipes.corpus import Masking
 from llmkit.tasks.values import IGNORED
+from llmkit.training.apart import kept_apart
 
 if TYPE_CHECKING:
     import datasets
@@ -44,7 +45,8 @@ class EpochBatches(Sampler[list[int]]):
 
     The order of the items, and which of them make a step, depends on `step_size` alone: not on how it is divided into
     `batch_size` × `accumulation` × `processes`. With `lengths`, items of similar length make a step, and the steps are
-    shuffled. The last step of an epoch takes the rest, in micro-batches of about the same size.
+    shuffled. The last step of an epoch takes the rest, in micro-batches of about the same size. `apart` are keys
+    [items, k]: items that share one are in different steps, see `kept_apart`.
 
     accelerate deals the micro-batches out to the processes in turn, and each gets as many. Where the last step has
     fewer items than micro-batches, the last item is repeated, without a weight: see `fills_up`.
@@ -59,6 +61,7 @@ class EpochBatches(Sampler[list[int]]):
         seed: int,
         *,
         lengths: Array | None = None,
+        apart: Array | None = None,
         accumulation: int = 1,
         processes: int = 1,
         share: Callable[[int], float] = lambda step: 0.0,
@@ -67,7 +70,7 @@ class EpochBatches(Sampler[list[int]]):
         self.batch_size, self.drop_last = None, False
         self.step_size = batch_size * accumulation * processes
         self.steps = -(-count // self.step_size)
-        self._count, self._seed, self._lengths = count, seed, lengths
+        self._count, self._seed, self._lengths, self._apart = count, seed, lengths, apart
         self._accumulation, self._processes, self._share = accumulation, processes, share
         rest = self.items_in(self.steps - 1)
         self._last = -(-rest // (batch_size * processes))  # micro-batches of each process in the last step
@@ -100,6 +103,8 @@ class EpochBatches(Sampler[list[int]]):
         order = random.permutation(self._count)
         if self._lengths is not None:
             order = self._bucketed(order, random)
+        if self._apart is not None:
+            order = kept_apart(order, self._apart, self.step_size)
         return order + epoch * self._count
 
     def items_of(self, step: int) -> list[int]:

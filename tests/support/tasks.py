@@ -14,6 +14,9 @@ from llmkit.tasks.base import Task
 from llmkit.tasks.label.multilabel import MultiLabel
 from llmkit.tasks.label.regression import Regression
 from llmkit.tasks.label.task import Classification
+from llmkit.tasks.similarity.retrieval import Retrieval
+from llmkit.tasks.similarity.rows import texts_of
+from llmkit.tasks.similarity.task import Similarity
 from llmkit.tasks.span.task import ExtractiveQA
 from llmkit.tasks.tags.task import Tagging
 from llmkit.tasks.text.task import Seq2Seq
@@ -50,9 +53,29 @@ def codec_of(task: Task[Any], examples: Dataset) -> Codec:
 
 def oracle(task: Task[Any], examples: Dataset, codec: Codec, data: Any) -> tuple[Dataset, list[Outputs]]:
     """Features, and the outputs of a model that is right and sure."""
+    if isinstance(task, Similarity):
+        return task.encode(examples, codec, data, training=False), _vectors(task, examples)
     targets = task.encode(examples, codec, data, training=True)
     features = targets if isinstance(task, Seq2Seq) else task.encode(examples, codec, data, training=False)
     return features, [_outputs(task, row, codec) for row in targets]
+
+
+def _vectors(task: Similarity, examples: Dataset) -> list[Outputs]:
+    """A vector for each text: the cosine of a pair is its score, and what belongs together has the same vector.
+
+    The first texts of scored pairs must be the same or have the same direction.
+    """
+    texts = texts_of(examples)
+    found: dict[str, Any] = {}
+    for number, row in enumerate(examples):
+        if isinstance(task, Retrieval):
+            found[row["text"]] = found[row["pair"]] = np.eye(len(texts), dtype=np.float32)[number]
+        else:
+            cosine = float(row["label"])
+            found.setdefault(row["text"], np.array([1.0, 0.0], np.float32))
+            found[row["pair"]] = np.array([cosine, np.sqrt(1 - cosine**2)], np.float32)
+    nothing = np.eye(len(texts), dtype=np.float32)[-1]
+    return [{"vector": found.get(text, nothing)} for text in texts]
 
 
 def _outputs(task: Task[Any], row: dict[str, Any], codec: Codec) -> Outputs:

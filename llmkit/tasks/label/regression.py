@@ -51,20 +51,7 @@ class Regression(Classification):
     score_unit: ClassVar[str] = "in percent; `mse` is in squared units of the numbers"
 
     def _label(self, value: Any, column: str) -> str:
-        blank = isinstance(value, str) and not value.strip()
-        if value is None or blank or (isinstance(value, float) and math.isnan(value)):
-            raise MissingLabel(f"{column!r} is empty")
-        try:
-            number = float("nan" if isinstance(value, bool) else value)
-        except (TypeError, ValueError):
-            number = math.nan
-        except OverflowError:  # a whole number of hundreds of digits
-            number = sys.float_info.max
-        if not math.isfinite(number):
-            raise BadRow(f"{column!r} is not a number: {value!r}")
-        if abs(number) > _LARGEST:
-            raise BadRow(f"{column!r} is too large: numbers go up to {_LARGEST:.1e}")
-        return as_text(number)
+        return number_text(value, column)
 
     def labels(self, examples: Dataset | None) -> tuple[str, ...]:
         """See Task: the name of the only output. Raises UserError if all training examples have the same number."""
@@ -200,6 +187,24 @@ def _check_finished(checkpoint: Checkpoint) -> None:
             f"{checkpoint.name} is for --resume: in training, a model outputs standardized numbers, not your own",
             remedy=f"name the run, {Path(checkpoint.name).parent.parent}, or finish it first with --resume",
         )
+
+
+def number_text(value: Any, column: str) -> str:
+    """The number in a row's column, as text. Raises MissingLabel or BadRow."""
+    blank = isinstance(value, str) and not value.strip()
+    if value is None or blank or (isinstance(value, float) and math.isnan(value)):
+        raise MissingLabel(f"{column!r} is empty")
+    try:
+        number = float("nan" if isinstance(value, bool) else value)
+    except (TypeError, ValueError):
+        number = math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        number = sys.float_info.max
+    if not math.isfinite(number):
+        raise BadRow(f"{column!r} is not a number: {value!r}")
+    if abs(number) > _LARGEST:
+        raise BadRow(f"{column!r} is too large: numbers go up to {_LARGEST:.1e}")
+    return as_text(number)
 
 
 def as_text(number: float) -> str:

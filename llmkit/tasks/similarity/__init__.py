@@ -1,0 +1,1 @@
+"""Texts as vectors: sentence models, and how similar texts are."""
