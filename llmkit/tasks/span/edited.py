@@ -18,7 +18,7 @@ class SpanEditor(Editor):
     unedited: ClassVar[str | None] = None
 
     def texts(self, example: Mapping[str, Any]) -> Texts:
-        """See Editor: the question and the passage. Its answers are kept, those of Natural Questions' annotators too."""
+        """See Editor: the question and the passage. Answers are kept, those of Natural Questions' annotators too."""
         kept = sorted({*_answers(example), *_annotated(example)})
         return Texts({"question": example["question"], PASSAGE: example[PASSAGE]}, kept={PASSAGE: kept})
 
