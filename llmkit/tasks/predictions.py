@@ -42,7 +42,7 @@ def read_predictions(file: Path) -> list[Prediction]:
 
 def _prediction(place: str, row: Any) -> Prediction:
     try:
-        candidates = tuple(Candidate(**candidate) for candidate in row.pop("candidates", ()))
+        candidates = tuple(Candidate(**{"start": None, "end": None, **each}) for each in row.pop("candidates", ()))
         if row.get("entities") is not None:
             row["entities"] = tuple(Mention(**entity) for entity in row["entities"])
         if row.get("tags") is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -113,14 +113,21 @@ class Prediction:
     tags: tuple[Mapping[str, float], ...] | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """A dict of plain values, for JSON. Only predictions of tags have `entities` and `tags`."""
-        row = {field.name: getattr(self, field.name) for field in fields(self)}
-        row["candidates"] = [dict(zip(CANDIDATE, candidate, strict=True)) for candidate in self.candidates]
-        for name in ("entities", "tags"):
-            if row[name] is None:
-                del row[name]
+        """A dict of plain values, for JSON, with the keys that its kind has: places only if answers are spans, for
+        instance, where they are None if the model abstains."""
+        row: dict[str, Any] = {"id": self.id, "text": self.text, "score": self.score}
+        in_a_text = any(each is not None for each in (self.start, self.null_score, *(c.start for c in self.candidates)))
+        if in_a_text:
+            row |= {"start": self.start, "end": self.end}
+        if self.null_score is not None:
+            row["null_score"] = self.null_score
+        if self.candidates:
+            keys = [name for name in CANDIDATE if in_a_text or name not in ("start", "end")]
+            row["candidates"] = [{name: getattr(each, name) for name in keys} for each in self.candidates]
         if self.entities is not None:
             row["entities"] = [asdict(mention) for mention in self.entities]
+        if self.tags is not None:
+            row["tags"] = self.tags
         return row
 
 

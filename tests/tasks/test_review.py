@@ -149,6 +149,40 @@ def test_texts_differ_in_words() -> None:
     ]
 
 
+KEYS = {
+    "squad": "start end candidates",
+    "squad_v2": "start end null_score candidates",
+    "natural_questions": "start end null_score candidates",
+    "glue/sst2": "candidates",
+    "glue/stsb": "",
+    "multilabel": "candidates",
+    "ner": "entities tags",
+    "translation": "",
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_prediction_has_the_keys_of_its_kind(name: str, tmp_path: Path) -> None:
+    """Also where the model abstains. Files with the keys of all kinds, as they once were, say the same."""
+    _, predictions = of_oracle(name)
+    places = KEYS[name].startswith("start")
+    if "null_score" in KEYS[name]:
+        predictions += [replace(each, id=f"{each.id}x", text="", start=None, end=None) for each in predictions]
+    rows = [each.as_row() for each in predictions]
+    assert {tuple(row) for row in rows} == {("id", "text", "score", *KEYS[name].split())}
+    for row in rows:
+        for each in row.get("candidates", ()):
+            assert set(each) == {"text", "score", "probability", *(("start", "end") if places else ())}
+    nothing = {"start": None, "end": None}
+    older = [{**nothing, "null_score": None, "candidates": [], **row} for row in rows]
+    for row in older:
+        row["candidates"] = [{**nothing, **each} for each in row["candidates"]]
+    file = tmp_path / "predictions.jsonl"
+    for written in (rows, older):
+        file.write_text("".join(json.dumps(row) + "\n" for row in written))
+        assert read_predictions(file) == predictions
+
+
 def test_the_tags_of_words_are_read_back(tmp_path: Path) -> None:
     _, predictions = of_oracle("ner")
     assert all(sum(word.values()) == pytest.approx(1, abs=0.01) for each in predictions for word in each.tags or ())

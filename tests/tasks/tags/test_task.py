@@ -216,8 +216,14 @@ def test_parts_of_speech(tokenizer: Any) -> None:
 
 def test_predictions_of_before_have_no_entities(tmp_path: Path) -> None:
     file = tmp_path / "predictions.jsonl"
-    row = {"id": "0", "text": "O B-PER", "score": 0.5, "start": None, "end": None, "null_score": None, "candidates": []}
-    file.write_text(json.dumps(row))
+    row = {"id": "0", "text": "O B-PER", "score": 0.5}
+    others = {
+        "start": None,
+        "end": None,
+        "null_score": None,
+        "candidates": [],
+    }  # were in all files
+    file.write_text(json.dumps({**row, **others}))
     (prediction,) = read_predictions(file)
     assert json.loads(json.dumps(prediction.as_row())) == row
     mention = {"type": "PER", "text": "b", "start": 2, "end": 3, "start_word": 1, "end_word": 2, "score": 0.5}
