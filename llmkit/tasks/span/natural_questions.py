@@ -20,13 +20,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from llmkit.tasks.examples import checked_text, text_of
-from llmkit.tasks.span.natural_questions_scores import annotators_needed, natural_questions_scores
+from llmkit.tasks.span.natural_questions_scores import annotators_needed, natural_questions_scores, short_f1
 from llmkit.tasks.span.sections import SpanData
 from llmkit.tasks.span.task import ExtractiveQA
-from llmkit.tasks.values import BadRow, LocatedRow
+from llmkit.tasks.values import BadRow, LocatedRow, Prediction
 
 if TYPE_CHECKING:
-    from datasets import Features
+    from datasets import Dataset, Features
+
+    from llmkit.tasks.measures import Measured
 
 Span = tuple[int, int]  # characters [start, end) of a passage
 
@@ -95,6 +97,10 @@ class NaturalQuestions(ExtractiveQA):
     def scorer(self) -> Callable[..., dict[str, Any]]:
         """See ExtractiveQA: the official F1 of short answers, and SQuAD 2.0's scores."""
         return natural_questions_scores
+
+    def measures(self, predictions: Sequence[Prediction], examples: Dataset, data: SpanData) -> dict[str, Measured]:
+        """See Task: the official F1 of short answers too."""
+        return {"short_f1": short_f1(predictions, examples), **super().measures(predictions, examples, data)}
 
 
 class _Page:

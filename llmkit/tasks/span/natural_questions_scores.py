@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmkit.tasks.bootstrap import interval
-from llmkit.tasks.measures import Measure, Sums
+from llmkit.tasks.measures import Measured, Sums, f1_of_counts
 from llmkit.tasks.span.normalization import Normalize
 from llmkit.tasks.span.scores import squad_v2_scores
 from llmkit.tasks.span.text_overlap import normalize_answer
@@ -52,22 +52,35 @@ def natural_questions_scores(
 
     The official scores compare positions, not texts, and use each question's best answer even if the model abstains.
     """
-    contexts, annotations = examples["context"][:], examples["annotations"][:]
-    found = [
-        _predicted(prediction, context)
-        for prediction, context in zip(by_id(predictions, examples), contexts, strict=True)
-    ]
-    short = short_answer_scores(
-        [answer for answer, _ in found],
-        [score for _, score in found],
-        [[_gold(one) for one in question] for question in annotations],
-        contexts,
-        # If any question has fewer annotators than usual, one annotator's answer is enough for all questions.
-        non_null_annotations=annotators_needed(min(len(question) for question in annotations)),
-    )
+    answers, scores, annotations, needed = _compared(predictions, examples)
+    short = short_answer_scores(answers, scores, annotations, examples["context"][:], non_null_annotations=needed)
     short.pop("total")
     texts = squad_v2_scores(predictions, examples, normalize)
     return {**{f"short_{name}": value for name, value in short.items()}, **texts}
+
+
+def short_f1(predictions: Sequence[Prediction], examples: Dataset) -> Measured:
+    """The official F1 as a measure, at the best threshold for these predictions and all of these examples. Questions on
+    one document are not independent."""
+    answers, scores, annotations, needed = _compared(predictions, examples)
+    outcomes, score = _outcomes(answers, annotations, needed), np.asarray(scores, np.float64)
+    given = _given(outcomes, score, _curve(outcomes, score)[0].threshold)
+    return Measured(_f1_measure(given), examples["context"][:])
+
+
+def _compared(
+    predictions: Sequence[Prediction], examples: Dataset
+) -> tuple[list[Answer], list[float], list[list[Annotation]], int]:
+    """The answer to each question, its score, those of the annotators, and how many of these must have given one."""
+    annotations = examples["annotations"][:]
+    found = [
+        _predicted(prediction, context)
+        for prediction, context in zip(by_id(predictions, examples), examples["context"][:], strict=True)
+    ]
+    # If any question has fewer annotators than usual, one annotator's answer is enough for all questions.
+    needed = annotators_needed(min(len(question) for question in annotations))
+    golds = [[_gold(one) for one in question] for question in annotations]
+    return [answer for answer, _ in found], [score for _, score in found], golds, needed
 
 
 def annotators_needed(count: int) -> int:
@@ -122,10 +135,7 @@ def short_answer_scores(
         raise ValueError(f"expected four arrays of the same length, at least 1; got {shapes}")
     if not np.isfinite(score).all():
         raise ValueError("a score is not finite")
-    outcomes = np.array(
-        [_outcome(*pair, non_null_annotations) for pair in zip(predictions, annotations, strict=True)], bool
-    )
-
+    outcomes = _outcomes(predictions, annotations, non_null_annotations)
     best, recalls = _curve(outcomes, score)
     given = _given(outcomes, score, best.threshold)
     results: dict[str, Any] = {
@@ -148,6 +158,12 @@ def short_answer_scores(
     else:
         results["tuned"] = None
     return results
+
+
+def _outcomes(
+    answers: Sequence[Answer], annotations: Sequence[Sequence[Annotation]], non_null_annotations: int
+) -> BoolArray:
+    return np.array([_outcome(*pair, non_null_annotations) for pair in zip(answers, annotations, strict=True)], bool)
 
 
 def _outcome(answer: Answer, annotations: Sequence[Annotation], non_null_annotations: int) -> tuple[bool, bool, bool]:
@@ -179,14 +195,8 @@ def _given(outcomes: BoolArray, score: FloatArray, threshold: float) -> BoolArra
     return outcomes & np.stack([keep, keep, np.ones_like(keep)], axis=1)
 
 
-def _f1_measure(given: BoolArray) -> Measure:
-    def f1(sums: FloatArray) -> FloatArray:
-        correct, predicted, gold = np.moveaxis(sums, -1, 0)
-        both = predicted + gold
-        found: FloatArray = np.divide(200 * correct, both, out=np.zeros(np.shape(correct)), where=both > 0)
-        return found
-
-    return Sums(given.astype(np.float64), f1)
+def _f1_measure(given: BoolArray) -> Sums:
+    return Sums(given.astype(np.float64), f1_of_counts)
 
 
 def _report(outcomes: BoolArray) -> dict[str, float]:

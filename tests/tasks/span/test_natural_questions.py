@@ -250,6 +250,11 @@ def test_the_official_score(tokenizer: Any) -> None:
     assert scores["short_all_precision"] == 50.0
     assert scores["HasAns_total"] == 2
     assert scores["total"] == 4
+    measures = NQ.measures(predictions, examples, DATA)
+    assert {NQ.metric, *NQ.headline} <= set(measures)
+    for name, measured in measures.items():
+        assert measured.measure.at(np.ones((1, len(examples))))[0] == pytest.approx(scores[name]), name
+        assert list(measured.groups) == examples["context"][:]
     fewer = NQ.score(predictions[1:], examples, DATA)
     assert fewer["short_recall"] == pytest.approx(100 / 3)
 
