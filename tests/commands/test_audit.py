@@ -113,7 +113,11 @@ def test_an_audit_of_an_earlier_model_is_not_on_the_card(folder: Path, llmkit: C
 def test_tables_and_pairs_are_printed_and_another_folder_written(folder: Path, llmkit: Command) -> None:
     code, out, err = llmkit("audit", "runs/squad", "--part", "contamination", "-o", "mine")
     assert code == 0, err
-    assert "In the training data of runs/squad: 24 questions" in out
+    assert "In the training data of runs/squad: 24 questions; score: f1" in out
+    head, *lines = out.partition("score: f1\n")[2].partition("\n\n")[0].splitlines()
+    assert head.split("  ")[0] == "found by"
+    assert [line[:9].strip() for line in lines[:2]] == ["13-gram", "questio"], "what was found is below how"
+    assert max(map(len, [head, *lines])) <= 100
     assert "  evaluated  Tom Reed founded ambury in 1800." in out
     assert "  trained    Tom Reed founded ambury in 1800." in out
     assert "of all 24 questions, in percent" in err
