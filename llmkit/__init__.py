@@ -1,7 +1,8 @@
 """Train and use BERT-class models.
 
-The commands are functions: tokenize, pretrain, finetune, evaluate, compare, predict, ask, explain, report and
-export. Run is a finished training run. See docs/python.md. Each name is imported when it is first used.
+The commands are functions: tokenize, pretrain, finetune, search, bench, evaluate, compare, audit, predict, ask,
+explain, report and export. Run is a finished training run. See docs/python.md. Each name is imported when it is first
+used.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from llmkit.api import Run as Run
     from llmkit.api import ask as ask
     from llmkit.api import audit as audit
+    from llmkit.api import bench as bench
     from llmkit.api import compare as compare
     from llmkit.api import evaluate as evaluate
     from llmkit.api import explain as explain
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from llmkit.api import predict as predict
     from llmkit.api import pretrain as pretrain
     from llmkit.api import report as report
+    from llmkit.api import search as search
     from llmkit.api import tokenize as tokenize
     from llmkit.system.errors import Stopped as Stopped
     from llmkit.system.errors import UserError as UserError
@@ -35,6 +38,7 @@ _MODULES = {
             "Run",
             "ask",
             "audit",
+            "bench",
             "compare",
             "evaluate",
             "explain",
@@ -43,6 +47,7 @@ _MODULES = {
             "predict",
             "pretrain",
             "report",
+            "search",
             "tokenize",
         ),
         "llmkit.api",

@@ -7,20 +7,19 @@ Functions raise UserError for errors that the user can fix. Everything runs in t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.api.arguments import PathLike, Section, data_of, name_of, overrides_of, path_of, register
 from llmkit.api.finished_run import Run as Run
+from llmkit.api.many_runs import bench as bench
+from llmkit.api.many_runs import search as search
 
 if TYPE_CHECKING:
     from llmkit.commands.export import Report
     from llmkit.evidence.explanation import Explanation
     from llmkit.tasks.values import Prediction
-
-Section = Mapping[str, Any]
-PathLike = str | Path
 
 
 def tokenize(*sources: PathLike, output: PathLike | None = None, tokenizer: Section | None = None) -> Path:
@@ -34,10 +33,10 @@ def tokenize(*sources: PathLike, output: PathLike | None = None, tokenizer: Sect
     from llmkit.system.machine import quiet
 
     recipe = recipe_from(
-        TokenizeRecipe, {"sources": [str(source) for source in sources]}, _overrides(tokenizer=tokenizer)
+        TokenizeRecipe, {"sources": [str(source) for source in sources]}, overrides_of(tokenizer=tokenizer)
     )
     quiet()
-    return command.tokenize(command.prepare(recipe.sources, recipe.tokenizer, _path(output)))
+    return command.tokenize(command.prepare(recipe.sources, recipe.tokenizer, path_of(output)))
 
 
 def pretrain(
@@ -62,10 +61,10 @@ def pretrain(
     from llmkit.system.processes import world_size
     from llmkit.training.resuming import finished_run
 
-    settings = read_recipe(PretrainRecipe, str(recipe), _overrides(corpus=corpus, model=model, train=train))
-    if resume and (finished := finished_run(settings, _path(output), world_size())):
+    settings = read_recipe(PretrainRecipe, str(recipe), overrides_of(corpus=corpus, model=model, train=train))
+    if resume and (finished := finished_run(settings, path_of(output), world_size())):
         return Run(finished.path)
-    return Run(run_job(command.prepare(settings, _path(output), resume=resume, auto_batch=auto_batch)).path)
+    return Run(run_job(command.prepare(settings, path_of(output), resume=resume, auto_batch=auto_batch)).path)
 
 
 def finetune(
@@ -92,12 +91,12 @@ def finetune(
     from llmkit.system.processes import world_size
     from llmkit.training.resuming import finished_run
 
-    _register(tasks)
-    overrides = _overrides(model=model, data=data, train=train, generation=generation)
+    register(tasks)
+    overrides = overrides_of(model=model, data=data, train=train, generation=generation)
     settings = command.recipe_of(task, str(recipe) if recipe is not None else None, overrides)
-    if resume and (finished := finished_run(settings, _path(output), world_size())):
+    if resume and (finished := finished_run(settings, path_of(output), world_size())):
         return Run(finished.path)
-    return Run(run_job(command.prepare(settings, _path(output), resume=resume, auto_batch=auto_batch)).path)
+    return Run(run_job(command.prepare(settings, path_of(output), resume=resume, auto_batch=auto_batch)).path)
 
 
 def evaluate(
@@ -117,10 +116,10 @@ def evaluate(
     from llmkit.commands import evaluate as command
     from llmkit.tasks.settings import settings_of
 
-    _register(tasks)
-    path, overrides = _data(data)
-    settings = settings_of(_name(model), task, path, overrides)
-    return command.evaluate(command.prepare(settings, split, _path(output)), batch_size)
+    register(tasks)
+    path, overrides = data_of(data)
+    settings = settings_of(name_of(model), task, path, overrides)
+    return command.evaluate(command.prepare(settings, split, path_of(output)), batch_size)
 
 
 def compare(
@@ -133,9 +132,9 @@ def compare(
     """Compare runs, folders of several seeds, or predictions files. Returns what `llmkit compare --json` prints."""
     from llmkit.commands import compare as command
 
-    _register(tasks)
-    path, overrides = _data(data)
-    prepared = command.prepare([_name(system) for system in systems], task, path, split, overrides)
+    register(tasks)
+    path, overrides = data_of(data)
+    prepared = command.prepare([name_of(system) for system in systems], task, path, split, overrides)
     return command.as_json(prepared, command.run(prepared))
 
 
@@ -144,9 +143,9 @@ def report(*runs: PathLike | Run, output: PathLike, tasks: PathLike | None = Non
     from llmkit.commands import report as command
     from llmkit.evidence.page import check_page
 
-    _register(tasks)
+    register(tasks)
     check_page(Path(output))
-    found = command.run(command.prepare([_name(run) for run in runs]), Path(output))
+    found = command.run(command.prepare([name_of(run) for run in runs]), Path(output))
     return [line for section in found for line in section.said]
 
 
@@ -168,12 +167,12 @@ def audit(
     from llmkit.commands import audit as command
     from llmkit.evidence.audit.audited import Wanted
 
-    _register(tasks)
-    path, overrides = _data(data)
-    wanted = Wanted(_path(corpus), examples, _path(crows_pairs), _path(stereoset))
-    prepared = command.prepare(_name(model), parts, wanted, task=task, data=path, split=split, overrides=overrides)
+    register(tasks)
+    path, overrides = data_of(data)
+    wanted = Wanted(path_of(corpus), examples, path_of(crows_pairs), path_of(stereoset))
+    prepared = command.prepare(name_of(model), parts, wanted, task=task, data=path, split=split, overrides=overrides)
     found = command.as_json(prepared, command.run(prepared))
-    command.save(_name(model), found, _path(output))
+    command.save(name_of(model), found, path_of(output))
     return found
 
 
@@ -193,9 +192,9 @@ def predict(
     from llmkit.commands import predict as command
     from llmkit.tasks.settings import settings_of
 
-    _register(tasks)
+    register(tasks)
     source = str(rows) if isinstance(rows, str | Path) else "rows"
-    settings = settings_of(_name(model), task, source, _overrides(data=data))
+    settings = settings_of(name_of(model), task, source, overrides_of(data=data))
     return command.predict_in_memory(settings, source, None if isinstance(rows, str | Path) else rows, batch_size)
 
 
@@ -203,8 +202,8 @@ def ask(model: PathLike | Run, question: str, context: str, *, tasks: PathLike |
     """Answer a question from a passage of any length. The answer's `text` is empty if the model abstains."""
     from llmkit.commands import ask as command
 
-    _register(tasks)
-    return command.ask(_name(model), question, command.passage_of(context, None), "the passage").prediction
+    register(tasks)
+    return command.ask(name_of(model), question, command.passage_of(context, None), "the passage").prediction
 
 
 def explain(
@@ -223,9 +222,9 @@ def explain(
     from llmkit.commands import explain as command
     from llmkit.tasks.explained import Typed, Wanted
 
-    _register(tasks)
+    register(tasks)
     typed, wanted = Typed(question, context, text, pair), Wanted(label, word)
-    return command.explain_typed(_name(model), typed, wanted, task).explanation
+    return command.explain_typed(name_of(model), typed, wanted, task).explanation
 
 
 def export(
@@ -242,46 +241,9 @@ def export(
     """Export a model to ONNX and check it against PyTorch. The report's `models` have sizes, speeds and scores."""
     from llmkit.commands import export as command
 
-    _register(tasks)
-    path, overrides = _data(data)
+    register(tasks)
+    path, overrides = data_of(data)
     subject = command.prepare(
-        _name(model), Path(output), task=task, data=path, overrides=overrides, split=split, examples=examples
+        name_of(model), Path(output), task=task, data=path, overrides=overrides, split=split, examples=examples
     )
     return command.export(subject, Path(output), int8=int8)
-
-
-def _name(model: PathLike | Run) -> str:
-    return str(model.path if isinstance(model, Run) else model)
-
-
-def _path(path: PathLike | None) -> Path | None:
-    return Path(path) if path is not None else None
-
-
-def _register(tasks: PathLike | None) -> None:
-    if tasks is not None:
-        from llmkit.tasks.user_tasks import use_tasks
-
-        use_tasks(Path(tasks))
-
-
-def _data(data: PathLike | Section | None) -> tuple[str | None, list[str]]:
-    """Split `data` into the path and the overrides that the commands take."""
-    if data is None or isinstance(data, str | Path):
-        return (str(data) if data is not None else None), []
-    section = dict(data)
-    path = section.pop("path", None)
-    return (str(path) if path is not None else None), _overrides(data=section)
-
-
-def _overrides(**sections: Section | None) -> list[str]:
-    """Turn sections of a recipe into overrides: `train.learning_rate=3e-05`."""
-
-    def plain(value: Any) -> Any:
-        return str(value) if isinstance(value, Path) else value
-
-    return [
-        f"{name}.{key}={json.dumps(value, default=plain)}"
-        for name, section in sections.items()
-        for key, value in (section or {}).items()
-    ]

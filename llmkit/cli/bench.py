@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from llmkit.cli.options import AsJson, AutoBatch, DryRun, Processes
-from llmkit.cli.train import train_in
+from llmkit.cli.train import train_many
 from llmkit.system.processes import processes_to_run
 
 
@@ -17,13 +18,13 @@ def bench(
         list[str], typer.Argument(metavar="MODEL…", help="Runs, checkpoint folders or Hub ids, to be fine-tuned.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the runs and the results.")],
-    tasks: Annotated[
+    only: Annotated[
         str | None,
         typer.Option(
-            "--tasks",
+            "--only",
             metavar="NAMES",
-            help="Tasks, with commas between them: `cola`, `sst2`, `mrpc`, `stsb`, `qqp`, `mnli`, `qnli`, `rte`, "
-            "`wnli`, `squad`, `squad_v2`, `conll2003`.",
+            help="Only these tasks, with commas between them: `cola`, `sst2`, `mrpc`, `stsb`, `qqp`, `mnli`, `qnli`, "
+            "`rte`, `wnli`, `squad`, `squad_v2`, `conll2003`.",
             show_default="all",
         ),
     ] = None,
@@ -60,16 +61,15 @@ def bench(
     \b
     Examples:
       llmkit bench runs/mine google-bert/bert-base-uncased -o benches/mine
-      llmkit bench runs/mine -o benches/quick --quick --tasks sst2,cola,squad
+      llmkit bench runs/mine -o benches/quick --quick --only sst2,cola,squad
     """
     from llmkit.commands import bench as command
     from llmkit.commands.bench_results import show
-    from llmkit.system.console import is_main, print_json
 
     prepared = command.prepare(
         models,
         output,
-        [name.strip() for name in tasks.split(",")] if tasks is not None else None,
+        [name.strip() for name in only.split(",")] if only is not None else None,
         data,
         quick=quick,
         count=seeds,
@@ -78,10 +78,10 @@ def bench(
     )
     if dry_run:
         return command.dry_run(prepared)
-
-    def run() -> None:
-        found = command.train(prepared)
-        if is_main():
-            print_json(found) if as_json else show(found, output)
-
-    train_in(processes, run) if prepared.todo() else run()
+    train_many(
+        partial(command.train, prepared),
+        partial(show, folder=output),
+        processes,
+        as_json=as_json,
+        todo=bool(prepared.todo()),
+    )

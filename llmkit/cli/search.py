@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from llmkit.cli.options import AsJson, AutoBatch, DryRun, Processes, Recipe, Resume, TaskName, TasksFile
-from llmkit.cli.train import train_in
+from llmkit.cli.train import train_many
 from llmkit.system.processes import processes_to_run
 
 
@@ -48,7 +49,6 @@ def search(
     """
     from llmkit.commands import search as command
     from llmkit.commands.search_results import show
-    from llmkit.system.console import is_main, print_json
 
     prepared = command.prepare(
         task,
@@ -62,10 +62,4 @@ def search(
     )
     if dry_run:
         return command.dry_run(prepared)
-
-    def run() -> None:
-        found = command.train(prepared)
-        if is_main():
-            print_json(found) if as_json else show(found, prepared.folder)
-
-    train_in(processes, run)
+    train_many(partial(command.train, prepared), partial(show, folder=prepared.folder), processes, as_json=as_json)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -196,19 +197,18 @@ def _finetune_seeds(
     as_json: bool,
 ) -> None:
     from llmkit.commands import seeds as command
-    from llmkit.system.console import is_main, print_json
 
     count = processes_to_run(processes)
     series = command.prepare(recipe, output, seeds, resume=resume, auto_batch=auto_batch, processes=count)
     if dry_run:
         return command.dry_run(series)
-
-    def run() -> None:
-        summary = command.train(series)
-        if is_main():
-            print_json(summary) if as_json else command.show(summary, series.folder)
-
-    train_in(processes, run) if series.todo else run()
+    train_many(
+        partial(command.train, series),
+        partial(command.show, folder=series.folder),
+        processes,
+        as_json=as_json,
+        todo=bool(series.todo),
+    )
 
 
 def _print_if_finished(
@@ -229,6 +229,25 @@ def _run(job: Job, finish_line: Callable[[RunDir], None], processes: int | None,
     if dry_run:
         return training.dry_run(job)
     train_in(processes, lambda: finish_line(training.train(job)))
+
+
+def train_many(
+    train: Callable[[], Mapping[str, Any]],
+    show: Callable[[Mapping[str, Any]], None],
+    processes: int | None,
+    *,
+    as_json: bool,
+    todo: bool = True,
+) -> None:
+    """Call `train`, which trains several runs, in so many processes if any are `todo`, and print what it returns."""
+    from llmkit.system.console import is_main, print_json
+
+    def run() -> None:
+        found = train()
+        if is_main():
+            print_json(found) if as_json else show(found)
+
+    train_in(processes, run) if todo else run()
 
 
 def train_in(processes: int | None, run: Callable[[], None]) -> None:

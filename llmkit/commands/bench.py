@@ -102,7 +102,7 @@ def prepare(
     if left_out and (tasks is not None or len(left_out) == len(entries)):
         raise UserError(
             *(f"{name}: {why}" for name, why in left_out.items()),
-            remedy="add the files, or leave these tasks out with --tasks; without --data, the Hub has them",
+            remedy="add the files, or leave these tasks out with --only; without --data, the Hub has them",
         )
     entries = [entry for entry in entries if entry.name not in left_out]
     number, read = count or (1 if quick else SEEDS), ReadOnce()

@@ -38,4 +38,4 @@ class Problems:
         else:
             lines = [f"{where}: {problem} ({self._remedies[problem]})" for problem, where in self._where.items()]
             remedy = "correct these"
-        raise UserError(*lines, remedy=f"{remedy}, or bench the others: --tasks {','.join(able)}" if able else remedy)
+        raise UserError(*lines, remedy=f"{remedy}, or bench the others: --only {','.join(able)}" if able else remedy)

@@ -39,6 +39,8 @@ def test_the_page_runs(page: dict[str, Any], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(page["folder"])
     assert page["base"].scores["perplexity"] > 1
     assert page["losses"]
+    assert [trial["state"] for trial in page["found"]["trials"]] == ["finished"] * 2
+    assert 1e-4 <= page["best"]["values"]["train.learning_rate"] <= 1e-2
     assert page["compared"]["pairs"][0]["interval"]
     assert page["answer"].text == "Ambury was founded by Tom Reed in 1820."[page["answer"].start : page["answer"].end]
     assert (page["folder"] / "report.html").is_file()
@@ -51,6 +53,8 @@ def test_its_table_names_every_function_and_parameter() -> None:
         "tokenize",
         "pretrain",
         "finetune",
+        "search",
+        "bench",
         "evaluate",
         "compare",
         "audit",

@@ -20,8 +20,10 @@ from support.hub_repos import add_bert, add_conll2003, add_glue, add_squad, add_
 from support.tasks import letters
 from transformers import BertConfig, BertForMaskedLM
 
+from llmkit import api
 from llmkit.commands import seeds
 from llmkit.evidence.bench_tasks import SUITE
+from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
 
 SHAPE: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -112,7 +114,7 @@ def test_a_bench_that_was_killed_between_cells_goes_on(
 
 
 def test_its_figures_are_those_of_compare(llmkit: Command, bench: list[str], material: Path, tmp_path: Path) -> None:
-    code, out, err = llmkit(*bench, "-o", "bench", "--seeds", "2", "--tasks", "glue/sst2", "--json")
+    code, out, err = llmkit(*bench, "-o", "bench", "--seeds", "2", "--only", "glue/sst2", "--json")
     assert code == 0, err
     found = json.loads(out)
     one, two = models(material)
@@ -132,12 +134,24 @@ def test_its_figures_are_those_of_compare(llmkit: Command, bench: list[str], mat
     }
 
 
+def test_it_is_a_function(material: Path, tmp_path: Path) -> None:
+    model, folder = material / "one", tmp_path / "bench"
+    found = api.bench(model, output=folder, data=material / "data", only=["sst2"], seeds=1)
+    assert found == json.loads((folder / "bench.json").read_text())
+    assert 0 <= found["scores"]["sst2"][str(model)]["accuracy"]["value"] <= 100
+    done = metrics(folder)
+    assert api.bench(model, output=folder, data=material / "data", only=["sst2"], seeds=1) == found
+    assert metrics(folder) == done, "what is finished is not trained again"
+    with pytest.raises(UserError, match="unknown task 'sst3'"):
+        api.bench(model, output=folder, only=["sst3"])
+
+
 def test_all_problems_are_told_before_anything_trains(
     llmkit: Command, bench: list[str], material: Path, tmp_path: Path
 ) -> None:
-    code, _, err = llmkit(*bench, "-o", "bench", "--tasks", "cola,ssst2,foo")
+    code, _, err = llmkit(*bench, "-o", "bench", "--only", "cola,ssst2,foo")
     assert (code, "unknown task 'ssst2' (did you mean sst2?)" in err, "unknown task 'foo'" in err) == (1, True, True)
-    code, _, err = llmkit(*bench, "-o", "bench", "--tasks", "cola,rte")
+    code, _, err = llmkit(*bench, "-o", "bench", "--only", "cola,rte")
     assert (code, f"rte: no {material}/data/rte/train.*" in err) == (1, True), "a task that was named is wanted"
     code, _, err = llmkit("bench", "./none", *models(material), "./nor/this", "-o", "bench")
     assert (code, err.count("no such run or checkpoint")) == (1, 2)
@@ -155,7 +169,7 @@ def test_all_problems_are_told_before_anything_trains(
     assert code == 1
     assert err.count("sst2: ") == 1, "a problem of the data is told once"
     assert "one, squad: the model reads at most 128 tokens, and the recipe's inputs have up to 384" in err
-    assert err.endswith("Correct these, or bench the others: --tasks cola.\n")
+    assert err.endswith("Correct these, or bench the others: --only cola.\n")
     assert not (tmp_path / "bench").exists()
 
 
@@ -171,14 +185,14 @@ def test_quick_is_another_bench(
 ) -> None:
     monkeypatch.setattr("llmkit.commands.bench.QUICK", 8)
     del bench[2]  # one model is enough
-    code, _, err = llmkit(*bench, "-o", "bench", "--quick", "--tasks", "cola")
+    code, _, err = llmkit(*bench, "-o", "bench", "--quick", "--only", "cola")
     assert code == 0, err
     assert "Quick: the first 8 examples of each split. Not comparable with published scores." in err
     run = RunDir(tmp_path / "bench" / "one" / "cola" / "seed-42")
     assert run.recipe()["data"]["max_samples"] == 8
     assert len((run.path / "predictions.jsonl").read_text().splitlines()) == 8
     assert not (run.path.parent / "seed-43").exists()
-    code, _, err = llmkit(*bench, "-o", "bench", "--tasks", "cola")
+    code, _, err = llmkit(*bench, "-o", "bench", "--only", "cola")
     assert (code, "was started with another recipe: data.max_samples was 8, is None" in err) == (1, True)
 
 
