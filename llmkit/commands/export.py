@@ -226,7 +226,7 @@ def _write_and_measure(subject: Subject, folder: Path, *, int8: bool) -> list[Me
     if codec.own_target_tokenizer is not None:
         codec.own_target_tokenizer.save_pretrained(folder / DECODER_TOKENIZER)
     files = [folder / name for name in graphs.files]
-    say(f"writing {' and '.join(graphs.files)}")
+    say(f"writing {', '.join(graphs.files)}")
     graphs.write(model, codec.tokenizer, folder)
     pytorch, expected = _measure(subject, model, "PyTorch", size_of(model))
     models = [pytorch, _compare(subject, "ONNX", files, expected, TOLERANCE)]

@@ -94,15 +94,15 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file:
 def write_graph(
     model: PreTrainedModel,
     module: nn.Module,
-    inputs: Mapping[str, Tensor],
+    inputs: Mapping[str, Any],
     outputs: Sequence[str],
-    sizes: Mapping[str, Mapping[int, torch.export.Dim]],
+    sizes: Mapping[str, Any],
     file: Path,
 ) -> None:
     """Export a module, which is `model` or a part of it.
 
-    `inputs` are examples. `sizes` names the dimensions of each input that may vary. Raises UserError if torch cannot
-    export the module.
+    `inputs` are examples by argument of the module: a tensor, or several by name. `sizes` names the dimensions of each
+    that may vary, in the same form. Raises UserError if torch cannot export the module.
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
@@ -115,14 +115,14 @@ def write_graph(
             program = torch.onnx.export(
                 module,
                 kwargs=dict(inputs),
-                input_names=list(inputs),
+                input_names=list(_by_name(inputs)),
                 output_names=outputs,
                 dynamic_shapes=dict(sizes),
                 dynamo=True,
                 verbose=False,
             )
             assert program is not None
-            check_sizes(program.model.graph.inputs, sizes, type(model).__name__)
+            check_sizes(program.model.graph.inputs, _by_name(sizes), type(model).__name__)
             # The metadata of every node contains the source lines it comes from, with paths on this machine.
             ClearMetadataAndDocStringPass()(program.model)
             program.save(file, external_data=False)
@@ -130,6 +130,15 @@ def write_graph(
         raise _cannot_export(type(model).__name__, str(error.__cause__ or error).strip().splitlines()[0]) from error
     finally:
         model.set_attn_implementation(attention)
+
+
+def _by_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors, or their sizes, by the name that the graph gives them: arguments with several are taken apart."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        several = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        found |= value if several else {name: value}
+    return found
 
 
 def check_sizes(inputs: Iterable[Any], sizes: Mapping[str, Mapping[int, Any]], model: str) -> None:

@@ -92,9 +92,10 @@ def test_it_writes_what_the_model_writes(
     code, out, err = llmkit("export", str(material / "run"), "-o", "out", "--int8", "--json")
     assert code == 0, err
     assert "all 9 sentences of validation" in err
-    assert "writing encoder_model.onnx and decoder_model.onnx" in err
+    assert "writing encoder_model.onnx, decoder_model.onnx, decoder_with_past_model.onnx" in err
     folder = tmp_path / "out"
-    graphs = {f"{half}_model{bits}.onnx" for half in ("encoder", "decoder") for bits in ("", "_int8")}
+    parts = ("encoder", "decoder", "decoder_with_past")
+    graphs = {f"{part}_model{bits}.onnx" for part in parts for bits in ("", "_int8")}
     others = {"config.json", "generation_config.json", "llmkit.json", "tokenizer.json", "tokenizer_config.json"}
     assert {file.name for file in folder.iterdir()} == graphs | others | {DECODER_TOKENIZER}
     assert json.loads((folder / "tokenizer.json").read_text())["truncation"] is None, "no text's length is in it"
@@ -128,13 +129,14 @@ def test_it_writes_what_the_model_writes(
 def test_a_model_that_differs_is_not_kept(
     material: Path, llmkit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Off(onnx._Decoder):
+    class Off(onnx._FurtherStep):
         def forward(
-            self, input_ids: torch.Tensor, encoder_hidden_states: torch.Tensor, encoder_attention_mask: torch.Tensor
-        ) -> torch.Tensor:
-            return super().forward(input_ids, encoder_hidden_states, encoder_attention_mask) + 0.001
+            self, input_ids: torch.Tensor, encoder_attention_mask: torch.Tensor, past: dict[str, torch.Tensor]
+        ) -> tuple[torch.Tensor, ...]:
+            logits, *kept = super().forward(input_ids, encoder_attention_mask, past)
+            return (logits + 0.001, *kept)
 
-    monkeypatch.setattr(onnx, "_Decoder", Off)
+    monkeypatch.setattr(onnx, "_FurtherStep", Off)
     code, out, err = llmkit("export", str(material / "run"), "-o", "out", "--examples", "2")
     assert (code, out) == (1, "")
     assert "ONNX differs from PyTorch by 0.001 in logits of " in err
@@ -167,7 +169,7 @@ def test_encoder_decoders_of_others(make: Callable[[], PreTrainedModel], tmp_pat
     model.generation_config.eos_token_id = None
     tokenizer = train_bpe(SOURCES, 300)
     onnx.write_graphs(model, tokenizer, tmp_path)
-    files = [tmp_path / name for name in (onnx.ENCODER, onnx.DECODER)]
+    files = [tmp_path / name for name in onnx.ENCODER_DECODER.files]
     writer: Any = onnx.onnx_generator(model, *files)
     written = []
     for beams in (1, 3):
