@@ -41,8 +41,8 @@ def export(
     """Export a run or checkpoint to ONNX and check it against PyTorch.
 
     Compares logits, scores, size and speed on the same examples. If any logit differs by more than 0.0001, nothing is
-    kept. An encoder becomes model.onnx; an encoder-decoder becomes encoder_model.onnx and decoder_model.onnx.
-    Needs `pip install 'llmkit[export]'`.
+    kept. An encoder becomes model.onnx; an encoder-decoder becomes encoder_model.onnx, decoder_model.onnx and
+    decoder_with_past_model.onnx. Needs `pip install 'llmkit[export]'`.
 
     \b
     Examples:

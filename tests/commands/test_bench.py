@@ -20,8 +20,10 @@ from support.hub_repos import add_bert, add_conll2003, add_glue, add_squad, add_
 from support.tasks import letters
 from transformers import BertConfig, BertForMaskedLM
 
+from llmkit import api
 from llmkit.commands import seeds
 from llmkit.evidence.bench_tasks import SUITE
+from llmkit.system.errors import UserError
 from llmkit.system.run_folder import RunDir
 
 SHAPE: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -130,6 +132,18 @@ def test_its_figures_are_those_of_compare(llmkit: Command, bench: list[str], mat
     assert {key: pair[key] for key in ("value", "interval", "bootstrap")} == {
         key: other[key] for key in ("value", "interval", "bootstrap")
     }
+
+
+def test_it_is_a_function(material: Path, tmp_path: Path) -> None:
+    model, folder = material / "one", tmp_path / "bench"
+    found = api.bench(model, output=folder, data=material / "data", only=["sst2"], seeds=1)
+    assert found == json.loads((folder / "bench.json").read_text())
+    assert 0 <= found["scores"]["sst2"][str(model)]["accuracy"]["value"] <= 100
+    done = metrics(folder)
+    assert api.bench(model, output=folder, data=material / "data", only=["sst2"], seeds=1) == found
+    assert metrics(folder) == done, "what is finished is not trained again"
+    with pytest.raises(UserError, match="unknown task 'sst3'"):
+        api.bench(model, output=folder, only=["sst3"])
 
 
 def test_all_problems_are_told_before_anything_trains(
