@@ -10,6 +10,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from llmkit.serving.engine import bug
 from llmkit.serving.limits import Limits
@@ -96,8 +97,7 @@ class Gate:
         headers = dict(scope["headers"])
         if self._token is None:
             # A page of another site could reach this address under a name of its own.
-            host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]").lower()
-            if self._host in LOOPBACK and host not in LOOPBACK:
+            if self._host in LOOPBACK and _name_in(headers.get(b"host", b"")) not in LOOPBACK:
                 raise Refused(
                     421, "this server answers to localhost alone", remedy="use its address, or start it with --token"
                 )
@@ -141,3 +141,11 @@ class Gate:
             return messages.pop() if messages else await receive()
 
         return replay
+
+
+def _name_in(host: bytes) -> str | None:
+    """The name or address in a Host header, which may have a port; None if there is none."""
+    try:
+        return urlsplit(f"//{host.decode('latin-1')}").hostname
+    except ValueError:
+        return None

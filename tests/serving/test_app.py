@@ -22,6 +22,7 @@ LONG = "Ines built the lamp & left in 1874. " * 12  # longer than the models rea
 # Of each task: what is sent, and the row that `predict` reads.
 ASKED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "squad": ({"question": "Who left?", "context": LONG}, {"question": "Who left?", "context": LONG}),
+    "natural_questions": ({"question": "Who left?", "context": LONG}, {"question": "Who left?", "context": LONG}),
     "squad_v2": ({"question": "Who left?", "context": LONG}, {"question": "Who left?", "context": LONG}),
     "classification": ({"text": LONG}, {"text": LONG}),
     "multilabel": ({"text": "A lamp."}, {"text": "A lamp."}),
@@ -183,6 +184,20 @@ def test_the_inputs_of_a_batch_are_named(models: Path) -> None:
         none = server.post("/predict/batch", json={"inputs": []})
     assert bad.json()["error"]["problems"] == ["input 2: 'context' is empty or not text"]
     assert (most.status_code, none.status_code) == (422, 422)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((name, 200) for name in ("localhost:8000", "LOCALHOST", "[::1]:80", "[::1]", "127.0.0.1")),
+        *((name, 421) for name in ("elsewhere.example", "localhost.example:80", "[", "")),
+    ],
+)
+def test_by_which_name_a_server_on_localhost_is_reached(host: str, status: int) -> None:
+    with client(made_up(first_word)) as server:
+        assert server.get("/info", headers={"Host": host}).status_code == status
+    with client(made_up(first_word), host="0.0.0.0") as server:
+        assert server.get("/info", headers={"Host": host}).status_code == 200
 
 
 def test_a_token() -> None:

@@ -1,0 +1,54 @@
+"""`llmkit serve` on the command line: what is wrong is said before anything is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import Command
+from support.models import write_model
+from support.served import HOST, first_word, made_up
+
+from llmkit.commands import serve as story
+from llmkit.serving.limits import Limits
+from llmkit.serving.server import bound
+from llmkit.system.errors import UserError
+
+
+def test_the_port_is_taken() -> None:
+    with bound(HOST, 0) as other:
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=f"cannot serve on {HOST}, port {port}: Address already in use"):
+            story.serve(made_up(first_word), HOST, port, None, Limits())
+
+
+def test_an_empty_token_is_no_token() -> None:
+    with pytest.raises(UserError, match="the token is empty"):
+        story.serve(made_up(first_word), HOST, 0, " ", Limits())
+
+
+@pytest.mark.parametrize(("host", "token", "warned"), [("0.0.0.0", None, True), ("0.0.0.0", "x", False)])
+def test_an_open_server_is_warned_of(
+    host: str, token: str | None, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(story, "run", lambda gate, listening, ready: listening.close() or ready())
+    story.serve(made_up(first_word), host, 0, token, Limits())
+    out, err = capsys.readouterr()
+    assert ("there is no --token" in err) == warned
+    assert "answers" in out
+
+
+def test_a_model_that_is_no_good(llmkit: Command, tmp_path: Path) -> None:
+    code, _, err = llmkit("serve", "nowhere/at/all")
+    assert (code, "no such run or checkpoint" in err) == (1, True)
+    (write_model(tmp_path / "model", "classification") / "llmkit.json").unlink()
+    code, _, err = llmkit("serve", "model")
+    assert (code, "does not say what task it is for" in err) == (1, True)
+
+
+def test_without_the_packages_it_says_what_to_install(llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmkit.system.extras.find_spec", lambda name: None if name == "uvicorn" else name)
+    code, _, err = llmkit("serve", "model")
+    assert code == 1
+    assert 'pip install "llmkit[serve]"' in err
