@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from llmkit.system.console import _stderr, count, duration, is_main, say
 
@@ -54,7 +54,7 @@ class Progress:
         self._share, self._speed = 0.0, Rate()
         self._bar: Bar | None = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if _stderr.is_terminal and not _stderr.is_dumb_terminal and is_main():
             from llmkit.system.bars import Bar
 
