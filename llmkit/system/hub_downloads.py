@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any
@@ -40,7 +40,8 @@ class _Downloads:
             name, done, total = self._files[key]
             self._files[key] = (name, done + size, total)
             self._rate.add(size)
-            here, whole = (sum(file[place] for file in self._files.values()) for place in (1, 2))
+            here = sum(done for _, done, _ in self._files.values())
+            whole = sum(total for *_, total in self._files.values())
             known = all(file[2] for file in self._files.values())
             size_told = f"{here / 1e6:,.1f} of {whole / 1e6:,.1f} MB" if known else f"{here / 1e6:,.1f} MB"
             files = name if len(self._files) == 1 else f"{len(self._files)} files"
@@ -75,9 +76,9 @@ def showing_downloads() -> Iterator[None]:
     if _shown:  # already, around this
         yield
         return
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]  # re-exported there
 
-    begin = tqdm.__init__
+    begin: Callable[..., None] = tqdm.__init__
 
     def init(bar: Any, *arguments: Any, **options: Any) -> None:
         begin(bar, *arguments, **options)

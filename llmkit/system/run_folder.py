@@ -5,6 +5,7 @@
       env.json      versions, hardware, processes, data fingerprints, command line
       log.jsonl     one line per logging step and evaluation
       checkpoints/  for --resume
+      trackers/     what finds the run again in trackers, and files of theirs
       model/        loads with AutoModel….from_pretrained, without llmkit; llmkit.json says what it is for
       metrics.json  scores; written last, so its presence marks a finished run
       predictions.jsonl

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -92,3 +93,16 @@ def test_the_folder_is_a_run_as_ever(killed: RunDir) -> None:
         *("tensorboard", "wandb"),
         *(f"{library}.json" for library in LIBRARIES),
     }
+
+
+def test_each_run_of_a_series_has_a_name_of_its_own(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tokenizer").symlink_to(material.shards / "tokenizer")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    command = tune(tmp_path, "--seeds", "2", "train.report_to=tensorboard", "train.max_steps=2")
+    run_command(*command, cwd=tmp_path)
+    found = sorted(
+        path.parent.relative_to(tmp_path / "board").as_posix() for path in (tmp_path / "board").rglob("events*")
+    )
+    assert found == ["run/seed-42", "run/seed-43"]

@@ -35,8 +35,11 @@ def in_tensorboard(run: RunDir) -> list[Piece]:
 
 
 def in_wandb(run: RunDir) -> list[Piece]:
-    rows = history(wandb_file(run))
-    return [piece for row in rows for piece in _of_row(row)]
+    return in_wandb_file(wandb_file(run))
+
+
+def in_wandb_file(file: Path) -> list[Piece]:
+    return [piece for row in history(file) for piece in _of_row(row)]
 
 
 def in_mlflow(run: RunDir) -> list[Piece]:
@@ -93,12 +96,18 @@ def configuration(library: str, run: RunDir) -> dict[str, Any]:
 
 def wandb_file(run: RunDir) -> Path:
     """The only file that is left of a run's sessions."""
-    (found,) = (run.path / "trackers" / "wandb").glob("offline-run-*/*.wandb")
+    (found,) = wandb_files(run)
+    return found
+
+
+def wandb_files(run: RunDir) -> list[Path]:
+    """The files of a run's sessions, once the process that writes them is done."""
+    files = sorted((run.path / "trackers" / "wandb").glob("offline-run-*/*.wandb"))
     deadline = time.monotonic() + 20
-    while not any(record.HasField("exit") for record in records(found)):  # another process writes it
+    while not all(any(record.HasField("exit") for record in records(file)) for file in files):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return found
+    return files
 
 
 def _name(shown: str) -> str:

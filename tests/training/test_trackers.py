@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 from support import Command
-from support.trackers import READERS, configuration, final_scores, in_tensorboard, in_trackio, in_wandb, kept, pieces
+from support.trackers import (
+    READERS,
+    configuration,
+    final_scores,
+    in_tensorboard,
+    in_trackio,
+    in_wandb,
+    in_wandb_file,
+    kept,
+    pieces,
+    wandb_files,
+)
 from transformers import BertConfig, BertModel, TrainingArguments
 
 from llmkit.system.errors import Stopped
@@ -21,6 +32,7 @@ from llmkit.training.trackers import mirror as module
 from llmkit.training.trackers.mirror import KINDS, Mirror, numbers_of
 from llmkit.training.trackers.tensorboard import TensorBoard
 from llmkit.training.trackers.tracker import Row, Tracked, Tracker
+from llmkit.training.trackers.wandb import Wandb
 
 pytest.importorskip("tensorboard")
 CONFIG = {"name": "base", "train.learning_rate": 1e-4, "data.train": ["a.jsonl", "b.jsonl"]}
@@ -159,6 +171,24 @@ def test_weights_and_biases_out_of_reach_is_kept_here(
     wandb.teardown()
     assert "the run is kept here, for `wandb sync`" in capsys.readouterr().err
     assert sorted(in_wandb(run)) == sorted(pieces(run))
+
+
+def test_a_server_gets_repeated_steps_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B's server takes nothing back. Files that stand for what it gets: none is removed."""
+    pytest.importorskip("wandb")
+    init = Wandb._init
+    monkeypatch.setattr(Wandb, "_logged_in", lambda self: True)
+    monkeypatch.setattr(Wandb, "_init", lambda self, mode: init(self, "offline"))
+    session(run, "wandb", step(2), step(4), evaluation(4), step(6), step(8), ends=False)
+    run.trim_log(4)
+    session(run, "wandb", step(6, 2), step(8, 2), evaluation(8, 2), step(10, 2))
+    files = wandb_files(run)
+    assert len(files) == 2
+    assert len({file.name for file in files}) == 1, "one id"
+    found = [piece for file in files for piece in in_wandb_file(file)]
+    assert sorted(piece[:2] for piece in found) == sorted(piece[:2] for piece in pieces(run))
+    losses = [piece for piece in pieces(run) if piece[1] in ("loss", "eval_f1")]
+    assert sorted(piece for piece in found if piece[1] in ("loss", "eval_f1")) == sorted(losses)
 
 
 def test_only_the_first_process_reports(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,20 +24,20 @@ class MLflow(Tracker):
         """See Tracker."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody asked for it
         import mlflow
-        from transformers.integrations import MLflowCallback
+        from transformers.integrations.integration_utils import MLflowCallback
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         self._mlflow: Any = mlflow
         known = self.known()
         if "uri" in known and "MLFLOW_TRACKING_URI" not in os.environ:
             mlflow.set_tracking_uri(known["uri"])
-        chosen = known.get("id") or os.environ.get("MLFLOW_RUN_ID")
+        chosen = known.get("id") or (os.environ.get("MLFLOW_RUN_ID") if self.tracked.series is None else None)
         with _soon(), with_environment(MLFLOW_RUN_ID=None):
             self._open(chosen)
             here = mlflow.get_tracking_uri().startswith(("sqlite:", "file:", "/"))  # an address may hold a login
             self.keep(id=self._id, **({"uri": mlflow.get_tracking_uri()} if here else {}))
             self._has = self._values()
-            self._report_recipe(MLflowCallback())  # type: ignore[no-untyped-call]
+            self._report_recipe(MLflowCallback())
         return rows
 
     def _open(self, chosen: str | None) -> None:

@@ -18,15 +18,17 @@ class TensorBoard(Tracker):
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See Tracker."""
         from torch.utils.tensorboard import SummaryWriter
-        from transformers.integrations import TensorBoardCallback
+        from transformers.integrations.integration_utils import TensorBoardCallback
 
         shared = os.environ.get("TENSORBOARD_LOGGING_DIR")
         folder = Path(shared).expanduser() / self.tracked.name if shared else self.tracked.folder / "tensorboard"
-        begun = self.known().get("folder") == str(folder)
+        place = str(folder.resolve()) if shared else None  # the run's own folder may move with the run
+        known = self.known()
+        begun = "folder" in known and known["folder"] == place
         first = max((row["step"] for row in rows), default=-1) + 1
-        self._writer: Any = SummaryWriter(str(folder), purge_step=first if begun else None)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first if begun else None)
         self.begin(TensorBoardCallback(self._writer))
-        self.keep(folder=str(folder))
+        self.keep(folder=place)
         return () if begun else rows  # the callback writes each row to the file before the next step
 
     def scores(self, scores: Mapping[str, float], step: int) -> None:

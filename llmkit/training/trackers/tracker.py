@@ -50,18 +50,25 @@ class Tracker:
         self.tracked, self._given = tracked, arguments
         self._callback: TrainerCallback | None = None
         self._arguments: Any = _Arguments(tracked, arguments)
+        self._sent: list[int] | None = None  # the place of the last row that a server got, which takes nothing back
 
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Begin, or go on with the tracker's own run of before. Returns those of the log's rows that it lacks."""
         raise NotImplementedError
 
     def send(self, row: Row) -> None:
-        """Report a row of the log."""
+        """Report a row of the log, unless a server that takes nothing back has it from before."""
         assert self._callback is not None
+        at = _place(row)
+        if self._sent is not None and at is not None and at <= self._sent:
+            return
         logs = {name: value for name, value in row.items() if name != "step"}
         self._callback.on_log(
             self._arguments, _state(row["step"]), TrainerControl(), logs=logs, model=self.tracked.model
         )
+        if self._sent is not None and at is not None:
+            self._sent = at
+            self.keep(**{**self.known(), "sent": at})
 
     def scores(self, scores: Mapping[str, float], step: int) -> None:
         """Report the final scores."""
@@ -148,7 +155,7 @@ def with_environment(**values: str | None) -> Iterator[None]:
         put(before)
 
 
-def place(row: Row) -> list[int] | None:
+def _place(row: Row) -> list[int] | None:
     """Where a row comes in the order of the log, as far as a resumed run repeats it; None for rows of its own."""
     if "loss" in row:
         return [row["step"], 0]

@@ -10,7 +10,7 @@ from contextlib import closing
 from secrets import token_hex
 from typing import Any
 
-from llmkit.training.trackers.tracker import Row, Status, Tracker, place, without_chatter
+from llmkit.training.trackers.tracker import Row, Status, Tracker, without_chatter
 
 REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
@@ -27,20 +27,20 @@ class Trackio(Tracker):
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See Tracker."""
         import trackio
-        from transformers.integrations import TrackioCallback
+        from transformers.integrations.integration_utils import TrackioCallback
 
         self._trackio: Any = trackio
         self._remote = self._arguments.trackio_space_id or next(filter(None, map(os.environ.get, REMOTE)), None)
-        known, self._sent = self.known(), [-1, 0]
+        known = self.known()
         again = "name" in known and known.get("remote") == self._remote
         with without_chatter(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about projects that do not exist yet
             self._name = self._arguments.run_name = known["name"] if again else self._free_name()
-            if again and self._remote:
-                self._sent = known["sent"]
-            self._keep()
+            if self._remote:
+                self._sent = known["sent"] if again else [-1, 0]
+            self.keep(name=self._name, remote=self._remote, sent=self._sent)
             there = self._take_back(len(rows)) if again and not self._remote else 0
-            self.begin(TrackioCallback())  # type: ignore[no-untyped-call]
+            self.begin(TrackioCallback())
         return () if again and self._remote else rows[there:]
 
     def _free_name(self) -> str:
@@ -69,19 +69,6 @@ class Trackio(Tracker):
         from trackio.sqlite_storage import SQLiteStorage
 
         return SQLiteStorage
-
-    def send(self, row: Row) -> None:
-        """See Tracker."""
-        at = place(row)
-        if self._remote and at is not None and at <= self._sent:
-            return
-        super().send(row)
-        if self._remote and at is not None:
-            self._sent = at
-            self._keep()
-
-    def _keep(self) -> None:
-        self.keep(name=self._name, remote=self._remote, sent=self._sent)
 
     def scores(self, scores: Mapping[str, float], step: int) -> None:
         """See Tracker."""

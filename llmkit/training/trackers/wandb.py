@@ -14,7 +14,7 @@ from typing import Any
 
 from llmkit.system.console import say, warn
 from llmkit.system.secrets import without_secrets
-from llmkit.training.trackers.tracker import PROJECT, Row, Status, Tracker, place, without_chatter
+from llmkit.training.trackers.tracker import PROJECT, Row, Status, Tracker, without_chatter
 
 PATIENCE = 300.0  # seconds to wait at the end for a server that takes no data; they stay in the folder
 
@@ -31,28 +31,29 @@ class Wandb(Tracker):
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See Tracker."""
         import wandb
-        from transformers.integrations import WandbCallback
+        from transformers.integrations.integration_utils import WandbCallback
 
         self._wandb: Any = wandb
         self._own = wandb.run is None  # or the caller's, who ends it
         known = self.known()
-        self._id = known.get("id") or os.environ.get("WANDB_RUN_ID") or token_hex(4)
-        self._online, self._sent = False, [-1, 0]
+        chosen = os.environ.get("WANDB_RUN_ID") if self.tracked.series is None else None
+        self._id = known.get("id") or chosen or token_hex(4)
+        online = True
         if self._own:
-            self._open()
+            online = self._open()
         else:
-            self._online, self._id = True, wandb.run.id  # type: ignore[union-attr]
-        again = self._online and bool(known.get("online"))
-        if again:
-            self._sent = known["sent"]
-        self._keep()
+            self._id = self._wandb.run.id
+        again = online and known.get("id") == self._id and "sent" in known
+        if online:
+            self._sent = known["sent"] if again else [-1, 0]
+        self.keep(id=self._id, **({"sent": self._sent} if online else {}))
         if self._log_model():
             warn("WANDB_LOG_MODEL has no effect: push the model with llmkit push")
-        callback = WandbCallback()  # type: ignore[no-untyped-call]
-        self.begin(callback)
+        self.begin(WandbCallback())
         return () if again else rows
 
-    def _open(self) -> None:
+    def _open(self) -> bool:
+        """Begin or go on with a run. Returns whether it is on a server."""
         mode = os.environ.get("WANDB_MODE")
         if mode in (None, "online", "shared"):
             try:
@@ -62,15 +63,16 @@ class Wandb(Tracker):
             except (self._wandb.Error, OSError) as error:  # no network, or a key that is refused
                 warn(f"wandb: {_first_line(error)}; the run is kept here, for `wandb sync`")
                 mode = "offline"
-        self._online = mode in ("online", "shared")
-        if self._online:
-            return say(f"wandb: {self._wandb.run.url}")
+        if mode in ("online", "shared"):
+            say(f"wandb: {self._wandb.run.url}")
+            return True
         if "WANDB_DIR" not in os.environ:
             for earlier in (self._folder() / "wandb").glob(f"offline-run-*-{self._id}"):
                 shutil.rmtree(earlier)
         self._init(str(mode))
         if mode == "offline":
             say(f"wandb: offline; upload it with `wandb sync {Path(self._wandb.run.dir).parent}`")
+        return False
 
     def _init(self, mode: str) -> None:
         folder, environment = self._folder(), os.environ
@@ -103,19 +105,6 @@ class Wandb(Tracker):
     @staticmethod
     def _log_model() -> bool:
         return os.environ.pop("WANDB_LOG_MODEL", "false").lower() not in ("false", "0", "")
-
-    def send(self, row: Row) -> None:
-        """See Tracker."""
-        at = place(row)
-        if self._online and at is not None and at <= self._sent:
-            return
-        super().send(row)
-        if self._online and at is not None:
-            self._sent = at
-            self._keep()
-
-    def _keep(self) -> None:
-        self.keep(id=self._id, online=self._online, sent=self._sent)
 
     def scores(self, scores: Mapping[str, float], step: int) -> None:
         """See Tracker."""
