@@ -81,8 +81,7 @@ class Trainer(transformers.Trainer):
         self.max_eval_rows = evaluation.max_rows
         self._best = BestStep(evaluation, train.per_device_eval_batch_size, bf16=arguments.bf16)
         self._train, self._schedule, self._log = train, schedule, log
-        # We remove old checkpoints once the new one is sealed; the Trainer would do it too early.
-        self.args.save_total_limit = None
+        self.args.save_total_limit = None  # we remove old checkpoints, once the new one is sealed
         self._bad, self._stop, self._resume_hint = FirstNotFinite(), StopOnSignal(), ""  # set once there is one
         self._shape = (0, 0)  # of the current micro-batch: examples, tokens
 
