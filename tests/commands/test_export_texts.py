@@ -32,7 +32,7 @@ from transformers import (
 
 from llmkit.corpus.tokenizer import DECODER_TOKENIZER
 from llmkit.corpus.vocabularies import train_bpe
-from llmkit.models.onnx import quantize
+from llmkit.models.onnx import OnnxModel, quantize
 from llmkit.tasks.text import onnx
 
 pytestmark = pytest.mark.oldest
@@ -143,6 +143,20 @@ def test_a_model_that_differs_is_not_kept(
     assert [file.name for file in tmp_path.iterdir() if file.suffix != ".lock"] == []
 
 
+def check_first_step(
+    model: Any, batch: dict[str, torch.Tensor], prefix: torch.Tensor, encoder: Path, decoder: Path
+) -> None:
+    """The first step may also go on from several tokens. Its outputs have the names that Optimum gives them."""
+    hidden = OnnxModel(encoder)(**batch)["last_hidden_state"]
+    reads = {"encoder_hidden_states": hidden, "encoder_attention_mask": batch["attention_mask"]}
+    found = OnnxModel(decoder)(input_ids=prefix, **reads)
+    with torch.inference_mode():
+        expected = model(**batch, decoder_input_ids=prefix).logits
+    torch.testing.assert_close(found.pop("logits"), expected, rtol=1e-4, atol=1e-4)
+    parts = [f"{half}.{what}" for half in ("decoder", "encoder") for what in ("key", "value")]
+    assert list(found) == [f"present.{layer}.{part}" for layer in range(2) for part in parts]
+
+
 SMALL: dict[str, Any] = {"vocab_size": 300, "d_model": 16, "decoder_start_token_id": 0, "pad_token_id": 0}
 HALVES: dict[str, Any] = {
     **SMALL,
@@ -170,7 +184,7 @@ def test_encoder_decoders_of_others(make: Callable[[], PreTrainedModel], tmp_pat
     tokenizer = train_bpe(SOURCES, 300)
     onnx.write_graphs(model, tokenizer, tmp_path)
     files = [tmp_path / name for name in onnx.ENCODER_DECODER.files]
-    writer: Any = onnx.onnx_generator(model, *files)
+    writer: Any = onnx.ENCODER_DECODER.run(model, *files)
     written = []
     for beams in (1, 3):
         batch = tokenizer(SOURCES, padding=True, return_tensors="pt")
@@ -179,6 +193,7 @@ def test_encoder_decoders_of_others(make: Callable[[], PreTrainedModel], tmp_pat
         written = writer.generate(**batch, **settings).tolist()
         assert written == model.generate(**batch, **settings).tolist()
     assert len(set(map(tuple, written))) > 1, "it depends on what was read"
+    check_first_step(model, batch, torch.tensor(written)[:, :4], *files[:2])
     for file in files:
         quantize(file, tmp_path / "int8.onnx")
         assert (tmp_path / "int8.onnx").stat().st_size < file.stat().st_size

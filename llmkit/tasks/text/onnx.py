@@ -142,7 +142,8 @@ class _FurtherStep(nn.Module):
 
 def _kept(cache: DynamicCache) -> Sequence[tuple[Tensor, Tensor]]:
     """The keys and values of each layer."""
-    return [(layer.keys, layer.values) for layer in cache.layers]
+    layers: list[Any] = cache.layers
+    return [(layer.keys, layer.values) for layer in layers]
 
 
 ENCODER_DECODER = Graphs(
