@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Command
+from support import Command, quick_or_slow
 from support.models import write_model, write_writer
 from support.served import QUESTION, client, first_word, made_up
 
@@ -41,7 +41,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("task", ASKED)
+@pytest.mark.parametrize("task", quick_or_slow(ASKED, ("classification", "regression", "ner", "translation")))
 def test_every_kind_is_answered_as_predict_does(task: str, models: Path) -> None:
     sent, row = ASKED[task]
     settings = settings_of(str(models / task), None, "rows")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import quick_or_slow
 from support.models import write_model, write_writer
 from support.runs import untraced_exports as untraced_exports  # a fixture
 from support.served import client
@@ -45,9 +46,7 @@ def answer(model: Path, sent: dict[str, Any], *, int8: bool = False) -> tuple[di
         return found.json(), server.get("/info").json()
 
 
-@pytest.mark.parametrize(
-    "task", [task if task == "squad" else pytest.param(task, marks=pytest.mark.slow) for task in SENT]
-)
+@pytest.mark.parametrize("task", quick_or_slow(SENT, ("squad",)))
 def test_it_answers_as_the_model_does(task: str, tmp_path: Path) -> None:
     model = write_writer(tmp_path / "model") if task == "translation" else write_model(tmp_path / "model", task)
     before, told = answer(model, SENT[task])

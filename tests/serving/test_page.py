@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import quick_or_slow
 from support.browser import CHROMIUM, Page, browser
 from support.served import client, made_up, running
 
@@ -126,7 +127,7 @@ def ask(page: Page, sent: dict[str, str]) -> None:
     page.wait_for('!document.getElementById("answer").hidden')
 
 
-@pytest.mark.parametrize("kind", SUBJECTS)
+@pytest.mark.parametrize("kind", quick_or_slow(SUBJECTS, ("span", "labels", "tags", "text")))
 def test_typing_and_reading_the_answer(kind: str, chromium: Page) -> None:
     subject, sent, expected = SUBJECTS[kind]
     chromium.problems.clear()
@@ -232,7 +233,7 @@ def test_the_token_is_asked_for(chromium: Page) -> None:
     chromium.problems.clear()  # the browser reports a status of 401
 
 
-@pytest.mark.parametrize("kind", ["span", "tags"])
+@pytest.mark.parametrize("kind", quick_or_slow(("span", "tags"), ("span",)))
 def test_the_page_on_how_to_ask(kind: str, chromium: Page) -> None:
     subject, _, _ = SUBJECTS[kind]
     chromium.problems.clear()
