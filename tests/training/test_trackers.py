@@ -22,6 +22,7 @@ from support.trackers import (
     in_wandb_file,
     kept,
     pieces,
+    wandb_file,
     wandb_files,
 )
 from transformers import BertConfig, BertModel, TrainingArguments
@@ -189,6 +190,15 @@ def test_a_server_gets_repeated_steps_once(run: RunDir, monkeypatch: pytest.Monk
     assert sorted(piece[:2] for piece in found) == sorted(piece[:2] for piece in pieces(run))
     losses = [piece for piece in pieces(run) if piece[1] in ("loss", "eval_f1")]
     assert sorted(piece for piece in found if piece[1] in ("loss", "eval_f1")) == sorted(losses)
+
+
+def test_the_command_line_is_kept_without_its_secrets(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setattr("sys.argv", ["llmkit", "finetune", "data.train=https://jane:s3cret@host/train.jsonl"])
+    session(run, "wandb", step(2))
+    kept_there = wandb_file(run).read_bytes()
+    assert b"data.train=https://host/train.jsonl" in kept_there
+    assert b"s3cret" not in kept_there
 
 
 def test_only_the_first_process_reports(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
