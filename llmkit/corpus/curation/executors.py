@@ -25,6 +25,8 @@ from llmkit.system.files import is_about_writing
 class SharedFolderExecutor(PipelineExecutor):  # type: ignore[misc]
     """Does the tasks of a stage that no other process does. `run` returns once all are completed."""
 
+    pipeline: list[Any]
+
     def __init__(self, steps: list[Any], tasks: int, folder: Path, first: int) -> None:
         super().__init__(steps, str(folder))
         self._tasks, self._folder, self._first = tasks, folder, first % tasks
