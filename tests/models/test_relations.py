@@ -17,6 +17,7 @@ from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
 from llmkit.models import relations as relations_room
 from llmkit.models.masked_lm import packed
+from llmkit.models.packed_attention import VARLEN
 from llmkit.models.relations import Lessons, attending
 from llmkit.recipes.pretraining import PretrainRecipe
 from llmkit.recipes.reading import read_recipe
@@ -120,6 +121,15 @@ def test_a_large_batch_is_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
         gradients.append({name: weight.grad for name, weight in student.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)
+
+
+def test_the_kernel_of_a_gpu_is_listened_to_as_well() -> None:
+    """Here a mask stands in for it."""
+    given, student = batch(), taught(bert(NARROW), bert(WIDE))
+    expected = student(**given).loss
+    for model in (student, student.lessons.teacher):
+        model.config._attn_implementation = VARLEN
+    torch.testing.assert_close(student(**given).loss, expected)
 
 
 READ = {"BERT", "RoBERTa", "ELECTRA", "ALBERT", "XLM-R", "CamemBERT", "ModernBERT", "mmBERT", "EuroBERT", "DistilBERT"}
