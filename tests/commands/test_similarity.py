@@ -153,6 +153,15 @@ def test_what_is_not_done_says_why(llmkit: Command) -> None:
         assert told in " ".join(err.split()), arguments
 
 
+def test_all_of_it_is_published(material: Path) -> None:
+    from llmkit.commands.push import prepare
+
+    upload = prepare(material / "runs" / "scored", "me/model")
+    assert {"modules.json", "1_Pooling/config.json", "sentence_bert_config.json"} <= set(upload.files)
+    assert "library_name: sentence-transformers" in upload.card
+    assert "pipeline_tag: sentence-similarity" in upload.card
+
+
 def test_mixed_forms_are_refused(material: Path, llmkit: Command) -> None:
     rows = (material / "pairs.jsonl").read_text().splitlines()[:3] + (
         material / "triplets.jsonl"
