@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-MAX_LENGTH, BATCH, RATE = 128, 32, 1e-4
+BATCH, RATE = 32, 1e-4
 
 
 def squad(file: Path, most: int) -> list[dict[str, str]]:
@@ -57,7 +57,7 @@ def ours(options: argparse.Namespace, seed: int) -> float:
         str(options.output / f"ours-{seed}"),
     ]
     data = [f"data.{split}={options.output / 'pairs.jsonl'}" for split in ("train", "validation")]
-    data += [f"data.max_length={MAX_LENGTH}"]
+    data += [f"data.max_length={options.max_length}"]
     data[1] = f"data.validation={options.output / 'few.jsonl'}"
     train = [
         f"train.max_steps={options.steps}",
@@ -83,7 +83,7 @@ def theirs(options: argparse.Namespace, rows: list[dict[str, str]], seed: int) -
     began = time.perf_counter()
     model_options = {"attention_probs_dropout_prob": 0.0}
     model = SentenceTransformer(options.model_files, device="cpu", config_kwargs=model_options)
-    model.max_seq_length = MAX_LENGTH
+    model.max_seq_length = options.max_length
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(options.output / f"theirs-{seed}-training"),
         max_steps=options.steps,
@@ -125,11 +125,11 @@ def by_library(model: Path, folder: Path) -> dict[str, float]:
     return {name: 100 * float(found[theirs]) for name, theirs in names.items()}
 
 
-def by_llmkit(model: Path, folder: Path) -> dict[str, Any]:
+def by_llmkit(model: Path, folder: Path, max_length: int) -> dict[str, Any]:
     """llmkit's scores."""
     command = [sys.executable, "-m", "llmkit", "eval", str(model), "--task", "retrieval", "--data", str(folder)]
     done = subprocess.run(
-        [*command, "--json", f"data.max_length={MAX_LENGTH}"], check=True, capture_output=True, text=True
+        [*command, "--json", f"data.max_length={max_length}"], check=True, capture_output=True, text=True
     )
     scores: dict[str, Any] = json.loads(done.stdout)
     return {name: scores[name] for name in ("ndcg@10", "ndcg@10_interval", "mrr@10", "recall@10")}
@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
@@ -161,7 +162,10 @@ def main() -> None:
             model = options.output / f"{name}-{seed}"
             files = model / "model" if name == "ours" else model
             line = {"who": name, "seed": seed, "seconds": round(seconds, 1)}
-            line |= {"library": by_library(files, collection), "llmkit": by_llmkit(model, collection)}
+            line |= {
+                "library": by_library(files, collection),
+                "llmkit": by_llmkit(model, collection, options.max_length),
+            }
             print(json.dumps(line), flush=True)
 
 

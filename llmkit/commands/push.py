@@ -20,6 +20,7 @@ CARD = "README.md"
 PARTS = re.compile(
     r"config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
     r"|(decoder_tokenizer/)?tokenizer(_config)?\.json|llmkit\.json"
+    r"|modules\.json|1_Pooling/config\.json|config_sentence_transformers\.json|sentence_bert_config\.json"
 )
 
 

@@ -83,7 +83,7 @@ def _metadata(facts: Facts) -> str:
     languages = facts.languages
     card = ModelCardData(
         language=next(iter(languages)) if len(languages) == 1 else None,
-        library_name="transformers",
+        library_name="sentence-transformers" if tag == "sentence-similarity" else "transformers",
         pipeline_tag=tag,
         base_model=facts.start_on_hub,
         datasets=facts.datasets or None,

@@ -153,6 +153,27 @@ def test_what_is_not_done_says_why(llmkit: Command) -> None:
         assert told in " ".join(err.split()), arguments
 
 
+def test_a_checkpoint_with_more_than_an_encoder_is_refused(material: Path, llmkit: Command) -> None:
+    shutil.copytree("runs/scored/model", "prompted", dirs_exist_ok=True)
+    file = material / "prompted" / "config_sentence_transformers.json"
+    prompts = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | prompts))
+    train = ["finetune", "--task", "retrieval", "data.train=pairs.jsonl", "data.validation=pairs.jsonl", *SMALL[:-1]]
+    for arguments in ([*train, "model.pretrained=prompted", "-o", "x"], ["eval", "prompted", "--data", "scored.jsonl"]):
+        code, _, err = llmkit(*arguments)
+        assert code == 1
+        assert "prompted has a default prompt beside its encoder" in " ".join(err.split())
+
+
+def test_all_of_it_is_published(material: Path) -> None:
+    from llmkit.commands.push import prepare
+
+    upload = prepare(material / "runs" / "scored", "me/model")
+    assert {"modules.json", "1_Pooling/config.json", "sentence_bert_config.json"} <= set(upload.files)
+    assert "library_name: sentence-transformers" in upload.card
+    assert "pipeline_tag: sentence-similarity" in upload.card
+
+
 def test_mixed_forms_are_refused(material: Path, llmkit: Command) -> None:
     rows = (material / "pairs.jsonl").read_text().splitlines()[:3] + (
         material / "triplets.jsonl"

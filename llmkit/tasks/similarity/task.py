@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from llmkit.models.sentence_settings import POOLING, Pooling, settings_of_sentences
+from llmkit.models.sentence_settings import POOLING, Pooling, SentenceSettings, settings_of_sentences
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
@@ -105,12 +105,7 @@ class Similarity(Task[SimilarityData]):
 
     def load_trained(self, checkpoint: Checkpoint, data: SimilarityData) -> tuple[PreTrainedModel, Codec]:
         """See Task. Any encoder will do, also one that was not trained for it."""
-        settings = settings_of_sentences(checkpoint)
-        if settings.dense or settings.lowercase or settings.prompt:
-            raise UserError(
-                f"{checkpoint.name} has more than an encoder and its pooling, which cannot be scored here",
-                remedy="use sentence-transformers' evaluators; `llmkit embed` reads it",
-            )
+        settings = _plain(checkpoint)
         model, codec = super().load_trained(checkpoint, data)
         setattr(model.config, POOLING, settings.pooling)
         return model, codec
@@ -257,9 +252,20 @@ class Similarity(Task[SimilarityData]):
 
 def _pooling(recipe: SimilarityRecipe, checkpoint: Checkpoint | None) -> Pooling:
     """How the model to train pools."""
-    if recipe.model.pooling is not None:
-        return recipe.model.pooling
-    return settings_of_sentences(checkpoint).pooling if checkpoint is not None else "mean"
+    own = _plain(checkpoint).pooling if checkpoint is not None else "mean"
+    return recipe.model.pooling or own
+
+
+def _plain(checkpoint: Checkpoint) -> SentenceSettings:
+    """The settings of a checkpoint. Raises UserError if more than an encoder and its pooling makes its vectors."""
+    settings = settings_of_sentences(checkpoint)
+    more = {"a Dense layer": settings.dense, "lowercasing": settings.lowercase, "a default prompt": settings.prompt}
+    if found := [name for name, it_has in more.items() if it_has]:
+        raise UserError(
+            f"{checkpoint.name} has {' and '.join(found)} beside its encoder, which this task does not have",
+            remedy="use sentence-transformers to train or score it; `llmkit embed` reads it",
+        )
+    return settings
 
 
 def vectors_of(outputs: Sequence[Outputs], examples: Dataset) -> tuple[Array, dict[str, int]]:
