@@ -61,7 +61,9 @@ class Retrieval(Similarity):
         collection = collection_of(examples)
         queries = vectors[[number_of[query.text] for query in collection.queries]]
         documents = vectors[[number_of[text] for text in collection.documents.values()]]
-        return ranked(collection, examples["id"][:], queries, documents, FIRST)
+        found = ranked(collection, examples["id"][:], queries, documents, FIRST)
+        # The documents of a collection are examples behind the queries, and have an empty prediction.
+        return found + [Prediction(key, "", 0.0) for key in collection.documents if not collection.of_pairs]
 
     def check_scores(self, examples: Dataset, data: SimilarityData) -> None:
         """See Task. Raises UserError for scored pairs, of which no text is known to belong to another."""
