@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llmkit.api import PathLike, Run, _name
+from llmkit.api.arguments import PathLike, name_of
+from llmkit.api.finished_run import Run
 
 if TYPE_CHECKING:
     from llmkit.models.sentence_settings import Pooling
@@ -31,4 +32,4 @@ def embed(
     from llmkit.tasks.similarity.embedder import Wanted
 
     wanted = Wanted(pooling, dim, normalize, max_length, prompt)
-    return command.embed_in_memory(_name(model), texts, wanted, batch_size)
+    return command.embed_in_memory(name_of(model), texts, wanted, batch_size)
