@@ -13,12 +13,11 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
-import pyarrow as pa
-
 from llmkit.system.cache import cache_folder, writing
 from llmkit.tasks.columns import Columns
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset, Features
 
 PART_BYTES = 2**26  # in memory before they are written
@@ -51,9 +50,11 @@ def dataset_of(batches: Iterable[Mapping[str, Sequence[Any]]], schema: Features 
 
     `schema` has the types of the columns; without it they follow from the values. Raises UserError if the disk is full.
     """
+    import pyarrow as pa  # here and below, as in all of tasks/: a quick start
     from datasets import Dataset, DatasetInfo, Features
 
-    tables, size = list[pa.Table](), 0
+    tables: list[pa.Table] = []
+    size = 0
     with ExitStack() as stack:
         stack.enter_context(writing(cache_folder()))
         written = None
@@ -78,6 +79,8 @@ def held_like(examples: Dataset | Columns, batches: Iterable[Mapping[str, Sequen
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     """One table in one piece: a row is found by its piece first."""
+    import pyarrow as pa
+
     table = pa.concat_tables(tables, promote_options="permissive")
     return table.replace_schema_metadata(None).combine_chunks()
 
@@ -98,6 +101,8 @@ class _Written:
 
     def append(self, table: pa.Table) -> None:
         """Write a table."""
+        import pyarrow as pa
+
         with pa.ipc.new_stream(self._file, table.schema) as stream:
             stream.write_table(table)
         self._file.write(bytes(-self._file.tell() % ALIGNED))
@@ -105,6 +110,8 @@ class _Written:
 
     def tables(self) -> list[pa.Table]:
         """The tables, mapped into memory."""
+        import pyarrow as pa
+
         self._file.flush()
         whole = pa.py_buffer(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
         starts, stops = self._ends[:-1], self._ends[1:]
