@@ -66,7 +66,8 @@ class Packed(Plain):
         """
         inputs = (input_ids, position_ids, cu_seq_lens, masked_positions)
         lessons, labelled = self.lessons if self.training else None, labels.ne(IGNORED).sum()
-        with attending(self, lessons.own_layer) if lessons else nullcontext([]) as attended:
+        listening: Any = attending(self, lessons.own_layer) if lessons else nullcontext()
+        with listening as attended:
             logits = self.masked_logits(*inputs)
         total = cross_entropy(logits.float(), labels, reduction="sum")
         if lessons:

@@ -32,7 +32,7 @@ Attended = tuple[Tensor, ...]  # the queries, keys and values of a layer, [B, he
 def attending(model: Any, layer: int | None = None) -> Iterator[list[Attended]]:
     """Yields a list that gets the queries, keys and values of a layer of a pass, counted from 1; by default of each."""
     name = model.config._attn_implementation
-    plain = ALL_ATTENTION_FUNCTIONS.get(name)
+    plain: Any = ALL_ATTENTION_FUNCTIONS.get(name)
     found: list[Attended] = []
     passed = count(1)
 
@@ -105,7 +105,8 @@ class Lessons:
         ):
             # The head runs on one token: only the layers are wanted.
             self.teacher.masked_logits(input_ids, position_ids, cu_seq_lens, places[:1])
-        same = block_diagonal(*input_ids.shape, cu_seq_lens)
+        batch, length = input_ids.shape
+        same = block_diagonal(batch, length, cu_seq_lens)
         parts = zip(own, found[0], strict=True)
         return torch.stack([relations_apart(*states, self.heads, same).mean() for states in parts]).sum()
 

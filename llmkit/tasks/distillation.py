@@ -37,10 +37,10 @@ def of_classes(outputs: Logits, taught: Logits, attention_mask: Tensor, temperat
 def of_spans(outputs: Logits, taught: Logits, attention_mask: Tensor, temperature: float) -> Tensor:
     """The divergences of the start and of the end over the tokens of a window, [B, 2]."""
     padding = attention_mask == 0
-    ends = [
-        _divergence(*(each[name].float().masked_fill(padding, _FAR) for each in (outputs, taught)), temperature)
-        for name in ("start_logits", "end_logits")
-    ]
+    ends = []
+    for name in ("start_logits", "end_logits"):
+        own, theirs = (each[name].float().masked_fill(padding, _FAR) for each in (outputs, taught))
+        ends.append(_divergence(own, theirs, temperature))
     return torch.stack(ends, dim=1)
 
 
@@ -49,8 +49,8 @@ def of_labels(outputs: Logits, taught: Logits, attention_mask: Tensor, temperatu
     own, theirs = (each["logits"].float() / temperature for each in (outputs, taught))
     likely = theirs.sigmoid()
     entropy = -(likely * logsigmoid(theirs) + (1 - likely) * logsigmoid(-theirs))
-    crossed = binary_cross_entropy_with_logits(own, likely, reduction="none")
-    return (crossed - entropy) * temperature**2
+    apart: Tensor = binary_cross_entropy_with_logits(own, likely, reduction="none") - entropy
+    return apart * temperature**2
 
 
 def of_numbers(outputs: Logits, taught: Logits, attention_mask: Tensor, temperature: float) -> Tensor:

@@ -52,13 +52,14 @@ def add_adapters(model: PreTrainedModel, checkpoint: Checkpoint, rank: int, lear
     targets = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module in layers]
     if not targets:
         raise UserError(f"model.lora finds no layers in a {type(model).__name__}", remedy="leave it out")
-    grown = model.get_input_embeddings().num_embeddings > getattr(checkpoint.config, "vocab_size", math.inf)
+    embeddings: Any = model.get_input_embeddings()
+    grown = embeddings.num_embeddings > getattr(checkpoint.config, "vocab_size", math.inf)
     still = {weight for stack in stacks_of_layers(model) for weight in stack.parameters()}
     still |= set() if grown else {weight for part in _embeddings(model) for weight in part.parameters()}
     heads = [weight for weight in model.parameters() if weight not in still]
     LoraModel(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), "default")
     for weight in heads:
-        weight.requires_grad_(requires_grad=True)
+        weight.requires_grad = True
     sizes = [weight.numel() for weight in model.parameters() if weight.requires_grad]
     total = sum(weight.numel() for weight in model.parameters())
     say(
