@@ -135,6 +135,8 @@ def prepare(
     check_output(output)
     quiet()
     settings = settings_of(model, task, data, overrides)
+    if (why := settings.task.unexported) is not None:
+        raise UserError(f"models of {settings.task.name} are not exported: {why}", remedy="use it with PyTorch")
     graphs = settings.task.graphs()
     loaded, codec = settings.task.load_trained(settings.checkpoint, settings.data)
     check_size(loaded)

@@ -51,6 +51,12 @@ def exported(checkpoint: Checkpoint, names: Sequence[str], *, int8: bool) -> Exp
                 f"{checkpoint.name} has no {' and '.join(wanted)}",
                 remedy=f"write it: llmkit export {checkpoint.name} -o FOLDER --int8, and name that folder",
             )
+        if found:
+            missing = " and ".join(name for name, file in zip(wanted, files, strict=True) if file is None)
+            raise UserError(
+                f"{checkpoint.name} has no {missing}; an older llmkit exported it",
+                remedy="export the run again: llmkit export RUN -o FOLDER",
+            )
         return None
     need("export", ["onnxruntime"])
     return Exported(checkpoint.name, checkpoint.path, found)

@@ -69,6 +69,8 @@ class Task(ABC, Generic[D]):
     labelled: ClassVar[bool] = False
     # Why `llmkit explain` does not support it; None if it does: it then has `typed_example` and `explained`.
     unexplained: ClassVar[str | None] = "its kind does not say which number of the model a prediction is"
+    # Why its models are not exported to ONNX; None if they are.
+    unexported: ClassVar[str | None] = None
     # transformers' name for what its model's labels are; a model stores it in config.problem_type.
     problem_type: ClassVar[str | None] = None
     # Whether the loss compares the examples of a micro-batch, which must then be a random sample, and whole.

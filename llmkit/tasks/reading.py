@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llmkit.models.exported import exported
+from llmkit.models.exported import Exported, exported
 from llmkit.system import gpu
 from llmkit.system.console import say
+from llmkit.system.errors import UserError
 from llmkit.system.machine import choose, keep_memory, quiet
 from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.system.processes import start_group
@@ -28,15 +29,24 @@ def open_reader(settings: Settings, *, int8: bool = False) -> Reader:
     keep_memory()
     gpu.set_up("auto")
     task, data, device = settings.task, settings.data, start_group()
-    graphs = task.graphs()
     # A GPU computes faster than a graph, which runs on the CPU.
-    export = exported(settings.checkpoint, graphs.files, int8=int8) if int8 or device.type == "cpu" else None
+    export = _export(settings, int8=int8) if int8 or device.type == "cpu" else None
     model, codec = task.load_trained(export or settings.checkpoint, data)
     if export is not None:
-        run = graphs.run(model, *export.graphs)
+        run = task.graphs().run(model, *export.graphs)
         return Reader(run, task, codec, data, settings.threshold, bf16=False, exported=True)
     bf16 = choose("auto").bf16
     return Reader(ready(model, device, bf16=bf16), task, codec, data, settings.threshold, bf16)
+
+
+def _export(settings: Settings, *, int8: bool) -> Exported | None:
+    """The graphs of the checkpoint, if it has them. Raises UserError."""
+    task = settings.task
+    if task.unexported is None:
+        return exported(settings.checkpoint, task.graphs().files, int8=int8)
+    if int8:
+        raise UserError(f"models of {task.name} are not exported: {task.unexported}", remedy="leave out --int8")
+    return None
 
 
 class PatientReader:

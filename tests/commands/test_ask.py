@@ -80,12 +80,11 @@ def test_the_answer_with_its_place(material: Path, llmkit: Command) -> None:
 
 def test_the_same_as_json(material: Path, llmkit: Command) -> None:
     document = answer(llmkit, material / "run", "-q", "a?", "-c", "É a\nb x\ty")
-    assert {name: document[name] for name in ("text", "start", "end", "line", "null_score")} == {
+    assert {name: document[name] for name in ("text", "start", "end", "line")} == {
         "text": "x",
         "start": 6,
         "end": 7,
         "line": 2,
-        "null_score": None,
     }
     assert [c["text"] for c in document["candidates"][:2]] == ["x", "y"]
     assert sum(c["probability"] for c in document["candidates"]) == pytest.approx(1)

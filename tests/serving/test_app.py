@@ -28,6 +28,7 @@ ASKED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "multilabel": ({"text": "A lamp."}, {"text": "A lamp."}),
     "glue/qnli": ({"text": "Who left?", "pair": LONG}, {"question": "Who left?", "sentence": LONG}),
     "regression": ({"text": "A lamp."}, {"text": "A lamp."}),
+    "similarity": ({"text": "A lamp.", "pair": "A light."}, {"sentence1": "A lamp.", "sentence2": "A light."}),
     "ner": ({"text": LONG}, {"text": LONG}),
     "translation": ({"source": "A dog runs."}, {"en": "A dog runs."}),
 }
@@ -41,7 +42,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("task", quick_or_slow(ASKED, ("classification", "regression", "ner", "translation")))
+@pytest.mark.parametrize(
+    "task", quick_or_slow(ASKED, ("classification", "regression", "similarity", "ner", "translation"))
+)
 def test_every_kind_is_answered_as_predict_does(task: str, models: Path) -> None:
     sent, row = ASKED[task]
     settings = settings_of(str(models / task), None, "rows")
@@ -53,7 +56,7 @@ def test_every_kind_is_answered_as_predict_does(task: str, models: Path) -> None
         both = server.post("/predict/batch", json={"inputs": [sent, sent]}).json()["predictions"]
         described = server.get("/openapi.json").json()
     found = answer.json()
-    if task == "regression":
+    if task in ("regression", "similarity"):
         assert [each["number"] for each in (found, *both)] == pytest.approx([float(expected.text)] * 3, rel=1e-4)
     else:
         assert [each["text"] for each in (found, *both)] == [expected.text] * 3
@@ -69,7 +72,7 @@ def test_every_kind_is_answered_as_predict_does(task: str, models: Path) -> None
     # The documentation is of this model.
     schema = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert sent.keys() <= described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"].keys()
-    assert ("/explain" in described["paths"]) == (task != "translation")
+    assert ("/explain" in described["paths"]) == (task not in ("similarity", "translation"))
 
 
 def test_it_answers_as_ask_does(models: Path, llmkit: Command) -> None:

@@ -15,6 +15,8 @@ from support.served import client
 pytest.importorskip("onnxruntime")
 
 from llmkit.commands.serve import prepare
+from llmkit.models.checkpoint import Checkpoint
+from llmkit.models.exported import exported
 from llmkit.models.onnx import quantize
 from llmkit.system.errors import UserError
 from llmkit.tasks.settings import settings_of
@@ -69,3 +71,10 @@ def test_it_answers_as_the_model_does(task: str, tmp_path: Path) -> None:
     if task == "squad":
         quantize(export / "model.onnx", export / "model_int8.onnx")
         assert answer(export, SENT[task], int8=True)[1]["runs_on"].startswith("onnxruntime, int8; ")
+
+
+def test_an_export_of_which_a_graph_is_missing(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", "squad")
+    (model / "encoder_model.onnx").touch()
+    with pytest.raises(UserError, match=r"has no decoder_model\.onnx; an older llmkit exported it"):
+        exported(Checkpoint.named(str(model)), ("encoder_model.onnx", "decoder_model.onnx"), int8=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoModel,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -28,6 +29,7 @@ CLASSES = {
     "multilabel": AutoModelForSequenceClassification,
     "glue/qnli": AutoModelForSequenceClassification,
     "regression": AutoModelForSequenceClassification,
+    "similarity": AutoModel,
     "ner": AutoModelForTokenClassification,
 }
 

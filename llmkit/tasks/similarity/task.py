@@ -19,7 +19,8 @@ from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.tasks.base import Task
 from llmkit.tasks.bootstrap import scores_of
-from llmkit.tasks.similarity.rows import example_of, form_of, texts_of
+from llmkit.tasks.on_disk import held_like
+from llmkit.tasks.similarity.rows import PAIR, TEXT, example_of, form_of, texts_of
 from llmkit.tasks.similarity.scores import similarity_measures
 from llmkit.tasks.similarity.sections import SimilarityData, SimilarityRecipe
 from llmkit.tasks.tokenizing import backend_copy, encoded
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from llmkit.models.checkpoint import Checkpoint
-    from llmkit.models.onnx import Graphs
+    from llmkit.tasks.editor import Editor
     from llmkit.tasks.head import Head, Loss
     from llmkit.tasks.measures import Measured
     from llmkit.tasks.review import Review
+    from llmkit.tasks.served import Served
 
 FORMS = {
     "scored": "pairs with a score",
@@ -55,7 +57,9 @@ class Similarity(Task[SimilarityData]):
     recipe_class: ClassVar[type[FinetuneRecipe]] = SimilarityRecipe
     contrasts: ClassVar[bool] = True
     unexplained: ClassVar[str | None] = "a cosine is of two vectors, and no number of the model for one input"
-    unedited: ClassVar[str | None] = "how similar two texts are may change with any of their words"
+    unexported: ClassVar[str | None] = (
+        "their graph would end before the pooling; SentenceTransformer(FOLDER, backend='onnx') writes the whole"
+    )
 
     @property
     def head(self) -> Head:
@@ -137,8 +141,6 @@ class Similarity(Task[SimilarityData]):
 
     def encode(self, examples: Dataset, codec: Codec, data: SimilarityData, *, training: bool) -> Dataset:
         """One feature per text that occurs, or in training, one per example with all its texts. Long texts are cut."""
-        from datasets import Dataset
-
         texts = texts_of(examples)
         backend = backend_copy(codec.tokenizer, "cls_token_id", self.name)
         encodings, cut = encoded(backend, texts, data.max_length, codec.tokenizer.truncation_side)
@@ -146,25 +148,28 @@ class Similarity(Task[SimilarityData]):
         ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
         types = [np.array(encoding.type_ids, np.int8) for encoding in encodings]
         if not training:
-            columns = {"input_ids": ids, "token_type_ids": types, "length": [len(one) for one in ids]}
+            columns: dict[str, list[Any]] = {
+                "input_ids": ids,
+                "token_type_ids": types,
+                "length": [len(one) for one in ids],
+            }
             is_cut = [number in long for number in range(len(ids))]
-            return Dataset.from_dict({**columns, "cut": is_cut, "example": list(range(len(ids)))})
+            return held_like(examples, [{**columns, "cut": is_cut, "example": list(range(len(ids)))}])
         number_of = {text: number for number, text in enumerate(texts)}
         rows = zip(*(examples[name][:] for name in ("text", "pair", "negative")), strict=True)
         members = [[number_of[text] for text in row if text is not None] for row in rows]
         lengths = [[len(ids[n]) for n in row] for row in members]
         scored = form_of(examples) == "scored"
-        return Dataset.from_dict(
-            {
-                "input_ids": [[ids[n] for n in row] for row in members],
-                "token_type_ids": [[types[n] for n in row] for row in members],
-                "lengths": lengths,
-                "length": [sum(row) for row in lengths],
-                "cut": [not long.isdisjoint(row) for row in members],
-                "example": list(range(len(members))),
-                "label": [float(label) for label in examples["label"][:]] if scored else [0] * len(members),
-            }
-        )
+        columns = {
+            "input_ids": [[ids[n] for n in row] for row in members],
+            "token_type_ids": [[types[n] for n in row] for row in members],
+            "lengths": lengths,
+            "length": [sum(row) for row in lengths],
+            "cut": [not long.isdisjoint(row) for row in members],
+            "example": list(range(len(members))),
+            "label": [float(label) for label in examples["label"][:]] if scored else [0] * len(members),
+        }
+        return held_like(examples, [columns])
 
     def decode(
         self,
@@ -209,6 +214,19 @@ class Similarity(Task[SimilarityData]):
 
         return SimilarityReview(self, predictions, examples, data)
 
+    @property
+    def editor(self) -> Editor:
+        """See Task."""
+        from llmkit.tasks.similarity.edited import SimilarityEditor
+
+        return SimilarityEditor()
+
+    def served(self, data: SimilarityData) -> Served:
+        """See Task: the cosine of two texts."""
+        from llmkit.tasks.label.served import served_number
+
+        return served_number(data.text_column or TEXT[0], data.pair_column or PAIR[0])
+
     def contents(self, examples: Dataset) -> dict[str, list[str]]:
         """See Task."""
         return {name: [text or "" for text in examples[name][:]] for name in ("text", "pair")}
@@ -220,13 +238,6 @@ class Similarity(Task[SimilarityData]):
     def describe_inputs(self, features: Dataset) -> str:
         """See Task."""
         return f"{len(features):,} inputs"
-
-    def graphs(self) -> Graphs:
-        """See Task. Raises UserError."""
-        raise UserError(
-            f"models of {self.name} are not exported here: their graph would end before the pooling",
-            remedy="sentence-transformers exports them: SentenceTransformer(FOLDER, backend='onnx')",
-        )
 
     def write_files(self, folder: Path, data: SimilarityData) -> None:
         """See Task: those of sentence-transformers."""

@@ -38,9 +38,15 @@ class Answer(Output):
 
 
 def _answer(prediction: Prediction, example: Mapping[str, Any]) -> Answer:
-    row = prediction.as_row()
-    line = line_of(prediction, example["context"])
-    return Answer(**{name: row[name] for name in Answer.model_fields if name != "line"}, line=line)
+    return Answer(
+        text=prediction.text,
+        score=prediction.score,
+        start=prediction.start,
+        end=prediction.end,
+        line=line_of(prediction, example["context"]),
+        null_score=prediction.null_score,
+        candidates=[SpanOf(**candidate._asdict()) for candidate in prediction.candidates],
+    )
 
 
 def line_of(prediction: Prediction, context: str) -> int | None:
