@@ -1,8 +1,8 @@
 """Train and use BERT-class models.
 
-The commands are functions: tokenize, pretrain, finetune, search, bench, evaluate, compare, audit, predict, ask, embed,
-explain, report and export. Run is a finished training run. See docs/python.md. Each name is imported when it is first
-used.
+The commands are functions: curate, tokenize, pretrain, finetune, search, bench, evaluate, compare, audit, predict,
+ask, embed, explain, report and export. Run is a finished training run. See docs/python.md. Each name is imported when
+it is first used.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from llmkit.api import audit as audit
     from llmkit.api import bench as bench
     from llmkit.api import compare as compare
+    from llmkit.api import curate as curate
+    from llmkit.api import embed as embed
     from llmkit.api import evaluate as evaluate
     from llmkit.api import explain as explain
     from llmkit.api import export as export
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from llmkit.api import report as report
     from llmkit.api import search as search
     from llmkit.api import tokenize as tokenize
-    from llmkit.api.vectors import embed as embed
     from llmkit.system.errors import Stopped as Stopped
     from llmkit.system.errors import UserError as UserError
 
@@ -41,6 +42,8 @@ _MODULES = {
             "audit",
             "bench",
             "compare",
+            "curate",
+            "embed",
             "evaluate",
             "explain",
             "export",
@@ -53,7 +56,6 @@ _MODULES = {
         ),
         "llmkit.api",
     ),
-    "embed": "llmkit.api.vectors",
     "Stopped": "llmkit.system.errors",
     "UserError": "llmkit.system.errors",
 }

@@ -12,31 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.api.arguments import PathLike, Section, data_of, name_of, overrides_of, path_of, register
+from llmkit.api.corpora import curate as curate
+from llmkit.api.corpora import tokenize as tokenize
 from llmkit.api.finished_run import Run as Run
 from llmkit.api.many_runs import bench as bench
 from llmkit.api.many_runs import search as search
+from llmkit.api.vectors import embed as embed
 
 if TYPE_CHECKING:
     from llmkit.commands.export import Report
     from llmkit.evidence.explanation import Explanation
     from llmkit.tasks.values import Prediction
-
-
-def tokenize(*sources: PathLike, output: PathLike | None = None, tokenizer: Section | None = None) -> Path:
-    """Tokenize `sources`, each written as for `llmkit tokenize -c`, and return the folder of the token shards.
-
-    Without `output`, the folder is in the cache.
-    """
-    from llmkit.commands import tokenize as command
-    from llmkit.recipes.corpus import TokenizeRecipe
-    from llmkit.recipes.reading import recipe_from
-    from llmkit.system.machine import quiet
-
-    recipe = recipe_from(
-        TokenizeRecipe, {"sources": [str(source) for source in sources]}, overrides_of(tokenizer=tokenizer)
-    )
-    quiet()
-    return command.tokenize(command.prepare(recipe.sources, recipe.tokenizer, path_of(output)))
 
 
 def pretrain(

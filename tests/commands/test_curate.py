@@ -314,3 +314,13 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
         monkeypatch.setenv("PATH", f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}")
 
     return write_programs
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_from_python(tmp_path: Path) -> None:
+    import llmkit
+
+    file = write(tmp_path / "a.jsonl", [document(1), document(2), document(1)])
+    documents = llmkit.curate(file, output=tmp_path / "out", duplicates={"similarity": 0.9}, workers=1)
+    assert documents == tmp_path / "out" / "documents"
+    assert sorted(texts_in(documents)) == sorted([document(1), document(2)])
