@@ -92,7 +92,8 @@ def main() -> None:
             exit_with(
                 130,
                 ["stopped"],
-                "resume a training run with --resume; curate, tokenize, predict and embed go on with the same command",
+                "resume a training run with --resume; continue curate, tokenize, embed or predict with the same "
+                "command",
             )
         raise
     except Exception as error:  # hides nothing: exit_for raises bugs again

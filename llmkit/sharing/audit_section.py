@@ -52,7 +52,8 @@ def _part(part: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown. In texts, a vertical bar would end a cell."""
+    """A table of Markdown. In texts, a vertical bar would end a cell, and a new line the row."""
     sides = ["---:" if column.startswith(">") else "---" for column in columns]
     lines = [[column.removeprefix(">") for column in columns], sides, *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    cells = ([cell.replace("|", "\\|").replace("\n", "<br>") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -92,7 +92,7 @@ def test_an_audit_is_written_to_the_run_and_to_its_card_once(folder: Path, llmki
     assert card.read_text().count("## Audit") == 1
     assert card.read_text().replace(section[0], "\n", 1).split() == before.split()
     assert "24 questions of squad.jsonl (validation), on 20" in section[0]
-    assert "| 13-gram | question and passage | 24 | 100.00" in section[0]
+    assert "| 13-gram<br>question and passage | 24, 100.00 %<br>100.00 to 100.00 |" in section[0]
     assert "Tom Reed" not in section[0]  # no texts of examples
     code, out, err = llmkit("push", "runs/squad", "jane/squad", "--dry-run")
     assert code == 0, err
@@ -116,7 +116,7 @@ def test_tables_and_pairs_are_printed_and_another_folder_written(folder: Path, l
     assert "In the training data of runs/squad: 24 questions; score: f1" in out
     head, *lines = out.partition("score: f1\n")[2].partition("\n\n")[0].splitlines()
     assert head.split("  ")[0] == "found by"
-    assert [line[:9].strip() for line in lines[:2]] == ["13-gram", "questio"], "what was found is below how"
+    assert [line[:9].strip() for line in lines[:2]] == ["13-gram", "question"], "what was found is below how"
     assert max(map(len, [head, *lines])) <= 100
     assert "  evaluated  Tom Reed founded ambury in 1800." in out
     assert "  trained    Tom Reed founded ambury in 1800." in out

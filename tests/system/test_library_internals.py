@@ -64,7 +64,7 @@ def defined_here(trees: list[ast.Module]) -> set[str]:
     """Private names that llmkit defines: functions, variables, attributes of self."""
     names: set[str] = set()
     for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
             names |= {node.attr} if node.value.id in OURS else set()

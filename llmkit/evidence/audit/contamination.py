@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from llmkit.evidence.audit.audited import Audited, AuditTable, Wanted
@@ -79,22 +78,21 @@ class Contamination:
         """See Result."""
         columns = ["found by", ">touched", *(f">score, {side}" for side in _SIDES), ">clean − touched", ">p"]
         return [
-            AuditTable(f"In the {of.source}; score: {self.metric}", columns, [*chain(*map(self._lines, of.rows))])
+            AuditTable(f"In the {of.source}; score: {self.metric}", columns, [*map(self._cells, of.rows)])
             for of in self.sources
         ]
 
-    def _lines(self, row: Row) -> tuple[list[str], list[str]]:
-        """Two lines of a table: the intervals are below their values, or it would be too wide to read."""
+    def _cells(self, row: Row) -> list[str]:
+        """A row of a table. Intervals are on a second line, or it would be too wide to read."""
         clean, touched = (getattr(row.scores, side).get(self.metric) for side in _SIDES)
         gap = row.scores.gaps.get(self.metric)
-        cells = [
-            (row.found_by, f"  {row.content}"),
-            (f"{len(row.touched):,}, {row.share:.2f} %", interval_text(row.share_interval)),
-            *((f"{of.value:.2f}", interval_text(of.interval)) if of else ("", "") for of in (clean, touched)),
-            (f"{gap.value:+.2f}", interval_text(gap.interval)) if gap else ("", ""),
-            (f"{gap.p_value:.4f}" if gap and gap.p_value is not None else "", ""),
+        return [
+            f"{row.found_by}\n{row.content}",
+            f"{len(row.touched):,}, {row.share:.2f} %\n{interval_text(row.share_interval)}",
+            *(f"{of.value:.2f}\n{interval_text(of.interval)}" if of else "" for of in (clean, touched)),
+            f"{gap.value:+.2f}\n{interval_text(gap.interval)}" if gap else "",
+            f"{gap.p_value:.4f}" if gap and gap.p_value is not None else "",
         ]
-        return [upper for upper, _ in cells], [lower for _, lower in cells]
 
     def notes(self) -> Sequence[str]:
         """See Result."""

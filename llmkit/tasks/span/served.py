@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from llmkit.tasks.served import Input, Output, Served, SpanOf
-from llmkit.tasks.values import Prediction
+from llmkit.tasks.values import Candidate, Prediction
 
 
 class Question(Input):
@@ -45,8 +45,12 @@ def _answer(prediction: Prediction, example: Mapping[str, Any]) -> Answer:
         end=prediction.end,
         line=line_of(prediction, example["context"]),
         null_score=prediction.null_score,
-        candidates=[SpanOf(**candidate._asdict()) for candidate in prediction.candidates],
+        candidates=[_candidate(each) for each in prediction.candidates],
     )
+
+
+def _candidate(candidate: Candidate) -> SpanOf:
+    return SpanOf.model_validate({name: getattr(candidate, name) for name in SpanOf.model_fields})
 
 
 def line_of(prediction: Prediction, context: str) -> int | None:
