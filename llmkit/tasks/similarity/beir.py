@@ -43,7 +43,8 @@ def place_of(data: SimilarityData, split: str) -> str | None:
 def collection_rows(place: str, data: SimilarityData, split: str) -> Iterator[LocatedRow]:
     """The rows of a collection: its queries with the ids of relevant documents, then its documents.
 
-    Of the training split, pairs of a query and a relevant document. Raises UserError.
+    Of the training split, pairs of a query and a relevant document. A query with the id of a document, as where both
+    are counted from 1, becomes the example `query ID`. Raises UserError.
     """
     folder = Path(place)
     read = _local if folder.is_dir() else _hub
@@ -66,7 +67,8 @@ def collection_rows(place: str, data: SimilarityData, split: str) -> Iterator[Lo
         return
     for query, keys in relevant.items():
         where, row = queries[query]
-        yield where, {"id": query, "role": "query", "text": _cell(row, "text", where), "relevant": keys}
+        own = f"query {query}" if query in documents else query
+        yield where, {"id": own, "role": "query", "text": _cell(row, "text", where), "relevant": keys}
     for key, (where, text) in documents.items():
         yield where, {"id": key, "role": "document", "text": text, "relevant": []}
 

@@ -118,6 +118,20 @@ def test_judgements_of_the_training_split_are_pairs_to_learn_from(tmp_path: Path
     assert len(collection_of(found["validation"]).queries) == 7
 
 
+def test_a_query_may_have_the_id_of_a_document(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "qrels").mkdir(parents=True)
+    for name, text in (("corpus", "passage"), ("queries", "query")):
+        rows = [json.dumps({"_id": str(n), "text": f"{text} {n}"}) for n in range(3)]
+        (folder / f"{name}.jsonl").write_text("\n".join(rows))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\t2\t1\n2\t1\t1\n")
+    examples = load_examples(TASK, section(folder), ["validation"])["validation"]
+    assert examples["id"][:] == ["query 1", "query 2", "0", "1", "2"]
+    collection = collection_of(examples)
+    assert [(query.text, query.relevant) for query in collection.queries] == [("query 1", {"2"}), ("query 2", {"1"})]
+    assert collection.documents == {str(n): f"passage {n}" for n in range(3)}
+
+
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
