@@ -137,6 +137,8 @@ def test_a_query_may_have_the_id_of_a_document(tmp_path: Path) -> None:
     [
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td99\t1\n", "its judgements name 'd99'"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t0\n", "no query has a relevant document"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t\n", "test.tsv:2: 'score' is empty"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tyes\n", "test.tsv:2: 'score' is not a number: 'yes'"),
         ("corpus.jsonl", '{"id": "d1", "text": "a"}\n', "corpus.jsonl:1: no '_id'"),
         ("qrels/train.tsv", "query-id\tcorpus-id\n", "no judgements for the split other (qrels: test.tsv, train.tsv)"),
     ],
