@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,18 @@ def test_a_query_may_have_the_id_of_a_document(tmp_path: Path) -> None:
     collection = collection_of(examples)
     assert [(query.text, query.relevant) for query in collection.queries] == [("query 1", {"2"}), ("query 2", {"1"})]
     assert collection.documents == {str(n): f"passage {n}" for n in range(3)}
+
+
+def test_max_samples_limits_the_queries_alone(tmp_path: Path) -> None:
+    folder = as_beir(tmp_path / "data")
+    shutil.copy(folder / "qrels" / "test.tsv", folder / "qrels" / "train.tsv")
+    found = load_examples(TASK, section(folder, max_samples=2), ["train", "validation"])
+    collection = collection_of(found["validation"])
+    assert [query.text for query in collection.queries] == ["query 0", "query 1"]
+    assert len(collection.documents) == 30, "all that there are to find"
+    assert len(found["train"]) == 2, "pairs"
+    pairs = TASK.data_class(train=str(fixture("retrieval")), max_samples=1)
+    assert len(load_examples(TASK, pairs, ["train"])["train"]) == 1
 
 
 @pytest.mark.parametrize(
