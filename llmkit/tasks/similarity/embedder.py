@@ -34,7 +34,7 @@ class Wanted:
     dim         the first numbers of a vector alone, which Matryoshka models are trained for
     normalize   vectors of length 1
     max_length  tokens of a text
-    prompt      the name of one of the model's prompts, or a text to put before each text
+    prompt      the name of one of the model's prompts, or a text to put before each text; empty for none
     """
 
     pooling: Pooling | None = None
@@ -146,7 +146,7 @@ def _check_kind(checkpoint: Checkpoint) -> None:
 def _prompt(name: str, settings: SentenceSettings, wanted: str | None) -> str:
     """The text to put before each text."""
     named = settings.prompt if wanted is None else wanted
-    if named is None:
+    if not named:
         return ""
     if named not in settings.prompts and wanted is not None and not any(sign in wanted for sign in ": \n"):
         raise UserError(
