@@ -43,7 +43,7 @@ def embed(
         str | None,
         typer.Option(
             "--prompt",
-            help="Name of one of the model's prompts, or a text to put before each text, such as 'query: '.",
+            help="Name of a prompt of the model, or a text to put before each text, such as 'query: '; '' for none.",
             show_default="the model's own default",
         ),
     ] = None,

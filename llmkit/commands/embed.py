@@ -166,6 +166,8 @@ def _write_parquet(prepared: Prepared, done: Done, raw: Path, whole: Path) -> No
     ):
         for chunk, block in _blocks(prepared.texts, vectors, dim):
             seen = seen.plus(chunk)
+            if len(block) < dim * len(chunk.texts):
+                break  # the file has grown
             ids = pa.array(chunk.ids, pa.string())
             writer.write_table(pa.table([ids, pa.FixedSizeListArray.from_arrays(block, type=numbers)], schema=schema))
     if not seen.same_texts(done):

@@ -199,6 +199,16 @@ def fresh_modules(info: dict[str, Any], *, pooler: bool = False) -> list[str]:
     return sorted(modules if pooler else modules - {"pooler"})
 
 
+def zero_unused(model: PreTrainedModel, info: dict[str, Any]) -> None:
+    """Set the weights that a checkpoint lacks to 0, where nothing reads them: a pooler. Random ones would give a model
+    another fingerprint in each process."""
+    import torch
+
+    with torch.no_grad():
+        for name in info["missing_keys"]:
+            model.get_parameter(name).zero_()
+
+
 def fresh_config(shape: BertShape | ModernBertShape, tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
     """The configuration of a model with this shape, and this tokenizer's vocabulary and special tokens."""
     from transformers import AutoConfig

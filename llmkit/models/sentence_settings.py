@@ -75,13 +75,14 @@ def settings_of_sentences(checkpoint: Checkpoint) -> SentenceSettings:
                 warn(f"{checkpoint.name} lacks {folder}/config.json: states are pooled by their mean")
                 options = {}
             pooling, prompt_pooled = _pooling(checkpoint, _mode(options)), options.get("include_prompt", True)
-        elif kind == "Dense" and pooling is not None:
+        elif kind == "Dense" and pooling is not None and not normalize:
             dense.append(_dense(checkpoint, folder))
         elif kind == "Normalize" and pooling is not None:
             normalize = True
         else:
             where = f" in the folder {folder}" if folder else ""
-            raise UserError(f"{checkpoint.name} has a module that is not read here: {kind}{where}", remedy=REMEDY)
+            late = " after a Normalize" if kind == "Dense" and normalize else ""
+            raise UserError(f"{checkpoint.name} has a module that is not read here: {kind}{late}{where}", remedy=REMEDY)
     if pooling is None:
         raise UserError(f"{checkpoint.name} has no Pooling in its modules.json", remedy=REMEDY)
     text = _json(checkpoint, "sentence_bert_config.json") or {}

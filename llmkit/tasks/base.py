@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -196,6 +197,10 @@ class Task(ABC, Generic[D]):
     def expand(self, place: str, row: Any) -> Iterator[LocatedRow]:
         """Yield the rows nested inside a row, each with its place in the file. Raises BadRow."""
         yield place, row
+
+    def first(self, rows: Iterator[LocatedRow], limit: int | None) -> Iterator[LocatedRow]:
+        """The rows of the first `limit` examples of a split; all if it is None."""
+        return islice(rows, limit)
 
     def schema(self) -> Features | None:
         """The types of the canonical columns, including `id`; None to let `datasets` infer them."""

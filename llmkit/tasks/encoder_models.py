@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from llmkit.models.checkpoint import Checkpoint, check_length, fresh_config, fresh_modules, set_attention_dropout
+from llmkit.models.checkpoint import (
+    Checkpoint,
+    check_length,
+    fresh_config,
+    fresh_modules,
+    set_attention_dropout,
+    zero_unused,
+)
 from llmkit.models.vocabulary import check_vocabulary, grow_embeddings
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.console import say
@@ -77,6 +84,7 @@ def load_trained(task: Task[Any], checkpoint: Checkpoint) -> tuple[PreTrainedMod
     model, info = checkpoint.load(task.head.auto)
     if fresh_modules(info, pooler=task.head.pooler):
         raise missing_head(task, checkpoint)
+    zero_unused(model, info)
     if not task.labelled:
         return model, Codec(tokenizer)
     known, labels = task.labels(None), labels_of(model.config)

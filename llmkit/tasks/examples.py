@@ -48,7 +48,7 @@ def _loaded(task: Task[Any], data: DataSection, split: str, *, labelled: bool) -
     # A file given by the user holds all parts of its split.
     parts = (split,) if serves_every_split(data) else task.splits(split)
     for part in parts:
-        rows = islice(expanded(task, task.rows(data, split, part)), data.max_samples)
+        rows = task.first(expanded(task, task.rows(data, split, part)), data.max_samples)
         for example in _checked(task, rows, data, f"the {part} split", labelled=labelled):
             # Each of several parts numbers its examples from 0.
             yield {**example, "id": f"{part}-{example['id']}", "part": part} if len(parts) > 1 else example

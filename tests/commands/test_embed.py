@@ -125,6 +125,8 @@ def test_further_modules_and_prompts_are_read(encoder: Path, llmkit: Command, tm
         assert np.abs(vectors(tmp_path / f"{name}.parquet") - expected).max() < 1e-5
     embedded(llmkit, "model", "t.txt", "-o", "own.parquet", "--raw", "--prompt", "query: ")
     assert (vectors(tmp_path / "own.parquet") == vectors(tmp_path / "query.parquet")).all()
+    embedded(llmkit, "model", "t.txt", "-o", "none.parquet", "--raw", "--prompt", "")
+    assert np.abs(vectors(tmp_path / "none.parquet") - model.encode(TEXTS, prompt="")).max() < 1e-5
     code, _, err = llmkit("embed", "model", "t.txt", "-o", "x.parquet", "--prompt", "quary")
     assert code == 1
     assert "model has no prompt named 'quary'" in err
@@ -135,6 +137,7 @@ def test_what_a_folder_says_is_not_guessed(encoder: Path, tmp_path: Path) -> Non
     for modules, told in {
         ("Transformer", "LSTM"): "a module that is not read here: LSTM in the folder 1_LSTM",
         ("Transformer",): "has no Pooling in its modules.json",
+        ("Transformer", "Pooling", "Normalize", "Dense"): "Dense after a Normalize in the folder 3_Dense",
         ("Transformer", "Pooling"): "pools its states by lasttoken",
     }.items():
         folder = tmp_path / "-".join(modules)
@@ -142,7 +145,8 @@ def test_what_a_folder_says_is_not_guessed(encoder: Path, tmp_path: Path) -> Non
         listed = [{"type": f"x.{kind}", "path": f"{n}_{kind}" if n else ""} for n, kind in enumerate(modules)]
         (folder / "modules.json").write_text(json.dumps(listed))
         (folder / "1_Pooling").mkdir()
-        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_lasttoken": True}))
+        options = {"pooling_mode": "mean" if "Dense" in modules else "lasttoken"}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(options))
         with pytest.raises(UserError, match=told):
             settings_of_sentences(Checkpoint.named(str(folder)))
     old = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}  # before version 5.4

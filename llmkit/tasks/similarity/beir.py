@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.system.console import say
 from llmkit.system.errors import UserError
+from llmkit.tasks.label.regression import number_text
 from llmkit.tasks.rows.formats import file_rows, holds_rows
-from llmkit.tasks.values import LocatedRow
+from llmkit.tasks.values import BadRow, LocatedRow
 
 if TYPE_CHECKING:
     from llmkit.tasks.similarity.sections import SimilarityData
@@ -43,14 +44,15 @@ def place_of(data: SimilarityData, split: str) -> str | None:
 def collection_rows(place: str, data: SimilarityData, split: str) -> Iterator[LocatedRow]:
     """The rows of a collection: its queries with the ids of relevant documents, then its documents.
 
-    Of the training split, pairs of a query and a relevant document. Raises UserError.
+    Of the training split, pairs of a query and a relevant document. A query with the id of a document, as where both
+    are counted from 1, becomes the example `query ID`. Raises UserError.
     """
     folder = Path(place)
     read = _local if folder.is_dir() else _hub
     relevant: dict[str, list[str]] = defaultdict(list)
     for where, row in read(place, data, "qrels", split):
         query, document = (_cell(row, name, where) for name in ("query-id", "corpus-id"))
-        if float(row.get("score", 1)) > 0:
+        if _score(row, where) > 0:
             relevant[query].append(document)
     documents = {
         _cell(row, "_id", where): (where, _whole(row, where)) for where, row in read(place, data, "corpus", split)
@@ -66,7 +68,8 @@ def collection_rows(place: str, data: SimilarityData, split: str) -> Iterator[Lo
         return
     for query, keys in relevant.items():
         where, row = queries[query]
-        yield where, {"id": query, "role": "query", "text": _cell(row, "text", where), "relevant": keys}
+        own = f"query {query}" if query in documents else query
+        yield where, {"id": own, "role": "query", "text": _cell(row, "text", where), "relevant": keys}
     for key, (where, text) in documents.items():
         yield where, {"id": key, "role": "document", "text": text, "relevant": []}
 
@@ -85,6 +88,14 @@ def _cell(row: Mapping[str, Any], name: str, where: str) -> str:
     if row.get(name) is None:
         raise UserError(f"{where}: no {name!r}; fields are {', '.join(row)}", remedy="give a collection as BEIR has it")
     return str(row[name])
+
+
+def _score(row: Mapping[str, Any], where: str) -> float:
+    """How relevant the document of a judgement is."""
+    try:
+        return float(number_text(row.get("score", 1), "score"))
+    except BadRow as problem:
+        raise UserError(f"{where}: {problem}", remedy="give each judgement a number: above 0 is relevant") from problem
 
 
 def _whole(row: Mapping[str, Any], where: str) -> str:
@@ -133,7 +144,15 @@ def _hub(place: str, data: SimilarityData, part: str, split: str) -> Iterator[Lo
 
     config = part
     if part == "qrels":
-        config = next(name for name in (*JUDGED, part) if name in _configurations(place, data.revision))
+        there = _configurations(place, data.revision)
+        judged = next((name for name in JUDGED if name in there), None)
+        if judged is None:
+            raise UserError(
+                f"{place} has no judgements; it has {', '.join(there)}",
+                remedy="download it into a FOLDER, and its judgements into FOLDER/qrels/test.tsv: BEIR has them in "
+                "another dataset, whose name ends in -qrels",
+            )
+        config = judged
     with reading_from_the_hub("dataset", place, data.revision):
         found = load_dataset(place, config, revision=data.revision)
     wanted = next((name for name in SPLITS.get(split, (split,)) if name in found), None)

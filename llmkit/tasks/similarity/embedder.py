@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, PreTrainedModel
 
-from llmkit.models.checkpoint import Checkpoint, fresh_modules
+from llmkit.models.checkpoint import Checkpoint, fresh_modules, zero_unused
 from llmkit.models.collator import Batch
 from llmkit.models.pooling import modules_of, pooled, states_of
 from llmkit.models.sentence_settings import Pooling, SentenceSettings, settings_of_sentences
@@ -34,7 +34,7 @@ class Wanted:
     dim         the first numbers of a vector alone, which Matryoshka models are trained for
     normalize   vectors of length 1
     max_length  tokens of a text
-    prompt      the name of one of the model's prompts, or a text to put before each text
+    prompt      the name of one of the model's prompts, or a text to put before each text; empty for none
     """
 
     pooling: Pooling | None = None
@@ -63,9 +63,7 @@ class Embedder:
                 f"{checkpoint.name} lacks weights of its encoder: {', '.join(missing)}",
                 remedy="give a checkpoint with all of them",
             )
-        with torch.no_grad():
-            for name in info["missing_keys"]:  # a pooler, which is not used: random weights would have another hash
-                self.model.get_parameter(name).zero_()
+        zero_unused(self.model, info)
         self.codec, self.bf16, self.cut = Codec(tokenizer), bf16, 0
         self.pooling = wanted.pooling or self.settings.pooling
         self.prompt = _prompt(checkpoint.name, self.settings, wanted.prompt)
@@ -148,7 +146,7 @@ def _check_kind(checkpoint: Checkpoint) -> None:
 def _prompt(name: str, settings: SentenceSettings, wanted: str | None) -> str:
     """The text to put before each text."""
     named = settings.prompt if wanted is None else wanted
-    if named is None:
+    if not named:
         return ""
     if named not in settings.prompts and wanted is not None and not any(sign in wanted for sign in ": \n"):
         raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from llmkit.system.errors import UserError
 from llmkit.tasks.bootstrap import scores_of
 from llmkit.tasks.similarity.collection import collection_of, ranked
-from llmkit.tasks.similarity.rows import form_of
+from llmkit.tasks.similarity.rows import ROLE, form_of
 from llmkit.tasks.similarity.scores import FIRST, retrieval_measures
 from llmkit.tasks.similarity.sections import SimilarityData
 from llmkit.tasks.similarity.task import FORMS, Similarity, vectors_of
@@ -43,6 +43,17 @@ class Retrieval(Similarity):
 
         place = place_of(data, split)
         return super().rows(data, split, part) if place is None else collection_rows(place, data, split)
+
+    def first(self, rows: Iterator[LocatedRow], limit: int | None) -> Iterator[LocatedRow]:
+        """See Task. Of a collection, the first queries and all documents, among which they are to find theirs."""
+        taken = 0
+        for place, row in rows:
+            role = row.get(ROLE) if isinstance(row, Mapping) else None
+            taken += role != "document"
+            if role == "document" or limit is None or taken <= limit:
+                yield place, row
+            elif role != "query":  # no collection, so no document follows
+                return
 
     def decode(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,39 @@ def test_judgements_of_the_training_split_are_pairs_to_learn_from(tmp_path: Path
     assert len(collection_of(found["validation"]).queries) == 7
 
 
+def test_a_query_may_have_the_id_of_a_document(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "qrels").mkdir(parents=True)
+    for name, text in (("corpus", "passage"), ("queries", "query")):
+        rows = [json.dumps({"_id": str(n), "text": f"{text} {n}"}) for n in range(3)]
+        (folder / f"{name}.jsonl").write_text("\n".join(rows))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\t2\t1\n2\t1\t1\n")
+    examples = load_examples(TASK, section(folder), ["validation"])["validation"]
+    assert examples["id"][:] == ["query 1", "query 2", "0", "1", "2"]
+    collection = collection_of(examples)
+    assert [(query.text, query.relevant) for query in collection.queries] == [("query 1", {"2"}), ("query 2", {"1"})]
+    assert collection.documents == {str(n): f"passage {n}" for n in range(3)}
+
+
+def test_max_samples_limits_the_queries_alone(tmp_path: Path) -> None:
+    folder = as_beir(tmp_path / "data")
+    shutil.copy(folder / "qrels" / "test.tsv", folder / "qrels" / "train.tsv")
+    found = load_examples(TASK, section(folder, max_samples=2), ["train", "validation"])
+    collection = collection_of(found["validation"])
+    assert [query.text for query in collection.queries] == ["query 0", "query 1"]
+    assert len(collection.documents) == 30, "all that there are to find"
+    assert len(found["train"]) == 2, "pairs"
+    pairs = TASK.data_class(train=str(fixture("retrieval")), max_samples=1)
+    assert len(load_examples(TASK, pairs, ["train"])["train"]) == 1
+
+
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td99\t1\n", "its judgements name 'd99'"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t0\n", "no query has a relevant document"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t\n", "test.tsv:2: 'score' is empty"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tyes\n", "test.tsv:2: 'score' is not a number: 'yes'"),
         ("corpus.jsonl", '{"id": "d1", "text": "a"}\n', "corpus.jsonl:1: no '_id'"),
         ("qrels/train.tsv", "query-id\tcorpus-id\n", "no judgements for the split other (qrels: test.tsv, train.tsv)"),
     ],

@@ -50,6 +50,13 @@ def add_mteb(hub: StandInHub) -> None:
     hub.add_dataset("mteb/scifact", declared(configs))
 
 
+def add_beir(hub: StandInHub) -> None:
+    """As in BEIR, whose judgements are another dataset."""
+    text = columns("string", "_id title text")
+    rows = {"corpus": TITLED, "queries": [{**row, "title": ""} for row in QUERIES]}
+    hub.add_dataset("BeIR/scifact", declared({name: (text, {name: rows[name]}) for name in rows}))
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
     folder: Path = tmp_path_factory.mktemp("hub")
@@ -61,10 +68,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
         "stsb": examples("similarity", {"path": "sentence-transformers/stsb"}, *SPLITS),
         "nano": command("eval", "bert", "--task", "retrieval", "--data", "zeta-alpha-ai/NanoNFCorpus", "--json"),
         "mteb": examples("retrieval", {"path": "mteb/scifact"}, "train", "validation"),
+        "beir": command("eval", "bert", "--task", "retrieval", "--data", "BeIR/scifact", "--json"),
         "other": command("eval", "bert", "--task", "retrieval", "--data", "mteb/nothing", "--json"),
     }
     with StandInHub() as hub:
-        for add in (add_stsb, add_nano, add_mteb):
+        for add in (add_stsb, add_nano, add_mteb, add_beir):
             add(hub)
         return in_one_process(hub.environ(folder / "hf"), folder, steps)
 
@@ -92,6 +100,13 @@ def test_judgements_of_each_split(ran: dict[str, Ran]) -> None:
     found = json.loads(ran["mteb"].out)
     assert [(row["text"], row["pair"]) for row in found["train"]] == [("query 0", "Ship passage 0")]
     assert [row["id"] for row in found["validation"] if row["role"] == "query"] == ["q1", "q2"]
+
+
+def test_a_collection_without_judgements_says_where_they_are(ran: dict[str, Ran]) -> None:
+    assert ran["beir"].code == 1
+    assert "BeIR/scifact has no judgements; it has corpus, queries" in ran["beir"].err
+    assert "FOLDER/qrels/test.tsv" in ran["beir"].err
+    assert "Traceback" not in ran["beir"].err
 
 
 def test_what_is_not_there(ran: dict[str, Ran]) -> None:
