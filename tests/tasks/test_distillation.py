@@ -214,7 +214,7 @@ def reorder_outputs(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def taught(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the rows of classification and of ner, a teacher of each, and a DistilBERT and a RoBERTa."""
+    """A folder with the rows of classification and of ner, a teacher of each, and models to train."""
     folder = tmp_path_factory.mktemp("taught")
     for kind in ("classification", "ner"):
         write_rows(folder / f"{kind}.jsonl", rows(kind))
@@ -222,6 +222,7 @@ def taught(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / "more.jsonl", [without_answer(row) for row in rows("classification")])
     write_encoder("DistilBERT", folder / "distilbert")
     write_encoder("RoBERTa", folder / "roberta")
+    write_encoder("BERT", folder / "long", max_position_embeddings=128)
     shutil.copytree(encoder, folder / "encoder")
     return folder
 
@@ -258,6 +259,28 @@ def test_a_teacher_reads_segments_that_its_student_does_not(
     names = json.loads(Path("run/model/tokenizer_config.json").read_text())["model_input_names"]
     assert names == ["input_ids", "attention_mask"]
     assert min(losses("run")) > 0
+
+
+@pytest.mark.parametrize("student", [True, False])
+def test_one_of_them_keeps_its_padding(
+    student: bool, here: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may hold for one alone: it has no dropout, and some families do not do without padding."""
+    asked: list[Teacher] = []
+    ask = Teacher.__call__
+
+    def watched(self: Teacher, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        assert ("cu_seq_lens" in inputs) != student
+        asked.append(self)
+        return ask(self, inputs)
+
+    monkeypatch.setattr(Teacher, "__call__", watched)
+    monkeypatch.setattr("llmkit.models.unpadded.kernel_holds", lambda *_, training=False, **__: training != student)
+    copy = ["model.pretrained=ner-teacher", "model.teacher=ner-teacher", "model.teacher_weight=1"]
+    code, _, err = llmkit(*tune("ner", *copy, "train.learning_rate=1e-9", "train.max_steps=2"), "-o", "run")
+    assert code == 0, err
+    assert losses("run") == pytest.approx([0.0] * 2, abs=1e-6)
+    assert not any({"token_places", "cu_seq_lens"} & teacher.inputs for teacher in asked)
 
 
 def test_a_resumed_student_has_the_same_weights(here: Path, llmkit: Command) -> None:
@@ -299,7 +322,7 @@ def disturb(file: Path) -> None:
         ("ner", ["model.teacher=nowhere/at/all"], "no such run or checkpoint: nowhere/at/all"),
         (
             "ner",
-            ["data.max_length=80", "model.pretrained=roberta"],
+            ["data.max_length=80", "model.pretrained=long"],
             "exceeds the 64 positions of ner-teacher, the teacher",
         ),
         ("ner", ["data.unlabelled=none.jsonl"], "data.unlabelled: no such file: none.jsonl"),
