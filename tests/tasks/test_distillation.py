@@ -120,6 +120,13 @@ def test_states_are_compared_at_the_same_depth_and_without_padding() -> None:
         torch.testing.assert_close(found[row], expected)
 
 
+def test_a_student_deeper_than_its_teacher_has_the_teachers_first_layer_first() -> None:
+    theirs = [torch.randn(2, 5, 6) for _ in range(3)]
+    copies = [theirs[layer] for layer in (0, 1, 1, 2, 2)]  # shares of 0.5, 1, 1.5 and 2 layers
+    apart = states_apart({"hidden_states": copies}, {"hidden_states": theirs}, {"attention_mask": MASK})
+    torch.testing.assert_close(apart, torch.zeros(2))
+
+
 # --- through the command ---
 
 NAMES = ["Ines", "Carrow", "built", "the", "old", "lamp", "of", "Velmora"]
