@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from llmkit.commands.job import Job, open_job
-from llmkit.commands.teaching import Teaching, teaching_of
+from llmkit.commands.teaching import Teaching, check_teaching, teaching_of
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
@@ -96,6 +96,7 @@ def prepare(
     if recipe.model.lora is not None:
         check_lora()
     task = task_named(recipe.task)
+    check_teaching(recipe, task)
     examples = (read or read_examples)(recipe)
     task.check_scores(examples["validation"], recipe.data)
     checkpoint = Checkpoint.named(recipe.model.pretrained) if recipe.model.pretrained is not None else None

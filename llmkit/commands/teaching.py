@@ -95,6 +95,19 @@ class Teaching:
             yield f"unlabelled: {len(self.examples):,} examples, of which the teacher's outputs are all that is learned"
 
 
+def check_teaching(recipe: FinetuneRecipe, task: Task[Any]) -> None:
+    """Raises UserError if a kind of task cannot learn what a recipe wants of a teacher. Reads no data."""
+    if recipe.model.teacher is None:
+        return
+    if task.head.divergence is None:
+        raise UserError(f"{task.name} learns from no teacher", remedy="leave model.teacher out")
+    if recipe.data.unlabelled is not None and task.head.unknown is None:
+        raise UserError(
+            f"data.unlabelled: {task.name} cannot learn from examples without targets",
+            remedy="write them with the teacher first (llmkit predict), and train on what it wrote",
+        )
+
+
 def teaching_of(
     recipe: FinetuneRecipe, task: Task[Any], codec: Codec, *, bf16: bool, unpadded: bool
 ) -> Teaching | None:
@@ -106,11 +119,6 @@ def teaching_of(
         return None
     from llmkit.tasks.teacher import teacher_of
 
-    if recipe.data.unlabelled is not None and task.head.unknown is None:
-        raise UserError(
-            f"data.unlabelled: {task.name} cannot learn from examples without targets",
-            remedy="write them with the teacher first (llmkit predict), and train on what it wrote",
-        )
     teacher, examples, features = teacher_of(recipe, task, codec, bf16=bf16, unpadded=unpadded), None, None
     if recipe.data.unlabelled is not None:
         examples = unlabelled_examples(task, recipe.data)

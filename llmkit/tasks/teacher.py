@@ -76,12 +76,10 @@ class Teacher:
 def teacher_of(recipe: FinetuneRecipe, task: Task[Any], codec: Codec, *, bf16: bool, unpadded: bool) -> Teacher:
     """Load the teacher of a recipe. `codec` is of the model to train, which computes without padding if `unpadded`.
 
-    Raises UserError for a kind of task that learns from no teacher, and for a model that cannot teach this one: without
-    this task's head, with other labels or another vocabulary, or with fewer positions.
+    Raises UserError for a model that cannot teach this one: without this task's head, with other labels or another
+    vocabulary, or with fewer positions.
     """
     name = str(recipe.model.teacher)
-    if task.head.divergence is None:
-        raise UserError(f"{task.name} learns from no teacher", remedy="leave model.teacher out")
     checkpoint = Checkpoint.named(name)
     model, its = task.load_trained(checkpoint, recipe.data)
     check_length(recipe.data.max_length, checkpoint.positions, f"{name}, the teacher")

@@ -17,6 +17,7 @@ from support.runs import command, run_command, weights
 from torch.nn.functional import binary_cross_entropy, kl_div
 from transformers import AutoModelForSequenceClassification
 
+from llmkit.commands.finetune import prepare, recipe_of
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.errors import UserError
@@ -360,6 +361,25 @@ def test_what_a_recipe_may_say(overrides: list[str], told: str) -> None:
     with pytest.raises(UserError) as caught:
         read_recipe(FinetuneRecipe, TASKS["classification"].recipe, [*files, *overrides], tasks=TASKS)
     assert told in " ".join(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "told"),
+    [
+        ("similarity", [], "similarity learns from no teacher"),
+        ("retrieval", [], "retrieval learns from no teacher"),
+        ("translation", ["data.unlabelled=more.jsonl"], "translation cannot learn from examples without targets"),
+    ],
+)
+def test_what_a_kind_cannot_learn_is_said_before_data_is_read(
+    kind: str, keys: list[str], told: str, tmp_path: Path
+) -> None:
+    def read(_: FinetuneRecipe) -> Any:
+        pytest.fail("data is read")
+
+    given = ["data.train=train.jsonl", "data.validation=validation.jsonl", "model.teacher=teacher", *keys]
+    with pytest.raises(UserError, match=told):
+        prepare(recipe_of(kind, None, given), tmp_path / "run", read=read)
 
 
 def test_a_text_has_a_teacher_and_needs_its_target(tmp_path: Path, llmkit: Command) -> None:
