@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from llmkit.commands.job import Job, open_job
-from llmkit.commands.teaching import Teaching, teaching_of
+from llmkit.commands.teaching import Teaching, check_teaching, teaching_of
 from llmkit.models.checkpoint import Checkpoint
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
@@ -83,6 +83,7 @@ def prepare(
     import torch
     from transformers import set_seed
 
+    from llmkit.models.packed_attention import uses_kernel
     from llmkit.models.unpadded import unpad
     from llmkit.tasks.head import training_collator
 
@@ -95,18 +96,19 @@ def prepare(
     if recipe.model.lora is not None:
         check_lora()
     task = task_named(recipe.task)
+    check_teaching(recipe, task)
     examples = (read or read_examples)(recipe)
     task.check_scores(examples["validation"], recipe.data)
     checkpoint = Checkpoint.named(recipe.model.pretrained) if recipe.model.pretrained is not None else None
     codec = task.codec_to_train(recipe, checkpoint, examples["train"])
     loss, bf16 = task.loss(recipe, codec, examples["train"]), choose(recipe.train.bf16).bf16
-    teaching = teaching_of(recipe, task, codec, bf16=bf16)
     set_seed(recipe.train.seed)  # the fresh weights of a head follow from it
     model = task.model_to_train(recipe, checkpoint, codec)
     unpad(model, bf16=bf16, training=True)
     if recipe.model.lora is not None:
         assert checkpoint is not None
         add_adapters(model, checkpoint, recipe.model.lora, recipe.train.learning_rate)
+    teaching = teaching_of(recipe, task, codec, bf16=bf16, unpadded=uses_kernel(model))
     buckets = torch.cuda.is_available() or recipe.train.torch_compile
     train = features_of(task, examples["train"], codec, recipe.data, training=True)
     validation = features_of(task, examples["validation"], codec, recipe.data, training=False)

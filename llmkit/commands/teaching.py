@@ -95,18 +95,31 @@ class Teaching:
             yield f"unlabelled: {len(self.examples):,} examples, of which the teacher's outputs are all that is learned"
 
 
-def teaching_of(recipe: FinetuneRecipe, task: Task[Any], codec: Codec, *, bf16: bool) -> Teaching | None:
-    """The teaching of a recipe; None if it names no teacher. Raises UserError."""
+def check_teaching(recipe: FinetuneRecipe, task: Task[Any]) -> None:
+    """Raises UserError if a kind of task cannot learn what a recipe wants of a teacher. Reads no data."""
     if recipe.model.teacher is None:
-        return None
-    from llmkit.tasks.teacher import teacher_of
-
+        return
+    if task.head.divergence is None:
+        raise UserError(f"{task.name} learns from no teacher", remedy="leave model.teacher out")
     if recipe.data.unlabelled is not None and task.head.unknown is None:
         raise UserError(
             f"data.unlabelled: {task.name} cannot learn from examples without targets",
             remedy="write them with the teacher first (llmkit predict), and train on what it wrote",
         )
-    teacher, examples, features = teacher_of(recipe, task, codec, bf16=bf16), None, None
+
+
+def teaching_of(
+    recipe: FinetuneRecipe, task: Task[Any], codec: Codec, *, bf16: bool, unpadded: bool
+) -> Teaching | None:
+    """The teaching of a recipe; None if it names no teacher. Raises UserError.
+
+    `unpadded` is whether the model to train computes without padding.
+    """
+    if recipe.model.teacher is None:
+        return None
+    from llmkit.tasks.teacher import teacher_of
+
+    teacher, examples, features = teacher_of(recipe, task, codec, bf16=bf16, unpadded=unpadded), None, None
     if recipe.data.unlabelled is not None:
         examples = unlabelled_examples(task, recipe.data)
         features = features_of(task, examples, codec, recipe.data, training=False)

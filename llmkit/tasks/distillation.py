@@ -124,7 +124,8 @@ def states_apart(outputs: Logits, taught: Logits, inputs: Batch) -> Tensor:
     own, theirs = (hidden_states(each, inputs) for each in (outputs, taught))
     total = torch.zeros(len(mask), device=mask.device)
     for number, mine in enumerate(own, start=1):
-        wanted = theirs[round(number * len(theirs) / len(own)) - 1]
+        # A share of half a layer or less, in a student deeper than its teacher, is the teacher's first.
+        wanted = theirs[max(1, round(number * len(theirs) / len(own))) - 1]
         heads = common_heads(mine.shape[-1], wanted.shape[-1])
         per_token = relations_apart(mine[:, None], wanted[:, None], heads, mask[:, None, None] > 0)
         total = total + (per_token * mask).sum(1) / mask.sum(1)

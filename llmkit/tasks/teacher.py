@@ -12,6 +12,7 @@ from torch import Tensor
 
 from llmkit.models.checkpoint import Checkpoint, check_length, describe
 from llmkit.models.collator import Batch
+from llmkit.models.packed_attention import uses_kernel
 from llmkit.models.unpadded import unpad
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.system.errors import UserError
@@ -72,23 +73,23 @@ class Teacher:
         return f"{self.name} ({describe(self.model)})"
 
 
-def teacher_of(recipe: FinetuneRecipe, task: Task[Any], codec: Codec, *, bf16: bool) -> Teacher:
-    """Load the teacher of a recipe. `codec` is of the model to train.
+def teacher_of(recipe: FinetuneRecipe, task: Task[Any], codec: Codec, *, bf16: bool, unpadded: bool) -> Teacher:
+    """Load the teacher of a recipe. `codec` is of the model to train, which computes without padding if `unpadded`.
 
-    Raises UserError for a kind of task that learns from no teacher, and for a model that cannot teach this one: without
-    this task's head, with other labels or another vocabulary, or with fewer positions.
+    Raises UserError for a model that cannot teach this one: without this task's head, with other labels or another
+    vocabulary, or with fewer positions.
     """
     name = str(recipe.model.teacher)
-    if task.head.divergence is None:
-        raise UserError(f"{task.name} learns from no teacher", remedy="leave model.teacher out")
     checkpoint = Checkpoint.named(name)
     model, its = task.load_trained(checkpoint, recipe.data)
     check_length(recipe.data.max_length, checkpoint.positions, f"{name}, the teacher")
     _check_same_tokens(codec.tokenizer, its.tokenizer, name)
     if model.config.is_encoder_decoder:
         _check_same_tokens(codec.target_tokenizer, its.target_tokenizer, name)
-    unpad(model, bf16=bf16)
-    names = {"input_ids", "attention_mask", "decoder_input_ids", *LAYOUT, *its.tokenizer.model_input_names}
+    if unpadded:  # else no batch says where its rows are
+        unpad(model, bf16=bf16)
+    names = {"input_ids", "attention_mask", "decoder_input_ids", *its.tokenizer.model_input_names}
+    names |= set(LAYOUT) if uses_kernel(model) else set()
     accepted = signature(model.forward).parameters
     if "decoder_input_ids" not in accepted:
         names.discard("decoder_input_ids")

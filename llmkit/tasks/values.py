@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -100,6 +100,8 @@ class Prediction:
     question has an answer.
     `entities` are those that the tags mark, and `tags` the probable tags of each word with their probabilities; both
     are None for tasks without tags, and `tags` for predictions of an older llmkit.
+    `in_a_text` says that answers of its kind are spans of a text, also where this one has neither span nor candidate;
+    files do not say it.
     """
 
     id: str
@@ -111,17 +113,19 @@ class Prediction:
     candidates: tuple[Candidate, ...] = ()
     entities: tuple[Mention, ...] | None = None
     tags: tuple[Mapping[str, float], ...] | None = None
+    in_a_text: bool = field(default=False, compare=False)
 
     def as_row(self) -> dict[str, Any]:
         """A dict of plain values, for JSON, with the keys that its kind has: places only if answers are spans, for
         instance, where they are None if the model abstains."""
         row: dict[str, Any] = {"id": self.id, "text": self.text, "score": self.score}
-        in_a_text = any(each is not None for each in (self.start, self.null_score, *(c.start for c in self.candidates)))
+        places = (self.start, self.null_score, *(candidate.start for candidate in self.candidates))
+        in_a_text = self.in_a_text or any(each is not None for each in places)
         if in_a_text:
             row |= {"start": self.start, "end": self.end}
         if self.null_score is not None:
             row["null_score"] = self.null_score
-        if self.candidates:
+        if self.candidates or self.in_a_text:
             keys = [name for name in CANDIDATE if in_a_text or name not in ("start", "end")]
             row["candidates"] = [{name: getattr(each, name) for name in keys} for each in self.candidates]
         if self.entities is not None:

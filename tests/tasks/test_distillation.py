@@ -17,6 +17,7 @@ from support.runs import command, run_command, weights
 from torch.nn.functional import binary_cross_entropy, kl_div
 from transformers import AutoModelForSequenceClassification
 
+from llmkit.commands.finetune import prepare, recipe_of
 from llmkit.recipes.finetuning import FinetuneRecipe
 from llmkit.recipes.reading import read_recipe
 from llmkit.system.errors import UserError
@@ -120,6 +121,13 @@ def test_states_are_compared_at_the_same_depth_and_without_padding() -> None:
         torch.testing.assert_close(found[row], expected)
 
 
+def test_a_student_deeper_than_its_teacher_has_the_teachers_first_layer_first() -> None:
+    theirs = [torch.randn(2, 5, 6) for _ in range(3)]
+    copies = [theirs[layer] for layer in (0, 1, 1, 2, 2)]  # shares of 0.5, 1, 1.5 and 2 layers
+    apart = states_apart({"hidden_states": copies}, {"hidden_states": theirs}, {"attention_mask": MASK})
+    torch.testing.assert_close(apart, torch.zeros(2))
+
+
 # --- through the command ---
 
 NAMES = ["Ines", "Carrow", "built", "the", "old", "lamp", "of", "Velmora"]
@@ -214,7 +222,7 @@ def reorder_outputs(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def taught(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the rows of classification and of ner, a teacher of each, and a DistilBERT and a RoBERTa."""
+    """A folder with the rows of classification and of ner, a teacher of each, and models to train."""
     folder = tmp_path_factory.mktemp("taught")
     for kind in ("classification", "ner"):
         write_rows(folder / f"{kind}.jsonl", rows(kind))
@@ -222,6 +230,7 @@ def taught(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / "more.jsonl", [without_answer(row) for row in rows("classification")])
     write_encoder("DistilBERT", folder / "distilbert")
     write_encoder("RoBERTa", folder / "roberta")
+    write_encoder("BERT", folder / "long", max_position_embeddings=128)
     shutil.copytree(encoder, folder / "encoder")
     return folder
 
@@ -258,6 +267,28 @@ def test_a_teacher_reads_segments_that_its_student_does_not(
     names = json.loads(Path("run/model/tokenizer_config.json").read_text())["model_input_names"]
     assert names == ["input_ids", "attention_mask"]
     assert min(losses("run")) > 0
+
+
+@pytest.mark.parametrize("student", [True, False])
+def test_one_of_them_keeps_its_padding(
+    student: bool, here: Path, llmkit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may hold for one alone: it has no dropout, and some families do not do without padding."""
+    asked: list[Teacher] = []
+    ask = Teacher.__call__
+
+    def watched(self: Teacher, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        assert ("cu_seq_lens" in inputs) != student
+        asked.append(self)
+        return ask(self, inputs)
+
+    monkeypatch.setattr(Teacher, "__call__", watched)
+    monkeypatch.setattr("llmkit.models.unpadded.kernel_holds", lambda *_, training=False, **__: training != student)
+    copy = ["model.pretrained=ner-teacher", "model.teacher=ner-teacher", "model.teacher_weight=1"]
+    code, _, err = llmkit(*tune("ner", *copy, "train.learning_rate=1e-9", "train.max_steps=2"), "-o", "run")
+    assert code == 0, err
+    assert losses("run") == pytest.approx([0.0] * 2, abs=1e-6)
+    assert not any({"token_places", "cu_seq_lens"} & teacher.inputs for teacher in asked)
 
 
 def test_a_resumed_student_has_the_same_weights(here: Path, llmkit: Command) -> None:
@@ -299,7 +330,7 @@ def disturb(file: Path) -> None:
         ("ner", ["model.teacher=nowhere/at/all"], "no such run or checkpoint: nowhere/at/all"),
         (
             "ner",
-            ["data.max_length=80", "model.pretrained=roberta"],
+            ["data.max_length=80", "model.pretrained=long"],
             "exceeds the 64 positions of ner-teacher, the teacher",
         ),
         ("ner", ["data.unlabelled=none.jsonl"], "data.unlabelled: no such file: none.jsonl"),
@@ -330,6 +361,25 @@ def test_what_a_recipe_may_say(overrides: list[str], told: str) -> None:
     with pytest.raises(UserError) as caught:
         read_recipe(FinetuneRecipe, TASKS["classification"].recipe, [*files, *overrides], tasks=TASKS)
     assert told in " ".join(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "told"),
+    [
+        ("similarity", [], "similarity learns from no teacher"),
+        ("retrieval", [], "retrieval learns from no teacher"),
+        ("translation", ["data.unlabelled=more.jsonl"], "translation cannot learn from examples without targets"),
+    ],
+)
+def test_what_a_kind_cannot_learn_is_said_before_data_is_read(
+    kind: str, keys: list[str], told: str, tmp_path: Path
+) -> None:
+    def read(_: FinetuneRecipe) -> Any:
+        pytest.fail("data is read")
+
+    given = ["data.train=train.jsonl", "data.validation=validation.jsonl", "model.teacher=teacher", *keys]
+    with pytest.raises(UserError, match=told):
+        prepare(recipe_of(kind, None, given), tmp_path / "run", read=read)
 
 
 def test_a_text_has_a_teacher_and_needs_its_target(tmp_path: Path, llmkit: Command) -> None:

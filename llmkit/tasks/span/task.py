@@ -149,7 +149,8 @@ class ExtractiveQA(Task[SpanData]):
     ) -> Prediction:
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:N_BEST]
         if not best:  # no window of this example contains a token of its passage
-            return Prediction(example_id, "", 0.0, null_score=_MAX_NULL_SCORE if self.null_answers else None)
+            null_score = _MAX_NULL_SCORE if self.null_answers else None
+            return Prediction(example_id, "", 0.0, null_score=null_score, in_a_text=True)
         # With null answers, abstaining is one more candidate.
         probabilities = softmax(np.array([score for _, score in best] + ([null] if self.null_answers else [])))
         candidates = tuple(

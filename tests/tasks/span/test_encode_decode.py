@@ -190,6 +190,8 @@ def test_a_passage_of_deleted_characters_has_no_answer(tokenizer: Any) -> None:
             [{"start_logits": logits, "end_logits": logits}], features, examples, CODEC, WINDOWS
         )
         assert (prediction.text, prediction.score, prediction.null_score) == ("", 0.0, null_score)
+        row = {"id": "q", "text": "", "score": 0.0, "start": None, "end": None, "candidates": []}
+        assert prediction.as_row() == row | ({} if null_score is None else {"null_score": null_score})
 
 
 def test_a_question_just_fits_or_is_named(tokenizer: Any) -> None:
