@@ -50,8 +50,10 @@ def prepare(model: str, task: str | None, overrides: Sequence[str], *, int8: boo
 
 def serve(subject: Subject, host: str, port: int, token: str | None, limits: Limits) -> None:
     """Serve it until SIGTERM or Ctrl-C, which answer what was accepted. Raises UserError if the address is taken."""
-    if token is not None and not token.strip():
-        raise UserError("the token is empty", remedy="give one with --token or LLMKIT_TOKEN, or leave it out")
+    if token is not None:
+        token = token.strip()  # one from a file ends with a newline, which no header can have
+        if not token:
+            raise UserError("the token is empty", remedy="give one with --token or LLMKIT_TOKEN, or leave it out")
     listening = bound(host, port)
     port = listening.getsockname()[1]
     if host not in LOOPBACK and token is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import Command
 from support.models import write_model
-from support.served import HOST, first_word, made_up
+from support.served import HOST, TestClient, first_word, made_up
 
 from llmkit.commands import serve as story
 from llmkit.serving.limits import Limits
@@ -26,6 +28,20 @@ def test_the_port_is_taken() -> None:
 def test_an_empty_token_is_no_token() -> None:
     with pytest.raises(UserError, match="the token is empty"):
         story.serve(made_up(first_word), HOST, 0, " ", Limits())
+
+
+def test_a_token_from_a_file_ends_with_a_newline(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = []
+
+    def run(gate: Any, listening: socket.socket, ready: Any) -> None:
+        listening.close()
+        with TestClient(gate) as server:
+            for token in ("secret", "other"):
+                statuses.append(server.get("/info", headers={"Authorization": f"Bearer {token}"}).status_code)
+
+    monkeypatch.setattr(story, "run", run)
+    story.serve(made_up(first_word), HOST, 0, " secret\r\n", Limits())
+    assert statuses == [200, 401]
 
 
 @pytest.mark.parametrize(("host", "token", "warned"), [("0.0.0.0", None, True), ("0.0.0.0", "x", False)])
