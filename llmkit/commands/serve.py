@@ -43,7 +43,7 @@ def prepare(model: str, task: str | None, overrides: Sequence[str], *, int8: boo
         task=settings.task,
         data=settings.data,
         runs_on=runs_on,
-        read=PatientReader(reader),
+        read=lambda examples: PatientReader(reader)(examples),  # anew, for the next texts may fit at full speed
         reasons=_reasons(settings, reader),
     )
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support import Command
 from support.models import write_model
 from support.served import HOST, TestClient, first_word, made_up
+from transformers import BertForSequenceClassification
 
 from llmkit.commands import serve as story
 from llmkit.serving.limits import Limits
 from llmkit.serving.server import bound
 from llmkit.system.errors import UserError
+from llmkit.tasks.columns import Columns
 
 
 def test_the_port_is_taken() -> None:
@@ -61,6 +64,28 @@ def test_a_model_that_is_no_good(llmkit: Command, tmp_path: Path) -> None:
     (write_model(tmp_path / "model", "classification") / "llmkit.json").unlink()
     code, _, err = llmkit("serve", "model")
     assert (code, "does not say what task it is for" in err) == (1, True)
+
+
+def test_out_of_memory_slows_one_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forward = BertForSequenceClassification.forward
+    sizes, most = [], 1
+
+    def limited(self: Any, input_ids: torch.Tensor, **inputs: Any) -> Any:
+        sizes.append(len(input_ids))
+        if len(input_ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, input_ids, **inputs)
+
+    monkeypatch.setattr(BertForSequenceClassification, "forward", limited)
+    subject = story.prepare(str(write_model(tmp_path / "model", "classification")), None, [], int8=False)
+    examples = Columns({"id": ["0", "1"], "text": ["A lamp.", "A dog."], "pair": [None, None]})
+    assert len(subject.read(examples)) == 2
+    assert "going on with 1 at a time" in capsys.readouterr().err
+    most = 2  # there is memory again
+    assert len(subject.read(examples)) == 2
+    assert sizes == [2, 1, 1, 2]
 
 
 def test_without_the_packages_it_says_what_to_install(llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
