@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
+from signal import SIGINT
+from threading import Event, Thread
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from support import Command
 from support.models import write_model
-from support.served import HOST, TestClient, first_word, made_up
+from support.served import HOST, QUESTION, TestClient, first_word, made_up
 from transformers import BertForSequenceClassification
 
 from llmkit.commands import serve as story
 from llmkit.serving.limits import Limits
 from llmkit.serving.server import bound
-from llmkit.system.errors import UserError
+from llmkit.system.errors import Ended, UserError
 from llmkit.tasks.columns import Columns
 
 
@@ -56,6 +62,42 @@ def test_an_open_server_is_warned_of(
     out, err = capsys.readouterr()
     assert ("there is no --token" in err) == warned
     assert "answers" in out
+
+
+def test_a_second_ctrl_c_does_not_wait(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    go, threads, statuses = Event(), list[Thread](), list[int]()
+
+    def slow(examples: Columns) -> Any:
+        os.kill(os.getpid(), SIGINT)
+        go.wait(30)
+        return first_word(examples)
+
+    def ask(url: str) -> None:
+        with suppress(httpx.RemoteProtocolError):  # uvicorn sends a 500 if it still can
+            statuses.append(httpx.post(f"{url}/predict", json=QUESTION, timeout=30).status_code)
+
+    def again(url: str) -> None:
+        with suppress(httpx.ConnectError):
+            while httpx.get(f"{url}/health"):  # until the first one has had its effect
+                time.sleep(0.02)
+        os.kill(os.getpid(), SIGINT)
+
+    def said(text: str) -> None:  # requests are accepted
+        threads.extend(Thread(target=each, args=(text.split()[0],)) for each in (ask, again))
+        for thread in threads:
+            thread.start()
+
+    monkeypatch.setattr(story, "result", said)
+    try:
+        with pytest.raises(Ended) as ended:
+            story.serve(made_up(slow), HOST, 0, None, Limits())
+    finally:
+        go.set()
+        for thread in threads:
+            thread.join()
+    err = capsys.readouterr().err
+    assert (ended.value.exit_code, "were dropped" in err, "every accepted" in err) == (130, True, False)
+    assert 200 not in statuses
 
 
 def test_a_model_that_is_no_good(llmkit: Command, tmp_path: Path) -> None:
