@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from llmkit.serving.predicting import Subject
 from llmkit.serving.reasons import Reasons
 from llmkit.serving.server import bound, run
 from llmkit.system.console import result, say, warn
-from llmkit.system.errors import UserError
+from llmkit.system.errors import Ended, UserError
 from llmkit.system.machine import choose
 from llmkit.tasks.columns import Columns
 from llmkit.tasks.explained import Wanted
@@ -43,22 +44,29 @@ def prepare(model: str, task: str | None, overrides: Sequence[str], *, int8: boo
         task=settings.task,
         data=settings.data,
         runs_on=runs_on,
-        read=PatientReader(reader),
+        read=lambda examples: PatientReader(reader)(examples),  # anew, for the next texts may fit at full speed
         reasons=_reasons(settings, reader),
     )
 
 
 def serve(subject: Subject, host: str, port: int, token: str | None, limits: Limits) -> None:
-    """Serve it until SIGTERM or Ctrl-C, which answer what was accepted. Raises UserError if the address is taken."""
-    if token is not None and not token.strip():
-        raise UserError("the token is empty", remedy="give one with --token or LLMKIT_TOKEN, or leave it out")
+    """Serve it until SIGTERM or Ctrl-C, which answer what was accepted.
+
+    Raises UserError if the address is taken, and Ended after a second Ctrl-C, which does not wait for answers.
+    """
+    if token is not None:
+        token = token.strip()  # one from a file ends with a newline, which no header can have
+        if not token:
+            raise UserError("the token is empty", remedy="give one with --token or LLMKIT_TOKEN, or leave it out")
     listening = bound(host, port)
     port = listening.getsockname()[1]
     if host not in LOOPBACK and token is None:
         warn(f"whoever reaches {host}, port {port}, can use this model: there is no --token")
     gate = application(subject, limits, host=host, token=token)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    run(gate, listening, lambda: result(f"{url} answers; {url}/docs says how to ask. Ctrl-C stops it."))
+    if run(gate, listening, lambda: result(f"{url} answers; {url}/docs says how to ask. Ctrl-C stops it.")):
+        warn("stopped at once; requests that were not answered yet were dropped")
+        raise Ended(128 + SIGINT)
     say("stopped; every accepted request was answered")
 
 

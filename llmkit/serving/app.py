@@ -49,11 +49,23 @@ def application(subject: Subject, limits: Limits, *, host: str, token: str | Non
     for path in FILES:
         app.get(path, include_in_schema=False)(file_of(path))
     answer_errors(app)
-    public = frozenset(FILES) | {"/health"}
+    public = frozenset(FILES) | {"/health", "/openapi.json"}  # /docs reads the latter
     gate = Gate(app, limits=limits, measured=measured, host=host, token=token, public=public)
     _add_state(app, subject, limits, measured, lambda: engine.alive and not gate.draining)
     gate.paths = frozenset(getattr(route, "path", "") for route in app.routes)
+    if token is not None:
+        _describe_token(app, public)
     return gate
+
+
+def _describe_token(app: FastAPI, public: frozenset[str]) -> None:
+    """Say in the OpenAPI description that all but the public paths need the token."""
+    described = app.openapi()  # FastAPI keeps this dict, and answers /openapi.json with it
+    described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, operations in described["paths"].items():
+        if path not in public:
+            for operation in operations.values():
+                operation["security"] = [{"token": []}]
 
 
 def _add_answers(app: FastAPI, subject: Subject, predicting: Predicting) -> None:

@@ -78,7 +78,12 @@ class Engine:
             results = self._results(turn)
             self._measured.turn(sum(len(job.examples) for job in turn), time.monotonic() - began)
             loop = turn[0].future.get_loop()
-            loop.call_soon_threadsafe(_deliver, turn, results)
+            try:
+                loop.call_soon_threadsafe(_deliver, turn, results)
+            except RuntimeError:
+                if not loop.is_closed():
+                    raise
+                return  # the server was told not to wait
 
     def _next_turn(self) -> list[Job]:
         """The jobs to read next, at least one; none when it is time to stop."""

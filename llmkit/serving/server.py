@@ -63,12 +63,17 @@ def bound(host: str, port: int) -> socket.socket:
     return found
 
 
-def run(gate: Gate, listening: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C, then answer what was accepted. `ready` is called once requests are accepted."""
+def run(gate: Gate, listening: socket.socket, ready: Callable[[], None]) -> bool:
+    """Serve until SIGTERM or Ctrl-C, then answer what was accepted. `ready` is called once requests are accepted.
+
+    Returns whether a second Ctrl-C ended it at once, which drops what is not answered yet.
+    """
+    server = Server(gate, ready)
     # uvicorn raises the signal again once all is done, for what handled it before: that is an end as asked for.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        Server(gate, ready).run([listening])
+        server.run([listening])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    return server.force_exit

@@ -36,7 +36,7 @@ class EndedEarly(Exception):
 
 
 class Ended(Exception):
-    """The processes that this one started have exited, and their errors have been printed."""
+    """The command exits with this code, and why has been printed."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__()

@@ -206,12 +206,16 @@ def test_by_which_name_a_server_on_localhost_is_reached(host: str, status: int) 
 def test_a_token() -> None:
     with client(made_up(first_word), token="geheim-ü", host="0.0.0.0") as server:
         assert server.get("/").status_code == server.get("/health").status_code == 200
-        for path in ("/info", "/metrics", "/openapi.json"):
+        for path in ("/info", "/metrics"):
             refused = server.get(path)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        described = server.get("/openapi.json").json()
         wrong = server.post("/predict", json=QUESTION, headers={"Authorization": "Bearer geheim"})
         right = server.post("/predict", json=QUESTION, headers={"Authorization": "Bearer geheim-ü".encode()})
     assert (wrong.status_code, right.status_code) == (401, 200)
+    paths = described["paths"].items()
+    free = {path for path, operations in paths for each in operations.values() if "security" not in each}
+    assert (free, described["components"]["securitySchemes"]["token"]["scheme"]) == ({"/health"}, "bearer")
 
 
 def test_a_late_answer_and_a_full_queue() -> None:

@@ -248,6 +248,17 @@ def test_the_page_on_how_to_ask(kind: str, chromium: Page) -> None:
     assert [each for each in chromium.problems if "loads" not in each] == []
 
 
+def test_how_to_ask_with_a_token(chromium: Page) -> None:
+    subject, _, _ = SUBJECTS["span"]
+    with running(subject, token="secret") as address:
+        chromium.open(f"{address}/docs", width=1280, dark=False)
+        chromium.wait_for("!!document.querySelector('pre')")
+        commands = chromium.value("[...document.querySelectorAll('pre')].map(each => each.innerText)")
+    header = '\\\n  -H "Authorization: Bearer TOKEN"'
+    assert all(header in each for each in commands if "/health" not in each)
+    assert f"curl {address}/health" in commands
+
+
 def test_its_example_is_a_request(chromium: Page) -> None:
     subject, _, _ = SUBJECTS["span"]
     with running(subject) as address:

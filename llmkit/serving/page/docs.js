@@ -42,9 +42,10 @@ function fields(schema, api, seen) {
 function path(url, method, operation, api, seen) {
   const takes = operation.requestBody?.content["application/json"].schema;
   const gives = operation.responses["200"]?.content?.["application/json"]?.schema;
+  const token = operation.security ? ` \\\n  -H "Authorization: Bearer TOKEN"` : "";
   const body = takes ? ` \\\n  -H "Content-Type: application/json" \\\n  -d '${JSON.stringify(example(takes, api), null, 1).replaceAll("'", "'\\''")}'` : "";
   return [element("h2", {}, `${method.toUpperCase()} ${url}`), element("p", {}, ...prose(operation.description)),
-    element("pre", { tabindex: "0" }, `curl ${location.origin}${url}${body}`),
+    element("pre", { tabindex: "0" }, `curl ${location.origin}${url}${token}${body}`),
     ...(takes ? fields(takes, api, seen) : []), ...(gives ? fields(gives, api, seen) : [])];
 }
 
