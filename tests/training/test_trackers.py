@@ -160,6 +160,7 @@ def test_a_server_that_is_down_ends_nothing(
     assert capsys.readouterr().err.count("mlflow fails, and the run goes on without it") == 1
 
 
+@pytest.mark.slow
 def test_weights_and_biases_out_of_reach_is_kept_here(
     run: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
