@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmkit.training.trackers.sent import Sent
 from llmkit.training.trackers.tracker import Row, Status, Tracker
 
 
@@ -25,11 +26,13 @@ class TensorBoard(Tracker):
         place = str(folder.resolve()) if shared else None  # the run's own folder may move with the run
         known = self.known()
         begun = "folder" in known and known["folder"] == place
-        first = max((row["step"] for row in rows), default=-1) + 1
-        self._writer: Any = SummaryWriter(str(folder), purge_step=first if begun else None)
+        last = max((row["step"] for row in rows), default=-1)
+        self._sent = Sent({"sent": [last, 1], **known} if begun else {})
+        self._sent.cut(last)
+        self._writer: Any = SummaryWriter(str(folder), purge_step=last + 1 if begun else None)
         self.begin(TensorBoardCallback(self._writer))
-        self.keep(folder=place)
-        return () if begun else rows  # the callback writes each row to the file before the next step
+        self.keep(folder=place, **self._sent.kept())
+        return rows
 
     def scores(self, scores: Mapping[str, float], step: int) -> None:
         """See Tracker."""
