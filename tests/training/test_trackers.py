@@ -263,6 +263,17 @@ def test_the_environment_says_where(run: RunDir, monkeypatch: pytest.MonkeyPatch
     assert [path.name for path in (run.path / "trackers").iterdir()] == ["tensorboard.json"]
 
 
+def test_runs_of_one_name_share_no_folder(run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    other = RunDir(run.path.with_name("other"))
+    other.path.mkdir()
+    for each in (run, other, other):  # the last time it is resumed
+        session(each, "tensorboard", step(2), ends=False)
+    found = [Path(kept(each, "tensorboard")["folder"]) for each in (run, other)]
+    assert found == [tmp_path / "board" / "base", tmp_path / "board" / "base-2"]
+    assert [len(list(folder.glob("events.*"))) for folder in found] == [1, 2]
+
+
 def test_what_is_missing_is_said_before_anything_is_read(llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     code, out, err = llmkit("finetune", "--task", "squad", "train.report_to=[wandb, trackio]")
