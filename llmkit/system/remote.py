@@ -15,7 +15,10 @@ from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from llmkit.system.cache import built_once, cached_folder
+from filelock import FileLock
+
+from llmkit.system.cache import built_once, cached_folder, file_fingerprint, writing
+from llmkit.system.console import say
 from llmkit.system.errors import UserError
 from llmkit.system.progress import Progress, Rate
 
@@ -26,29 +29,20 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 # Errors of writing here. Permissions are not among them: a bucket refuses with the same number.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _WEB = ("http", "https")  # where a folder is a page, and `*` or `?` belong to the address
-# What file systems say of a version of a file. Each has some of these.
+# What file systems say of a version of a file. Each has some of these, in its own spelling.
 _VERSION = (
-    "size",
-    "ETag",
-    "etag",
-    "md5Hash",
-    "crc32c",
-    "content_md5",
-    "blob_id",
-    "generation",
-    "LastModified",
-    "mtime",
-    "created",
+    *("ETag", "etag", "Content-MD5", "content_md5", "md5Hash", "crc32c", "Digest", "blob_id", "xet_hash", "sha"),
+    *("generation", "Last-Modified", "LastModified", "last_modified", "modificationTime", "modify", "mtime", "created"),
 )
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a file system. `about` is what identifies its content as long as nobody writes it anew."""
+    """A file of a file system. `about` is what changes when it is written anew; empty if the file system tells none."""
 
     path: str
     size: int
-    about: Mapping[str, Any]
+    about: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -85,7 +79,10 @@ def found_at(url: str) -> list[RemoteFile]:
 
 
 def downloaded(url: str, files: list[RemoteFile]) -> list[Path]:
-    """Copy files of `found_at` into the cache, unless they are there. Returns their paths. Raises UserError."""
+    """Copy files of `found_at` into the cache, unless they are there. Returns their paths. Raises UserError.
+
+    What may have been written anew unseen is copied each time.
+    """
     system, _ = _system(url)
     with _Downloading(files) as downloading:
         return [_copied(system, file, url, downloading) for file in files]
@@ -129,9 +126,28 @@ def _copied(system: AbstractFileSystem, file: RemoteFile, url: str, downloading:
             system.get_file(file.path, str(partial / ".part"), callback=callback)
         (partial / ".part").rename(partial / file.name)
 
-    folder = cached_folder("downloads", {"path": f"{_protocol(url)}://{file.path}", **file.about})
-    built_once(folder, build, is_whole=lambda folder: (folder / file.name).is_file())
+    def is_whole(folder: Path) -> bool:
+        return (folder / file.name).is_file()
+
+    place = {"path": f"{_protocol(url)}://{file.path}", "size": str(file.size)}
+    if file.about:
+        folder = built_once(cached_folder("downloads", {**place, **file.about}), build, is_whole=is_whole)
+        return folder / file.name
+    say(f"{file.name}: nothing tells whether it has changed, so it is downloaded each time")
+    arriving = cached_folder("downloads", {"path": place["path"], "content": None})
+    with writing(arriving):
+        arriving.mkdir(parents=True, exist_ok=True)
+        with FileLock(arriving / ".lock"):
+            build(arriving)
+            arrived = arriving / file.name
+            folder = cached_folder("downloads", {**place, "content": file_fingerprint(arrived)})
+            built_once(folder, lambda partial: _move(arrived, partial), is_whole=is_whole)
+            arrived.unlink(missing_ok=True)
     return folder / file.name
+
+
+def _move(file: Path, folder: Path) -> None:
+    file.rename(folder / file.name)
 
 
 def _protocol(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import os
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +90,30 @@ def test_from_the_web_once(web: str) -> None:
     assert documents(f"{web}/deep/c.txt.gz?token=x") == ["four ships\n"]
     assert documents(f"{web}/a.txt") == ["one ship\n", "two ships\n"]
     assert _Quiet.asked.count("/a.txt") <= 1, "the second time it is in the cache"
+
+
+def test_what_the_web_changed_is_read_anew(web: str, tmp_path: Path) -> None:
+    """Also if its size is the same."""
+    assert documents(f"{web}/b.jsonl") == ["three ships"]
+    (tmp_path / "web" / "b.jsonl").write_bytes(TEXTS["b.jsonl"].replace(b"three", b"seven"))
+    os.utime(tmp_path / "web" / "b.jsonl", (1e9, 1e9))
+    assert documents(f"{web}/b.jsonl") == ["seven ships"]
+
+
+def test_a_server_that_tells_no_version(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send = _Quiet.send_header
+    silent = lambda self, name, value: None if name == "Last-Modified" else send(self, name, value)  # noqa: E731
+    monkeypatch.setattr(_Quiet, "send_header", silent)
+    (first,) = open_source(Source(path=f"{web}/b.jsonl")).files
+    (same,) = open_source(Source(path=f"{web}/b.jsonl")).files
+    assert first == same
+    said = "b.jsonl: nothing tells whether it has changed, so it is downloaded each time\n"
+    assert capsys.readouterr().err.count(said) == 2
+    (tmp_path / "web" / "b.jsonl").write_bytes(TEXTS["b.jsonl"].replace(b"three", b"seven"))
+    assert documents(f"{web}/b.jsonl") == ["seven ships"]
+    assert first.read_bytes() == TEXTS["b.jsonl"], "nothing that another command reads is replaced"
 
 
 def test_the_shards_are_those_of_files_here(memory: str, llmkit: Command, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from support import Command
 from support.trackers import (
     READERS,
+    Piece,
     configuration,
     final_scores,
     in_tensorboard,
@@ -175,22 +176,70 @@ def test_weights_and_biases_out_of_reach_is_kept_here(
     assert sorted(in_wandb(run)) == sorted(pieces(run))
 
 
-def test_a_server_gets_repeated_steps_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """W&B's server takes nothing back. Files that stand for what it gets: none is removed."""
-    pytest.importorskip("wandb")
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files here that stand for what the servers of W&B and trackio get: nothing is taken back from them."""
     init = Wandb._init
     monkeypatch.setattr(Wandb, "_logged_in", lambda self: True)
     monkeypatch.setattr(Wandb, "_init", lambda self, mode: init(self, "offline"))
-    session(run, "wandb", step(2), step(4), evaluation(4), step(6), step(8), ends=False)
+    monkeypatch.setattr("llmkit.training.trackers.trackio.REMOTE", ("TRACKIO_SERVER_OF_TESTS",))
+    monkeypatch.setenv("TRACKIO_SERVER_OF_TESTS", "http://server")
+
+
+def on_server(library: str, run: RunDir) -> list[Piece]:
+    if library == "wandb":
+        assert len({file.name for file in wandb_files(run)}) == 1, "one id"
+        return [piece for file in wandb_files(run) for piece in in_wandb_file(file)]
+    return READERS[library](run)
+
+
+def exact(found: list[Piece]) -> list[Piece]:
+    """What is the same each time that a step is taken, in order."""
+    return sorted(piece for piece in found if piece[1] in ("loss", "eval_f1", "processes"))
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("library", ["wandb", "trackio"])
+def test_a_server_gets_repeated_steps_once(library: str, run: RunDir) -> None:
+    pytest.importorskip(library)
+    session(run, library, step(2), step(4), evaluation(4), step(6), step(8), ends=False)
     run.trim_log(4)
-    session(run, "wandb", step(6, 2), step(8, 2), evaluation(8, 2), step(10, 2))
-    files = wandb_files(run)
-    assert len(files) == 2
-    assert len({file.name for file in files}) == 1, "one id"
-    found = [piece for file in files for piece in in_wandb_file(file)]
+    session(run, library, step(6, 2), step(8, 2), evaluation(8, 2), step(10, 2))
+    found = on_server(library, run)
     assert sorted(piece[:2] for piece in found) == sorted(piece[:2] for piece in pieces(run))
-    losses = [piece for piece in pieces(run) if piece[1] in ("loss", "eval_f1")]
-    assert sorted(piece for piece in found if piece[1] in ("loss", "eval_f1")) == sorted(losses)
+    assert exact(found) == exact(pieces(run))
+
+
+def left_out_and_named_again(run: RunDir, library: str) -> None:
+    """A run that goes on without its tracker for a while, each time with other processes."""
+    session(run, library, {"step": 0, "processes": 1}, step(2), step(4), evaluation(4), step(6), ends=False)
+    run.trim_log(4)
+    for row in ({"step": 4, "processes": 2}, step(6, 2), step(8, 2), evaluation(8, 2), step(10, 2)):
+        run.log(row)
+    run.trim_log(8)
+    for _ in range(2):
+        run.log({"step": 8, "processes": 1})
+        session(run, library, ends=False)  # stopped before its first step
+    session(run, library, step(10, 3))
+
+
+@pytest.mark.parametrize("library", ["tensorboard", "trackio"])
+def test_a_tracker_gets_what_it_missed(library: str, run: RunDir) -> None:
+    pytest.importorskip(library)
+    left_out_and_named_again(run, library)
+    found = READERS[library](run)
+    assert sorted(piece[:2] for piece in found) == sorted(piece[:2] for piece in pieces(run))
+    assert exact(found) == exact(pieces(run))
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("library", ["wandb", "trackio"])
+def test_a_server_gets_what_it_missed(library: str, run: RunDir) -> None:
+    pytest.importorskip(library)
+    left_out_and_named_again(run, library)
+    found = on_server(library, run)
+    assert sorted(piece[:2] for piece in found) == sorted(piece[:2] for piece in pieces(run))
+    assert exact(found) == exact(pieces(run))
 
 
 def test_the_command_line_is_kept_without_its_secrets(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +262,17 @@ def test_the_environment_says_where(run: RunDir, monkeypatch: pytest.MonkeyPatch
     session(run, "tensorboard", step(2))
     assert list((tmp_path / "board" / "base").glob("events.*"))
     assert [path.name for path in (run.path / "trackers").iterdir()] == ["tensorboard.json"]
+
+
+def test_runs_of_one_name_share_no_folder(run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    other = RunDir(run.path.with_name("other"))
+    other.path.mkdir()
+    for each in (run, other, other):  # the last time it is resumed
+        session(each, "tensorboard", step(2), ends=False)
+    found = [Path(kept(each, "tensorboard")["folder"]) for each in (run, other)]
+    assert found == [tmp_path / "board" / "base", tmp_path / "board" / "base-2"]
+    assert [len(list(folder.glob("events.*"))) for folder in found] == [1, 2]
 
 
 def test_what_is_missing_is_said_before_anything_is_read(llmkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:

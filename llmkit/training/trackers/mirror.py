@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
@@ -45,16 +44,12 @@ class Mirror:
         self._trackers = [KINDS[name](self._tracked, arguments) for name in self._names] if is_main() else []
         rows = self._new_rows()
 
-        def start(tracker: Tracker) -> None:
-            for row in tracker.start(rows):
-                tracker.send(row)
-
-        self._tell_all(start)
+        self._tell_all(lambda tracker: _send(tracker, tracker.start(rows)))
 
     def follow(self) -> None:
         """Send what is new in the log."""
-        for row in self._new_rows():
-            self._tell_all(partial(_send, row=row))
+        rows = self._new_rows()
+        self._tell_all(lambda tracker: _send(tracker, rows))
 
     def scores(self, metrics: Mapping[str, Any]) -> None:
         """Send the final scores: the numbers of metrics.json, with their intervals."""
@@ -95,8 +90,13 @@ class Mirror:
         return rows
 
 
-def _send(tracker: Tracker, row: Row) -> None:
-    tracker.send(row)
+def _send(tracker: Tracker, rows: Sequence[Row]) -> None:
+    try:
+        for row in rows:
+            tracker.send(row)
+    finally:
+        if rows:
+            tracker.keep_sent()
 
 
 def numbers_of(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

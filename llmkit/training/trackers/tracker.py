@@ -16,8 +16,8 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from llmkit.system.files import parse_json, read_text, write_whole
 from llmkit.system.run_folder import RunDir
+from llmkit.training.trackers.sent import Row, Sent
 
-Row = Mapping[str, Any]  # of log.jsonl
 Status = Literal["FINISHED", "KILLED", "FAILED"]
 PROJECT = "llmkit"  # what holds the runs, if the environment names nothing else
 
@@ -50,25 +50,28 @@ class Tracker:
         self.tracked, self._given = tracked, arguments
         self._callback: TrainerCallback | None = None
         self._arguments: Any = _Arguments(tracked, arguments)
-        self._sent: list[int] | None = None  # the place of the last row that a server got, which takes nothing back
+        self._sent: Sent | None = None  # which rows are there for good, if the tracker itself is not asked
 
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Begin, or go on with the tracker's own run of before. Returns those of the log's rows that it lacks."""
+        """Begin, or go on with the tracker's own run of before. Returns those of the log's rows that are to be sent."""
         raise NotImplementedError
 
     def send(self, row: Row) -> None:
-        """Report a row of the log, unless a server that takes nothing back has it from before."""
+        """Report a row of the log, unless it is there from before and stays."""
         assert self._callback is not None
-        at = _place(row)
-        if self._sent is not None and at is not None and at <= self._sent:
+        if self._sent is not None and self._sent.has(row):
             return
         logs = {name: value for name, value in row.items() if name != "step"}
         self._callback.on_log(
             self._arguments, _state(row["step"]), TrainerControl(), logs=logs, model=self.tracked.model
         )
-        if self._sent is not None and at is not None:
-            self._sent = at
-            self.keep(**{**self.known(), "sent": at})
+        if self._sent is not None:
+            self._sent.add(row)
+
+    def keep_sent(self) -> None:
+        """Keep which rows have been sent. Not after each: a safe write takes milliseconds, and a log has thousands."""
+        if self._sent is not None:
+            self.keep(**{**self.known(), **self._sent.kept()})
 
     def scores(self, scores: Mapping[str, float], step: int) -> None:
         """Report the final scores."""
@@ -153,12 +156,3 @@ def with_environment(**values: str | None) -> Iterator[None]:
         yield
     finally:
         put(before)
-
-
-def _place(row: Row) -> list[int] | None:
-    """Where a row comes in the order of the log, as far as a resumed run repeats it; None for rows of its own."""
-    if "loss" in row:
-        return [row["step"], 0]
-    if any(name.startswith("eval_") for name in row):
-        return [row["step"], 1]
-    return None

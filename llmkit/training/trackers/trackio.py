@@ -10,6 +10,7 @@ from contextlib import closing
 from secrets import token_hex
 from typing import Any
 
+from llmkit.training.trackers.sent import Sent
 from llmkit.training.trackers.tracker import Row, Status, Tracker, without_chatter
 
 REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
@@ -18,8 +19,8 @@ REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 class Trackio(Tracker):
     """A run with a name of its own, since trackio goes on with a run by its name.
 
-    In the database on this machine, each row has the number that it has in the log. What a resumed run repeats is
-    taken back there. A server gets it once.
+    In the database on this machine a resumed run is written anew, since each row has the number that it has in the log.
+    A server gets each row once.
     """
 
     library = "trackio"
@@ -37,11 +38,12 @@ class Trackio(Tracker):
             warnings.simplefilter("ignore")  # about projects that do not exist yet
             self._name = self._arguments.run_name = known["name"] if again else self._free_name()
             if self._remote:
-                self._sent = known["sent"] if again else [-1, 0]
-            self.keep(name=self._name, remote=self._remote, sent=self._sent)
-            there = self._take_back(len(rows)) if again and not self._remote else 0
+                self._sent = Sent(known if again else {})
+            self.keep(name=self._name, remote=self._remote, **(self._sent.kept() if self._sent else {}))
+            if again and not self._remote:
+                self._take_back()
             self.begin(TrackioCallback())
-        return () if again and self._remote else rows[there:]
+        return rows
 
     def _free_name(self) -> str:
         """A name that no run of the project has."""
@@ -54,15 +56,12 @@ class Trackio(Tracker):
             name = f"{self.tracked.name}-{number}"
         return name
 
-    def _take_back(self, size: int) -> int:
-        """Delete what the database holds beyond the first `size` rows. Returns the number of rows that are left."""
-        storage, project = self._storage(), self._arguments.project
-        path = storage.get_project_db_path(project)
-        if not path.exists():
-            return 0
-        with closing(sqlite3.connect(path, timeout=30)) as database, database:
-            database.execute("DELETE FROM metrics WHERE run_name = ? AND step >= ?", (self._name, size))
-            return int(database.execute("SELECT count(*) FROM metrics WHERE run_name = ?", (self._name,)).fetchone()[0])
+    def _take_back(self) -> None:
+        """Delete the run's rows from the database."""
+        path = self._storage().get_project_db_path(self._arguments.project)
+        if path.exists():
+            with closing(sqlite3.connect(path, timeout=30)) as database, database:
+                database.execute("DELETE FROM metrics WHERE run_name = ?", (self._name,))
 
     @staticmethod
     def _storage() -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 from llmkit.system.console import say, warn
 from llmkit.system.secrets import without_secrets
+from llmkit.training.trackers.sent import Sent
 from llmkit.training.trackers.tracker import PROJECT, Row, Status, Tracker, without_chatter
 
 PATIENCE = 300.0  # seconds to wait at the end for a server that takes no data; they stay in the folder
@@ -45,12 +46,12 @@ class Wandb(Tracker):
             self._id = self._wandb.run.id
         again = online and known.get("id") == self._id and "sent" in known
         if online:
-            self._sent = known["sent"] if again else [-1, 0]
-        self.keep(id=self._id, **({"sent": self._sent} if online else {}))
+            self._sent = Sent(known if again else {})
+        self.keep(id=self._id, **(self._sent.kept() if self._sent else {}))
         if self._log_model():
             warn("WANDB_LOG_MODEL has no effect: push the model with llmkit push")
         self.begin(WandbCallback())
-        return () if again else rows
+        return rows
 
     def _open(self) -> bool:
         """Begin or go on with a run. Returns whether it is on a server."""
