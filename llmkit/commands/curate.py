@@ -7,6 +7,7 @@ keeps the result. All that is done stays done: after a kill, the same command go
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -176,7 +177,7 @@ def _on_slurm(plan: Plan) -> bool:
     if submitted.exists():
         say(f"{stage}: {done:,} of {tasks:,} parts are done; if no job is left, remove {submitted} to submit again")
         return False
-    command = [sys.executable, "-m", "llmkit.corpus.curation.executors", "slurm", str(plan.work), "0"]
+    command = [sys.executable, "-m", "llmkit.corpus.curation.executors", "slurm", str(plan.work), "0", str(os.getpid())]
     with (plan.work / "slurm.log").open("ab") as log:
         code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
     if code:

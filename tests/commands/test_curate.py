@@ -205,7 +205,7 @@ def test_a_full_disk_and_deaths_are_said(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(executors, "run_shared", full)
-    monkeypatch.setattr(sys, "argv", ["executors", "local", str(tmp_path), "0"])
+    monkeypatch.setattr(sys, "argv", ["executors", "local", str(tmp_path), "0", str(os.getppid())])
     with pytest.raises(SystemExit) as stop:
         executors.main()
     for exit_code, message in ((stop.value.code, "disk is full"), (-signal.SIGKILL, "killed again and again")):

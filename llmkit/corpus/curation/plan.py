@@ -120,8 +120,14 @@ class Plan:
         """Remove all but the result."""
         for name in ("stages", "kept", "minhash", "index"):
             shutil.rmtree(self.work / name, ignore_errors=True)
-        for file in (*self.work.glob("*.log"), self.work / "plan.pickle", self.work / "submitted"):
+        files = (self.work / "plan.pickle", self.work / "submitted", self.ray_lock)
+        for file in (*self.work.glob("*.log"), *files):
             file.unlink(missing_ok=True)
+
+    @property
+    def ray_lock(self) -> Path:
+        """What the process holds that does the work on Ray."""
+        return self.work / ".ray.lock"
 
     @property
     def error(self) -> Path:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,18 @@ from llmkit.system.progress import Progress
 LOOK_EVERY = 0.5  # seconds
 CANNOT_WRITE = os.EX_IOERR  # the exit code of a process that found the disk full
 MOST_DEATHS = 5  # of processes in a row, without a task that is completed
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after its parent: another command may go on with the work."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_EVERY)
+        print("the command that started this process has gone", file=sys.stderr, flush=True)
+        os._exit(1)  # in whatever step: the work bears kills
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 @dataclass
@@ -63,7 +76,7 @@ class Workers:
         command = [sys.executable, "-m", "llmkit.corpus.curation.executors", self.plan.recipe.executor]
         with self._log(number).open("ab") as log:
             return subprocess.Popen(
-                [*command, str(self.plan.work), str(100 * number // count)],
+                [*command, str(self.plan.work), str(100 * number // count), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,0 +1,46 @@
+"""The work of curating: its plan, and what becomes of it when a command or its processes fail."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("datatrove")  # the extra `scale`
+
+from llmkit.corpus.curation.plan import Plan
+from llmkit.recipes.corpus import Source
+from llmkit.recipes.curation import CurateRecipe
+
+DEMO = CurateRecipe(sources=[Source(path="demo")])
+PARENT_AND_CHILD = """
+import os, time
+from llmkit.corpus.curation.workers import end_with
+parent = os.getpid()
+if os.fork() == 0:
+    end_with(parent)
+    time.sleep(60)
+"""
+
+
+def test_a_process_ends_with_the_command_that_started_it() -> None:
+    command = [sys.executable, "-c", PARENT_AND_CHILD]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)  # waits for both
+    assert "the command that started this process has gone" in done.stderr
+
+
+def test_a_task_of_ray_notes_that_the_disk_is_full(tmp_path: Path) -> None:
+    from llmkit.corpus.curation.on_ray import RayExecutor
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    plan = Plan(tmp_path, [], [(0, range(1))], DEMO)
+    with pytest.raises(OSError, match="No space"):
+        RayExecutor([full], plan, "filter")._run_for_rank(0)
+    assert "No space left on device" in json.loads(plan.error.read_text())["problems"][0]
+    assert plan.done("filter") == 0
