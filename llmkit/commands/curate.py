@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from llmkit.corpus.curation.counts import counts_of
-from llmkit.corpus.curation.plan import Plan, settings_key
+from llmkit.corpus.curation.plan import Plan, clean, settings_key
 from llmkit.corpus.curation.workers import Workers
 from llmkit.corpus.sources import PART_BYTES, OpenSource, open_source
 from llmkit.recipes.curation import CurateRecipe
@@ -116,27 +116,34 @@ def _build(prepared: Prepared) -> bool:
             stack.enter_context(FileLock(work / ".lock").acquire(blocking=False))
         except Timeout:
             raise UserError(f"another process curates {prepared.folder}", remedy="wait for it") from None
-        plan = _plan(prepared, work)
-        start = time.monotonic()
-        if prepared.recipe.executor == "slurm":
-            if not _on_slurm(plan):
-                return False
-        else:
-            Workers(plan).run()
-        counts = counts_of(plan)
-        if not counts["kept"]:
-            raise UserError(
-                f"no document is left of {counts['documents']:,}: {work / 'removed'} has them with the reasons",
-                remedy="leave out a rule of `quality`, or give other text",
-            )
-        say(f"curated {counts['bytes'] / 1e6:,.1f} MB in {duration(time.monotonic() - start)}")
-        plan.clean()
-        specs = [source.spec.model_dump(exclude_none=True) for source in prepared.sources]
-        write_whole(work / MANIFEST, to_json({"key": prepared.key, "sources": specs, "counts": counts}))
+        if not (work / MANIFEST).exists() and not _work(prepared, work):
+            return False
+        clean(work)
         if path.exists():
             path.rmdir()  # the user may have created an empty folder
         work.rename(path)
     (path / ".lock").unlink(missing_ok=True)
+    return True
+
+
+def _work(prepared: Prepared, work: Path) -> bool:
+    """Do all stages, and say in the manifest that they are done. Returns False if Slurm has yet to do the work."""
+    plan = _plan(prepared, work)
+    start = time.monotonic()
+    if prepared.recipe.executor == "slurm":
+        if not _on_slurm(plan):
+            return False
+    else:
+        Workers(plan).run()
+    counts = counts_of(plan)
+    if not counts["kept"]:
+        raise UserError(
+            f"no document is left of {counts['documents']:,}: {work / 'removed'} has them with the reasons",
+            remedy="leave out a rule of `quality`, or give other text",
+        )
+    say(f"curated {counts['bytes'] / 1e6:,.1f} MB in {duration(time.monotonic() - start)}")
+    specs = [source.spec.model_dump(exclude_none=True) for source in prepared.sources]
+    write_whole(work / MANIFEST, to_json({"key": prepared.key, "sources": specs, "counts": counts}))
     return True
 
 

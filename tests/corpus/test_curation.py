@@ -12,9 +12,12 @@ import pytest
 
 pytest.importorskip("datatrove")  # the extra `scale`
 
+from llmkit.commands import curate as command
+from llmkit.corpus.curation.executors import run_shared
 from llmkit.corpus.curation.plan import Plan
+from llmkit.corpus.curation.workers import Workers
 from llmkit.recipes.corpus import Source
-from llmkit.recipes.curation import CurateRecipe
+from llmkit.recipes.curation import CurateRecipe, DuplicatesSection
 
 DEMO = CurateRecipe(sources=[Source(path="demo")])
 PARENT_AND_CHILD = """
@@ -31,6 +34,30 @@ def test_a_process_ends_with_the_command_that_started_it() -> None:
     command = [sys.executable, "-c", PARENT_AND_CHILD]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)  # waits for both
     assert "the command that started this process has gone" in done.stderr
+
+
+def test_a_kill_while_the_folder_is_cleaned_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, done = tmp_path / "a.jsonl", []
+    file.write_text('{"text": "a text"}\n')
+    recipe = CurateRecipe(sources=[Source(path=str(file))], duplicates=DuplicatesSection(remove=False))
+
+    def work(workers: Workers) -> None:
+        done.append(1)
+        run_shared(workers.plan, 0)
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Workers, "run", work)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "clean", killed)
+        with pytest.raises(KeyboardInterrupt):
+            command.curate(command.prepare(recipe, tmp_path / "out"))
+    documents = command.curate(command.prepare(recipe, tmp_path / "out"))
+    assert done == [1]
+    assert documents is not None
+    assert [path.name for path in documents.iterdir()] == ["00000.jsonl.zst"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"curation.json", "documents"}
 
 
 def test_a_task_of_ray_notes_that_the_disk_is_full(tmp_path: Path) -> None:

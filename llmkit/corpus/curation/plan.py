@@ -27,6 +27,7 @@ from llmkit.system.files import write_whole
 
 CONTAMINATED, DUPLICATE = "contaminated", "duplicate"  # why documents are removed
 MOST_TASKS = 2000  # besides one per source: the second stage opens a file of each at a time
+RAY_LOCK = ".ray.lock"
 STAGES = ("filter", "pairs", "groups", "deduplicate")
 
 
@@ -116,23 +117,23 @@ class Plan:
         """Why the first stage removes documents, in the order of its filters."""
         return [*self.recipe.quality, *([CONTAMINATED] if self.recipe.contamination.files else [])]
 
-    def clean(self) -> None:
-        """Remove all but the result."""
-        for name in ("stages", "kept", "minhash", "index"):
-            shutil.rmtree(self.work / name, ignore_errors=True)
-        files = (self.work / "plan.pickle", self.work / "submitted", self.ray_lock)
-        for file in (*self.work.glob("*.log"), *files):
-            file.unlink(missing_ok=True)
-
     @property
     def ray_lock(self) -> Path:
         """What the process holds that does the work on Ray."""
-        return self.work / ".ray.lock"
+        return self.work / RAY_LOCK
 
     @property
     def error(self) -> Path:
         """Where a worker notes an error of the user."""
         return self.work / "error.json"
+
+
+def clean(work: Path) -> None:
+    """Remove all but the result from a folder of work."""
+    for name in ("stages", "kept", "minhash", "index"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    for file in (*work.glob("*.log"), *(work / name for name in ("plan.pickle", "submitted", RAY_LOCK))):
+        file.unlink(missing_ok=True)
 
 
 HASHES = 112  # of a document, as in FineWeb
