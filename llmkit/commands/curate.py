@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from llmkit.corpus.curation.counts import counts_of
 from llmkit.corpus.curation.plan import Plan, clean, settings_key
-from llmkit.corpus.curation.workers import Workers
+from llmkit.corpus.curation.workers import Workers, noted
 from llmkit.corpus.sources import PART_BYTES, OpenSource, open_source
 from llmkit.recipes.curation import CurateRecipe
 from llmkit.system.cache import file_fingerprint, fingerprint, writing
@@ -134,6 +134,7 @@ def _work(prepared: Prepared, work: Path) -> bool:
         if not _on_slurm(plan):
             return False
     else:
+        plan.error.unlink(missing_ok=True)
         Workers(plan).run()
     counts = counts_of(plan)
     if not counts["kept"]:
@@ -152,7 +153,6 @@ def _plan(prepared: Prepared, work: Path) -> Plan:
     from llmkit.corpus.curation.stages import write_index
 
     plan = Plan.of(work, prepared.sources, prepared.recipe)
-    plan.error.unlink(missing_ok=True)
     if prepared.against and not (work / "plan.pickle").exists():
         number = write_index(plan, _texts_of(prepared.against))
         say(f"looking for {number:,} sequences of {prepared.recipe.contamination.words} words of evaluation data")
@@ -176,14 +176,17 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 
 def _on_slurm(plan: Plan) -> bool:
-    """Submit the jobs, unless they are. Returns whether all is done."""
+    """Submit the jobs, unless they are. Returns whether all is done. Raises UserError if a job noted one."""
     stage, done, tasks = plan.progress()
     if stage == plan.stages[-1] and done == tasks:
         return True
     submitted = plan.work / "submitted"
     if submitted.exists():
+        if error := noted(plan):
+            raise UserError(*error.problems, remedy=f"{error.remedy}; then remove {submitted} to submit again")
         say(f"{stage}: {done:,} of {tasks:,} parts are done; if no job is left, remove {submitted} to submit again")
         return False
+    plan.error.unlink(missing_ok=True)
     command = [sys.executable, "-m", "llmkit.corpus.curation.executors", "slurm", str(plan.work), "0", str(os.getpid())]
     with (plan.work / "slurm.log").open("ab") as log:
         code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode

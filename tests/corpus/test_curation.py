@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from llmkit.corpus.curation.plan import Plan
 from llmkit.corpus.curation.workers import Workers
 from llmkit.recipes.corpus import Source
 from llmkit.recipes.curation import CurateRecipe, DuplicatesSection
+from llmkit.system.errors import UserError
 
 DEMO = CurateRecipe(sources=[Source(path="demo")])
 PARENT_AND_CHILD = """
@@ -58,6 +60,30 @@ def test_a_kill_while_the_folder_is_cleaned_costs_nothing(tmp_path: Path, monkey
     assert documents is not None
     assert [path.name for path in documents.iterdir()] == ["00000.jsonl.zst"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"curation.json", "documents"}
+
+
+def test_an_error_of_a_job_on_slurm_is_told_until_it_is_submitted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, file = tmp_path / "bin", tmp_path / "a.jsonl"
+    programs.mkdir()
+    (programs / "sbatch").write_text("#!/bin/sh\n")
+    (programs / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    file.write_text('{"text": "a text"}\n')
+    recipe = DEMO.model_copy(update={"sources": [Source(path=str(file))], "executor": "slurm"})
+    prepared = command.prepare(recipe, tmp_path / "out")
+    assert command.curate(prepared) is None
+    (work,) = tmp_path.glob(".out.*.partial")
+    (work / "error.json").write_text(json.dumps({"problems": ["a.jsonl:1: broken JSON"], "remedy": "correct it"}))
+    for _ in range(2):
+        with pytest.raises(UserError, match="broken JSON") as caught:
+            command.curate(prepared)
+        assert caught.value.remedy == f"correct it; then remove {work / 'submitted'} to submit again"
+    (work / "submitted").unlink()
+    for _ in range(2):
+        assert command.curate(prepared) is None
 
 
 def test_a_task_of_ray_notes_that_the_disk_is_full(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def clean(work: Path) -> None:
     """Remove all but the result from a folder of work."""
     for name in ("stages", "kept", "minhash", "index"):
         shutil.rmtree(work / name, ignore_errors=True)
-    for file in (*work.glob("*.log"), *(work / name for name in ("plan.pickle", "submitted", RAY_LOCK))):
+    for file in (*work.glob("*.log"), *(work / name for name in ("plan.pickle", "error.json", "submitted", RAY_LOCK))):
         file.unlink(missing_ok=True)
 
 

@@ -34,6 +34,14 @@ def end_with(parent: int) -> None:
     threading.Thread(target=look, daemon=True).start()
 
 
+def noted(plan: Plan) -> UserError | None:
+    """The error that a process noted, if any."""
+    if not plan.error.exists():
+        return None
+    error = json.loads(plan.error.read_text(encoding="utf-8"))
+    return UserError(*error["problems"], remedy=error["remedy"])
+
+
 @dataclass
 class Workers:
     """The processes that do the work, one of which is replaced if it dies."""
@@ -57,7 +65,8 @@ class Workers:
                     for number, process in enumerate(self.processes):
                         if process.poll() in (None, 0):
                             continue
-                        self._check_error()
+                        if error := noted(self.plan):
+                            raise error
                         total = sum(self.plan.done(name) for name in self.plan.stages)
                         deaths, before = (1, total) if total > before else (deaths + 1, before)
                         if deaths > MOST_DEATHS or process.returncode > 0:
@@ -85,12 +94,6 @@ class Workers:
 
     def _log(self, number: int) -> Path:
         return self.plan.work / f"worker-{number}.log"
-
-    def _check_error(self) -> None:
-        """Raises UserError if a process noted one."""
-        if self.plan.error.exists():
-            noted = json.loads(self.plan.error.read_text(encoding="utf-8"))
-            raise UserError(*noted["problems"], remedy=noted["remedy"])
 
     def _died(self, code: int, number: int) -> Exception:
         if code < 0:
