@@ -184,7 +184,8 @@ class TestHere:
         (("-c", "demo", "-o", "out", "quality=[gopher]"), "quality"),
         (("-c", "demo", "-o", "out", "duplicates.similarty=0.5"), "did you mean"),
         (("-c", "demo,weight=2", "-o", "out"), "weight has no effect"),
-        (("-c", "demo", "-o", "out", "executor=slurm"), "sbatch"),
+        (("-c", "demo", "-o", "out", "executor=slurm"), "executor=slurm needs slurm.partition"),
+        (("-c", "demo", "-o", "out", "executor=slurm", "slurm.partition=cpu"), "sbatch"),
         (("-c", "demo", "-o", "out", "contamination.files=[nothing.jsonl]"), "no such file"),
     ],
 )

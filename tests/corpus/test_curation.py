@@ -13,12 +13,14 @@ import pytest
 
 pytest.importorskip("datatrove")  # the extra `scale`
 
+from datatrove.executor import slurm
+
 from llmkit.commands import curate as command
-from llmkit.corpus.curation.executors import run_shared
+from llmkit.corpus.curation.executors import run_shared, submit_to_slurm
 from llmkit.corpus.curation.plan import Plan
 from llmkit.corpus.curation.workers import Workers
 from llmkit.recipes.corpus import Source
-from llmkit.recipes.curation import CurateRecipe, DuplicatesSection
+from llmkit.recipes.curation import CurateRecipe, DuplicatesSection, SlurmSection
 from llmkit.system.errors import UserError
 
 DEMO = CurateRecipe(sources=[Source(path="demo")])
@@ -72,7 +74,9 @@ def test_an_error_of_a_job_on_slurm_is_told_until_it_is_submitted_again(
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
     file.write_text('{"text": "a text"}\n')
-    recipe = DEMO.model_copy(update={"sources": [Source(path=str(file))], "executor": "slurm"})
+    recipe = DEMO.model_copy(
+        update={"sources": [Source(path=str(file))], "executor": "slurm", "slurm": SlurmSection(partition="cpu")}
+    )
     prepared = command.prepare(recipe, tmp_path / "out")
     assert command.curate(prepared) is None
     (work,) = tmp_path.glob(".out.*.partial")
@@ -84,6 +88,17 @@ def test_an_error_of_a_job_on_slurm_is_told_until_it_is_submitted_again(
     (work / "submitted").unlink()
     for _ in range(2):
         assert command.curate(prepared) is None
+
+
+def test_a_job_of_slurm_has_a_partition_and_the_quality_of_service_of_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, object]] = []
+    monkeypatch.setattr(slurm.SlurmPipelineExecutor, "run", lambda self: given.append(self.get_sbatch_args()))
+    recipe = CurateRecipe(sources=DEMO.sources, executor="slurm", slurm=SlurmSection(partition="cpu"))
+    submit_to_slurm(Plan(tmp_path, [], [(0, range(1))], recipe))
+    assert given[0]["partition"] == "cpu"
+    assert "qos" not in given[0]
 
 
 def test_a_task_of_ray_notes_that_the_disk_is_full(tmp_path: Path) -> None:

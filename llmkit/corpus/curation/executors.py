@@ -90,6 +90,7 @@ def submit_to_slurm(plan: Plan) -> None:
             workers=plan.recipe.workers or 100,
             time=slurm.time,
             partition=slurm.partition,
+            qos="",  # the cluster's default, which need not be named normal
             mem_per_cpu_gb=slurm.memory_gb,
             env_command=slurm.setup or None,
             job_name=f"llmkit-{stage}",
