@@ -19,6 +19,7 @@ from llmkit.commands import curate as command
 from llmkit.corpus.curation.executors import run_shared, submit_to_slurm
 from llmkit.corpus.curation.plan import Plan
 from llmkit.corpus.curation.workers import Workers
+from llmkit.corpus.sources import open_source
 from llmkit.recipes.corpus import Source
 from llmkit.recipes.curation import CurateRecipe, DuplicatesSection, SlurmSection
 from llmkit.system.errors import UserError
@@ -99,6 +100,15 @@ def test_a_job_of_slurm_has_a_partition_and_the_quality_of_service_of_the_cluste
     submit_to_slurm(Plan(tmp_path, [], [(0, range(1))], recipe))
     assert given[0]["partition"] == "cpu"
     assert "qos" not in given[0]
+
+
+def test_a_process_with_another_working_folder_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_text('{"text": "a text"}\n')
+    plan = Plan.of(tmp_path, [open_source(Source(path="a.jsonl"))], DEMO)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert list(plan.documents(0)) == ["a text"]
 
 
 def test_a_task_of_ray_notes_that_the_disk_is_full(tmp_path: Path) -> None:

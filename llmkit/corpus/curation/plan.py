@@ -17,7 +17,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Plan:
     @classmethod
     def of(cls, work: Path, sources: Sequence[OpenSource], recipe: CurateRecipe) -> Plan:
         """The plan for these sources. Raises UserError if a dataset cannot be read."""
+        # Processes of a cluster that runs already have another working folder.
+        sources = [replace(source, files=tuple(file.absolute() for file in source.files)) for source in sources]
         counts = [len(source.parts()) for source in sources]
         together = -(-sum(counts) // MOST_TASKS)
         parts = [
