@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,11 @@ pytest.importorskip("datatrove")  # the extra `scale`
 from datatrove.executor import slurm
 
 from llmkit.commands import curate as command
+from llmkit.corpus import sources
 from llmkit.corpus.curation.executors import run_shared, submit_to_slurm
 from llmkit.corpus.curation.plan import Plan
 from llmkit.corpus.curation.workers import Workers
-from llmkit.corpus.sources import open_source
+from llmkit.corpus.sources import OpenSource, open_source
 from llmkit.recipes.corpus import Source
 from llmkit.recipes.curation import CurateRecipe, DuplicatesSection, SlurmSection
 from llmkit.system.errors import UserError
@@ -109,6 +112,18 @@ def test_a_process_with_another_working_folder_reads_the_same(tmp_path: Path, mo
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     assert list(plan.documents(0)) == ["a text"]
+
+
+def test_a_process_looks_at_the_files_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(f"text {number}")
+    monkeypatch.setattr(sources, "PART_BYTES", 1)
+    plan, looks, parts = Plan.of(tmp_path, [open_source(Source(path=str(tmp_path)))], DEMO), [], OpenSource.parts
+    monkeypatch.setattr(OpenSource, "parts", lambda self: looks.append(1) or parts(self))
+    assert [text for task in range(3) for text in deepcopy(plan).documents(task)] == ["text 0", "text 1", "text 2"]
+    assert looks == [1]
+    assert list(pickle.loads(pickle.dumps(plan)).documents(2)) == ["text 2"]
+    assert looks == [1, 1]
 
 
 def test_a_task_of_ray_notes_that_the_disk_is_full(tmp_path: Path) -> None:

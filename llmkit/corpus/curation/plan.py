@@ -16,8 +16,8 @@ from __future__ import annotations
 import pickle
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,15 @@ class Plan:
     sources: Sequence[OpenSource]
     parts: Sequence[tuple[int, range]]
     recipe: CurateRecipe
+    _read: dict[int, list[Callable[[], Iterator[str]]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # the parts of sources, in this process: to find them takes a look at every file
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_read": {}}
+
+    def __deepcopy__(self, memo: Any) -> Plan:
+        return self  # as large as the files are many, and copied for each task
 
     @classmethod
     def of(cls, work: Path, sources: Sequence[OpenSource], recipe: CurateRecipe) -> Plan:
@@ -68,9 +77,10 @@ class Plan:
     def documents(self, task: int) -> Iterator[str]:
         """Yield the documents of a task. Raises UserError at the first bad one."""
         source, numbers = self.parts[task]
-        parts = self.sources[source].parts()
+        if source not in self._read:
+            self._read[source] = self.sources[source].parts()
         for number in numbers:
-            yield from parts[number]()
+            yield from self._read[source][number]()
 
     def kept(self, task: int) -> Path:
         """The file with what the filters left."""
