@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from glob import escape
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,6 +117,7 @@ def _build(prepared: Prepared) -> bool:
             stack.enter_context(FileLock(work / ".lock").acquire(blocking=False))
         except Timeout:
             raise UserError(f"another process curates {prepared.folder}", remedy="wait for it") from None
+        _tell_of_others(path, work)
         if not (work / MANIFEST).exists() and not _work(prepared, work):
             return False
         clean(work)
@@ -146,6 +148,14 @@ def _work(prepared: Prepared, work: Path) -> bool:
     specs = [source.spec.model_dump(exclude_none=True) for source in prepared.sources]
     write_whole(work / MANIFEST, to_json({"key": prepared.key, "sources": specs, "counts": counts}))
     return True
+
+
+def _tell_of_others(path: Path, work: Path) -> None:
+    """Say which folders hold unfinished work on other inputs for the same place: nothing else removes them."""
+    pattern = f".{escape(path.name)}.{'[0-9a-f]' * len(fingerprint({}))}.partial"
+    others = [str(other) for other in sorted(path.parent.glob(pattern)) if other != work]
+    if others:
+        say(f"unfinished work on other inputs or settings, which may be removed: {', '.join(others)}")
 
 
 def _plan(prepared: Prepared, work: Path) -> Plan:

@@ -126,6 +126,27 @@ def test_a_process_looks_at_the_files_once(tmp_path: Path, monkeypatch: pytest.M
     assert looks == [1, 1]
 
 
+def test_unfinished_work_of_other_settings_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "a text"}\n')
+    (tmp_path / f".out.x.{20 * '0'}.partial").mkdir()  # of another result
+
+    def killed(_: Workers) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Workers, "run", killed)
+    for similarity in (0.7, 0.8):
+        recipe = CurateRecipe(sources=[Source(path=str(file))], duplicates=DuplicatesSection(similarity=similarity))
+        assert "unfinished" not in capsys.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            command.curate(command.prepare(recipe, tmp_path / "out"))
+        if similarity == 0.7:
+            (first,) = tmp_path.glob(".out.[0-9a-f]*.partial")
+    assert f"which may be removed: {first}\n" in capsys.readouterr().err
+
+
 def test_a_task_of_ray_notes_that_the_disk_is_full(tmp_path: Path) -> None:
     from llmkit.corpus.curation.on_ray import RayExecutor
 
