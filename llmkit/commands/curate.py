@@ -159,13 +159,19 @@ def _tell_of_others(path: Path, work: Path) -> None:
 
 
 def _plan(prepared: Prepared, work: Path) -> Plan:
-    """The plan, saved for the processes, and the index of evaluation data."""
+    """The plan, saved for the processes, and the index of evaluation data. Raises UserError if that is empty."""
     from llmkit.corpus.curation.stages import write_index
 
     plan = Plan.of(work, prepared.sources, prepared.recipe)
     if prepared.against and not (work / "plan.pickle").exists():
+        words = prepared.recipe.contamination.words
         number = write_index(plan, _texts_of(prepared.against))
-        say(f"looking for {number:,} sequences of {prepared.recipe.contamination.words} words of evaluation data")
+        if not number:
+            raise UserError(
+                f"no text in contamination.files has {words} words, so none can be looked for",
+                remedy="look for shorter sequences, as with contamination.words=8; or leave contamination.files out",
+            )
+        say(f"looking for {number:,} sequences of {words} words of evaluation data")
     plan.save()
     return plan
 

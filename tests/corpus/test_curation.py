@@ -24,7 +24,7 @@ from llmkit.corpus.curation.plan import Plan
 from llmkit.corpus.curation.workers import Workers
 from llmkit.corpus.sources import OpenSource, open_source
 from llmkit.recipes.corpus import Source
-from llmkit.recipes.curation import CurateRecipe, DuplicatesSection, SlurmSection
+from llmkit.recipes.curation import ContaminationSection, CurateRecipe, DuplicatesSection, SlurmSection
 from llmkit.system.errors import UserError
 
 DEMO = CurateRecipe(sources=[Source(path="demo")])
@@ -145,6 +145,16 @@ def test_unfinished_work_of_other_settings_is_told(
         if similarity == 0.7:
             (first,) = tmp_path.glob(".out.[0-9a-f]*.partial")
     assert f"which may be removed: {first}\n" in capsys.readouterr().err
+
+
+def test_evaluation_data_of_short_texts_alone_cannot_be_looked_for(tmp_path: Path) -> None:
+    text, evaluation = tmp_path / "a.jsonl", tmp_path / "eval.jsonl"
+    text.write_text('{"text": "a text"}\n')
+    evaluation.write_text('{"text": "a question of seven words or so"}\n')
+    recipe = CurateRecipe(sources=[Source(path=str(text))], contamination=ContaminationSection(files=[str(evaluation)]))
+    with pytest.raises(UserError, match=r"no text in contamination.files has 13 words") as caught:
+        command.curate(command.prepare(recipe, tmp_path / "out"))
+    assert "contamination.words=8" in caught.value.remedy
 
 
 def test_a_task_of_ray_notes_that_the_disk_is_full(tmp_path: Path) -> None:
