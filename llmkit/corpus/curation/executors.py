@@ -107,7 +107,7 @@ def main() -> None:
     PARENT is the id of the command's process.
     """
     how, work, first, parent = sys.argv[1:]
-    if how != "slurm":  # jobs outlive the command, and they are all submitted or none
+    if how != "slurm":  # a submission is better finished than cut in the middle
         end_with(int(parent))
     plan = Plan.load(Path(work))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
