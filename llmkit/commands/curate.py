@@ -7,6 +7,7 @@ keeps the result. All that is done stays done: after a kill, the same command go
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from glob import escape
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,8 +24,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from llmkit.corpus.curation.counts import counts_of
-from llmkit.corpus.curation.plan import Plan, settings_key
-from llmkit.corpus.curation.workers import Workers
+from llmkit.corpus.curation.plan import Plan, clean, settings_key
+from llmkit.corpus.curation.workers import Workers, noted
 from llmkit.corpus.sources import PART_BYTES, OpenSource, open_source
 from llmkit.recipes.curation import CurateRecipe
 from llmkit.system.cache import file_fingerprint, fingerprint, writing
@@ -115,23 +117,10 @@ def _build(prepared: Prepared) -> bool:
             stack.enter_context(FileLock(work / ".lock").acquire(blocking=False))
         except Timeout:
             raise UserError(f"another process curates {prepared.folder}", remedy="wait for it") from None
-        plan = _plan(prepared, work)
-        start = time.monotonic()
-        if prepared.recipe.executor == "slurm":
-            if not _on_slurm(plan):
-                return False
-        else:
-            Workers(plan).run()
-        counts = counts_of(plan)
-        if not counts["kept"]:
-            raise UserError(
-                f"no document is left of {counts['documents']:,}: {work / 'removed'} has them with the reasons",
-                remedy="leave out a rule of `quality`, or give other text",
-            )
-        say(f"curated {counts['bytes'] / 1e6:,.1f} MB in {duration(time.monotonic() - start)}")
-        plan.clean()
-        specs = [source.spec.model_dump(exclude_none=True) for source in prepared.sources]
-        write_whole(work / MANIFEST, to_json({"key": prepared.key, "sources": specs, "counts": counts}))
+        _tell_of_others(path, work)
+        if not (work / MANIFEST).exists() and not _work(prepared, work):
+            return False
+        clean(work)
         if path.exists():
             path.rmdir()  # the user may have created an empty folder
         work.rename(path)
@@ -139,15 +128,50 @@ def _build(prepared: Prepared) -> bool:
     return True
 
 
+def _work(prepared: Prepared, work: Path) -> bool:
+    """Do all stages, and say in the manifest that they are done. Returns False if Slurm has yet to do the work."""
+    plan = _plan(prepared, work)
+    start = time.monotonic()
+    if prepared.recipe.executor == "slurm":
+        if not _on_slurm(plan):
+            return False
+    else:
+        plan.error.unlink(missing_ok=True)
+        Workers(plan).run()
+    counts = counts_of(plan)
+    if not counts["kept"]:
+        raise UserError(
+            f"no document is left of {counts['documents']:,}: {work / 'removed'} has them with the reasons",
+            remedy="leave out a rule of `quality`, or give other text",
+        )
+    say(f"curated {counts['bytes'] / 1e6:,.1f} MB in {duration(time.monotonic() - start)}")
+    specs = [source.spec.model_dump(exclude_none=True) for source in prepared.sources]
+    write_whole(work / MANIFEST, to_json({"key": prepared.key, "sources": specs, "counts": counts}))
+    return True
+
+
+def _tell_of_others(path: Path, work: Path) -> None:
+    """Say which folders hold unfinished work on other inputs for the same place: nothing else removes them."""
+    pattern = f".{escape(path.name)}.{'[0-9a-f]' * len(fingerprint({}))}.partial"
+    others = [str(other) for other in sorted(path.parent.glob(pattern)) if other != work]
+    if others:
+        say(f"unfinished work on other inputs or settings, which may be removed: {', '.join(others)}")
+
+
 def _plan(prepared: Prepared, work: Path) -> Plan:
-    """The plan, saved for the processes, and the index of evaluation data."""
+    """The plan, saved for the processes, and the index of evaluation data. Raises UserError if that is empty."""
     from llmkit.corpus.curation.stages import write_index
 
     plan = Plan.of(work, prepared.sources, prepared.recipe)
-    plan.error.unlink(missing_ok=True)
     if prepared.against and not (work / "plan.pickle").exists():
+        words = prepared.recipe.contamination.words
         number = write_index(plan, _texts_of(prepared.against))
-        say(f"looking for {number:,} sequences of {prepared.recipe.contamination.words} words of evaluation data")
+        if not number:
+            raise UserError(
+                f"no text in contamination.files has {words} words, so none can be looked for",
+                remedy="look for shorter sequences, as with contamination.words=8; or leave contamination.files out",
+            )
+        say(f"looking for {number:,} sequences of {words} words of evaluation data")
     plan.save()
     return plan
 
@@ -168,15 +192,18 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 
 def _on_slurm(plan: Plan) -> bool:
-    """Submit the jobs, unless they are. Returns whether all is done."""
+    """Submit the jobs, unless they are. Returns whether all is done. Raises UserError if a job noted one."""
     stage, done, tasks = plan.progress()
     if stage == plan.stages[-1] and done == tasks:
         return True
     submitted = plan.work / "submitted"
     if submitted.exists():
+        if error := noted(plan):
+            raise UserError(*error.problems, remedy=f"{error.remedy}; then remove {submitted} to submit again")
         say(f"{stage}: {done:,} of {tasks:,} parts are done; if no job is left, remove {submitted} to submit again")
         return False
-    command = [sys.executable, "-m", "llmkit.corpus.curation.executors", "slurm", str(plan.work), "0"]
+    plan.error.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "llmkit.corpus.curation.executors", "slurm", str(plan.work), "0", str(os.getpid())]
     with (plan.work / "slurm.log").open("ab") as log:
         code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
     if code:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmkit.recipes.corpus import GivenSource
 from llmkit.recipes.section import Section
@@ -37,7 +37,7 @@ class ContaminationSection(Section):
 class SlurmSection(Section):
     """How Slurm runs the work, with `executor=slurm`."""
 
-    partition: str = Field("", description="Partition for the jobs.")
+    partition: str = Field("", description="Partition for the jobs. `executor=slurm` needs it.")
     time: str = Field("24:00:00", description="Time limit of a job.")
     memory_gb: Annotated[int, Field(ge=1)] = Field(4, description="Memory of a job, in GB.")
     setup: str = Field("", description="Shell command that a job runs first, such as one that activates Python.")
@@ -59,3 +59,9 @@ class CurateRecipe(Section):
         None, description="How many tasks run at a time. By default one per core, or 100 on Slurm and Ray."
     )
     slurm: SlurmSection = SlurmSection()
+
+    @model_validator(mode="after")
+    def _has_a_partition(self) -> Self:
+        if self.executor == "slurm" and not self.slurm.partition:
+            raise ValueError("executor=slurm needs slurm.partition: `sinfo` lists them")
+        return self

@@ -184,7 +184,8 @@ class TestHere:
         (("-c", "demo", "-o", "out", "quality=[gopher]"), "quality"),
         (("-c", "demo", "-o", "out", "duplicates.similarty=0.5"), "did you mean"),
         (("-c", "demo,weight=2", "-o", "out"), "weight has no effect"),
-        (("-c", "demo", "-o", "out", "executor=slurm"), "sbatch"),
+        (("-c", "demo", "-o", "out", "executor=slurm"), "executor=slurm needs slurm.partition"),
+        (("-c", "demo", "-o", "out", "executor=slurm", "slurm.partition=cpu"), "sbatch"),
         (("-c", "demo", "-o", "out", "contamination.files=[nothing.jsonl]"), "no such file"),
     ],
 )
@@ -205,7 +206,7 @@ def test_a_full_disk_and_deaths_are_said(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(executors, "run_shared", full)
-    monkeypatch.setattr(sys, "argv", ["executors", "local", str(tmp_path), "0"])
+    monkeypatch.setattr(sys, "argv", ["executors", "local", str(tmp_path), "0", str(os.getppid())])
     with pytest.raises(SystemExit) as stop:
         executors.main()
     for exit_code, message in ((stop.value.code, "disk is full"), (-signal.SIGKILL, "killed again and again")):

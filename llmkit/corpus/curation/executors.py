@@ -6,7 +6,6 @@ locks in the folder, as tokenizing does: the system releases the lock of a dead 
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 from copy import deepcopy
@@ -18,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from llmkit.corpus.curation.plan import Plan
 from llmkit.corpus.curation.stages import pipeline
-from llmkit.corpus.curation.workers import CANNOT_WRITE
+from llmkit.corpus.curation.workers import CANNOT_WRITE, end_with
 from llmkit.system.files import is_about_writing
 
 
@@ -44,15 +43,13 @@ class SharedFolderExecutor(PipelineExecutor):  # type: ignore[misc]
     def run(self) -> None:
         """See PipelineExecutor."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        steps, parent = self.pipeline, os.getppid()
+        steps = self.pipeline
         ranks = [(self._first + number) % self._tasks for number in range(self._tasks)]
         # Then wait for tasks of other processes, in one order, and do those of processes that died.
         for wait, order in ((False, ranks), (True, sorted(ranks))):
             for rank in order:
                 if self.is_rank_completed(rank):
                     continue
-                if os.getppid() != parent:
-                    sys.exit("the command that started this process has gone")
                 try:
                     with FileLock(self._folder / f".{rank:05d}.lock").acquire(blocking=wait):
                         self.pipeline = deepcopy(steps)  # steps count what they do
@@ -69,18 +66,14 @@ def run_shared(plan: Plan, first: int) -> None:
 
 
 def run_on_ray(plan: Plan) -> None:
-    """Do all stages on the Ray cluster of $RAY_ADDRESS, or on this machine."""
+    """Do all stages on the Ray cluster of $RAY_ADDRESS, or on this machine. One process at a time does so."""
     import ray
-    from datatrove.executor.ray import RayPipelineExecutor
+
+    from llmkit.corpus.curation.on_ray import RayExecutor
 
     ray.init(log_to_driver=False)
     for stage in plan.stages:
-        RayPipelineExecutor(
-            pipeline(plan, stage),
-            tasks=plan.tasks(stage),
-            workers=plan.recipe.workers or 100,
-            logging_dir=str(plan.stage_folder(stage)),
-        ).run()
+        RayExecutor(pipeline(plan, stage), plan, stage).run()
         if plan.done(stage) < plan.tasks(stage):
             sys.exit(f"Ray did not complete the stage {stage!r}: see {plan.stage_folder(stage)}/logs")
 
@@ -97,6 +90,7 @@ def submit_to_slurm(plan: Plan) -> None:
             workers=plan.recipe.workers or 100,
             time=slurm.time,
             partition=slurm.partition,
+            qos="",  # the cluster's default, which need not be named normal
             mem_per_cpu_gb=slurm.memory_gb,
             env_command=slurm.setup or None,
             job_name=f"llmkit-{stage}",
@@ -108,8 +102,13 @@ def submit_to_slurm(plan: Plan) -> None:
 
 
 def main() -> None:
-    """`python -m llmkit.corpus.curation.executors HOW WORK FIRST`, a process that `llmkit curate` starts."""
-    how, work, first = sys.argv[1:]
+    """`python -m llmkit.corpus.curation.executors HOW WORK FIRST PARENT`, a process that `llmkit curate` starts.
+
+    PARENT is the id of the command's process.
+    """
+    how, work, first, parent = sys.argv[1:]
+    if how != "slurm":  # a submission is better finished than cut in the middle
+        end_with(int(parent))
     plan = Plan.load(Path(work))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the signatures of all tasks
@@ -117,7 +116,8 @@ def main() -> None:
         if how == "local":
             run_shared(plan, int(first))
         elif how == "ray":
-            run_on_ray(plan)
+            with FileLock(plan.ray_lock):  # of a killed command, whose driver ends in a moment
+                run_on_ray(plan)
         else:
             submit_to_slurm(plan)
     except OSError as error:

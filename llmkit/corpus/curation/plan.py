@@ -16,8 +16,8 @@ from __future__ import annotations
 import pickle
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from llmkit.system.files import write_whole
 
 CONTAMINATED, DUPLICATE = "contaminated", "duplicate"  # why documents are removed
 MOST_TASKS = 2000  # besides one per source: the second stage opens a file of each at a time
+RAY_LOCK = ".ray.lock"
 STAGES = ("filter", "pairs", "groups", "deduplicate")
 
 
@@ -38,10 +39,21 @@ class Plan:
     sources: Sequence[OpenSource]
     parts: Sequence[tuple[int, range]]
     recipe: CurateRecipe
+    _read: dict[int, list[Callable[[], Iterator[str]]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # the parts of sources, in this process: to find them takes a look at every file
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_read": {}}
+
+    def __deepcopy__(self, memo: Any) -> Plan:
+        return self  # as large as the files are many, and copied for each task
 
     @classmethod
     def of(cls, work: Path, sources: Sequence[OpenSource], recipe: CurateRecipe) -> Plan:
         """The plan for these sources. Raises UserError if a dataset cannot be read."""
+        # Processes of a cluster that runs already have another working folder.
+        sources = [replace(source, files=tuple(file.absolute() for file in source.files)) for source in sources]
         counts = [len(source.parts()) for source in sources]
         together = -(-sum(counts) // MOST_TASKS)
         parts = [
@@ -65,9 +77,10 @@ class Plan:
     def documents(self, task: int) -> Iterator[str]:
         """Yield the documents of a task. Raises UserError at the first bad one."""
         source, numbers = self.parts[task]
-        parts = self.sources[source].parts()
+        if source not in self._read:
+            self._read[source] = self.sources[source].parts()
         for number in numbers:
-            yield from parts[number]()
+            yield from self._read[source][number]()
 
     def kept(self, task: int) -> Path:
         """The file with what the filters left."""
@@ -116,17 +129,23 @@ class Plan:
         """Why the first stage removes documents, in the order of its filters."""
         return [*self.recipe.quality, *([CONTAMINATED] if self.recipe.contamination.files else [])]
 
-    def clean(self) -> None:
-        """Remove all but the result."""
-        for name in ("stages", "kept", "minhash", "index"):
-            shutil.rmtree(self.work / name, ignore_errors=True)
-        for file in (*self.work.glob("*.log"), self.work / "plan.pickle", self.work / "submitted"):
-            file.unlink(missing_ok=True)
+    @property
+    def ray_lock(self) -> Path:
+        """What the process holds that does the work on Ray."""
+        return self.work / RAY_LOCK
 
     @property
     def error(self) -> Path:
         """Where a worker notes an error of the user."""
         return self.work / "error.json"
+
+
+def clean(work: Path) -> None:
+    """Remove all but the result from a folder of work."""
+    for name in ("stages", "kept", "minhash", "index"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    for file in (*work.glob("*.log"), *(work / name for name in ("plan.pickle", "error.json", "submitted", RAY_LOCK))):
+        file.unlink(missing_ok=True)
 
 
 HASHES = 112  # of a document, as in FineWeb

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,26 @@ from llmkit.system.progress import Progress
 LOOK_EVERY = 0.5  # seconds
 CANNOT_WRITE = os.EX_IOERR  # the exit code of a process that found the disk full
 MOST_DEATHS = 5  # of processes in a row, without a task that is completed
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after its parent: another command may go on with the work."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_EVERY)
+        print("the command that started this process has gone", file=sys.stderr, flush=True)
+        os._exit(1)  # in whatever step: the work bears kills
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def noted(plan: Plan) -> UserError | None:
+    """The error that a process noted, if any."""
+    if not plan.error.exists():
+        return None
+    error = json.loads(plan.error.read_text(encoding="utf-8"))
+    return UserError(*error["problems"], remedy=error["remedy"])
 
 
 @dataclass
@@ -44,7 +65,8 @@ class Workers:
                     for number, process in enumerate(self.processes):
                         if process.poll() in (None, 0):
                             continue
-                        self._check_error()
+                        if error := noted(self.plan):
+                            raise error
                         total = sum(self.plan.done(name) for name in self.plan.stages)
                         deaths, before = (1, total) if total > before else (deaths + 1, before)
                         if deaths > MOST_DEATHS or process.returncode > 0:
@@ -63,7 +85,7 @@ class Workers:
         command = [sys.executable, "-m", "llmkit.corpus.curation.executors", self.plan.recipe.executor]
         with self._log(number).open("ab") as log:
             return subprocess.Popen(
-                [*command, str(self.plan.work), str(100 * number // count)],
+                [*command, str(self.plan.work), str(100 * number // count), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -72,12 +94,6 @@ class Workers:
 
     def _log(self, number: int) -> Path:
         return self.plan.work / f"worker-{number}.log"
-
-    def _check_error(self) -> None:
-        """Raises UserError if a process noted one."""
-        if self.plan.error.exists():
-            noted = json.loads(self.plan.error.read_text(encoding="utf-8"))
-            raise UserError(*noted["problems"], remedy=noted["remedy"])
 
     def _died(self, code: int, number: int) -> Exception:
         if code < 0:
