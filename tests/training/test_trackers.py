@@ -2,88 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
-from signal import SIGTERM
-from typing import Any
 
 import pytest
 from support import Command
+from support.tracked_runs import METRICS, evaluation, session, step, tracked_run
 from support.trackers import (
     READERS,
     Piece,
     configuration,
     final_scores,
-    in_tensorboard,
     in_trackio,
-    in_wandb,
     in_wandb_file,
     kept,
     pieces,
     wandb_file,
     wandb_files,
 )
-from transformers import BertConfig, BertModel, TrainingArguments
 
-from llmkit.system.errors import Stopped
 from llmkit.system.run_folder import RunDir
 from llmkit.training.trackers import mirror as module
-from llmkit.training.trackers.mirror import KINDS, Mirror, numbers_of
-from llmkit.training.trackers.tensorboard import TensorBoard
-from llmkit.training.trackers.tracker import Row, Tracked, Tracker
+from llmkit.training.trackers.mirror import numbers_of
 from llmkit.training.trackers.wandb import Wandb
 
 pytest.importorskip("tensorboard")
-CONFIG = {"name": "base", "train.learning_rate": 1e-4, "data.train": ["a.jsonl", "b.jsonl"]}
-METRICS = {"f1": 81.5, "f1_interval": [80.0, 83.0], "labels": {"joy": {"f1": 70.0}}, "signature": "x", "best": True}
-
-
-def step(number: int, take: int = 1) -> dict[str, Any]:
-    """A row of training. How long it took differs from one take to the next."""
-    return {"step": number, "seconds": number + take / 8, "loss": 4 - number / 8, "tokens_per_second": 1000.0 * take}
-
-
-def evaluation(number: int, take: int = 1) -> dict[str, Any]:
-    return {"step": number, "seconds": number + take / 4, "eval_f1": 50.0 + number, "eval_runtime": take / 16}
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """A run that has begun, in an environment that names no server."""
-    for name in [name for name in os.environ if name.startswith(("WANDB", "MLFLOW", "TRACKIO", "TENSORBOARD"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path / 'mlruns'}")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    if find_spec("trackio"):  # which reads the environment once
-        monkeypatch.setattr("trackio.sqlite_storage.TRACKIO_DIR", tmp_path / "trackio")
-    run = RunDir(tmp_path / "runs" / "base")
-    run.path.mkdir(parents=True)
-    return run
-
-
-def tracked(run: RunDir) -> Tracked:
-    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
-    return Tracked(run, "base", None, CONFIG, BertModel(BertConfig(vocab_size=8, **shape)))
-
-
-def arguments(run: RunDir) -> TrainingArguments:
-    return TrainingArguments(output_dir=str(run.checkpoints), report_to="none", use_cpu=True)
-
-
-def session(run: RunDir, library: str, *rows: Mapping[str, Any], ends: bool = True) -> None:
-    """Report rows, as a training does: to its end, or until a signal stops it."""
-    with suppress(Stopped), Mirror([library], tracked(run)) as mirror:
-        mirror.start(arguments(run))
-        for row in rows:
-            run.log(row)
-            mirror.follow()
-        if not ends:
-            raise Stopped(SIGTERM, "stopped", run.path)
-        mirror.scores(METRICS)
+__all__ = ["tracked_run"]  # the fixture `run`
 
 
 @pytest.mark.parametrize("library", list(READERS))
@@ -129,51 +72,6 @@ def test_another_run_of_the_same_name_has_its_own(run: RunDir) -> None:
         session(each, "trackio", step(2))
     assert [kept(each, "trackio")["name"] for each in (run, other)] == ["base", "base-2"]
     assert in_trackio(run) == in_trackio(other)
-
-
-def test_a_tracker_that_fails_is_given_up_and_said_once(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(self: Tracker, row: Row) -> None:
-        raise ConnectionError("the server is down\nat length")
-
-    class Broken(TensorBoard):
-        library = "broken"
-        send = fail
-
-    monkeypatch.setitem(KINDS, "broken", Broken)
-    with Mirror(["broken", "tensorboard"], tracked(run)) as mirror:
-        mirror.start(arguments(run))
-        for row in (step(2), step(4)):
-            run.log(row)
-            mirror.follow()
-    assert capsys.readouterr().err == "warning: broken fails, and the run goes on without it: the server is down\n"
-    assert sorted(in_tensorboard(run)) == sorted(pieces(run)), "the others go on"
-
-
-def test_a_server_that_is_down_ends_nothing(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    session(run, "mlflow", step(2), step(4))
-    assert capsys.readouterr().err.count("mlflow fails, and the run goes on without it") == 1
-
-
-@pytest.mark.slow
-def test_weights_and_biases_out_of_reach_is_kept_here(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wandb = pytest.importorskip("wandb")
-    wandb.teardown()  # it has read the environment of earlier tests
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
-    session(run, "wandb", step(2), step(4))
-    wandb.teardown()
-    assert "the run is kept here, for `wandb sync`" in capsys.readouterr().err
-    assert sorted(in_wandb(run)) == sorted(pieces(run))
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from transformers import TrainingArguments
 from llmkit.system.console import is_main, warn
 from llmkit.system.errors import EndedEarly, Stopped, UserError
 from llmkit.training.trackers.mlflow import MLflow
+from llmkit.training.trackers.sent import Row
 from llmkit.training.trackers.tensorboard import TensorBoard
-from llmkit.training.trackers.tracker import Row, Status, Tracked, Tracker
+from llmkit.training.trackers.tracker import Status, Tracked, Tracker
 from llmkit.training.trackers.trackio import Trackio
 from llmkit.training.trackers.wandb import Wandb
 
@@ -73,8 +74,8 @@ class Mirror:
                 tell(tracker)
             except Exception as error:  # hides nothing: it is said, once, and log.jsonl has what is not reported
                 self._trackers.remove(tracker)
-                said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-                warn(f"{tracker.library} fails, and the run goes on without it: {said}")
+                warn(f"{tracker.library} fails, and the run goes on without it: {_first_line(error)}")
+                _close(tracker)
 
     def _new_rows(self) -> list[Row]:
         """The rows of the log since the last ones."""
@@ -97,6 +98,18 @@ def _send(tracker: Tracker, rows: Sequence[Row]) -> None:
     finally:
         if rows:
             tracker.keep_sent()
+
+
+def _close(tracker: Tracker) -> None:
+    """End one that failed: its library would take the next run of the process for a part of it."""
+    try:
+        tracker.finish("FAILED", [])
+    except Exception as error:  # hides nothing, as above
+        warn(f"{tracker.library} cannot be closed: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def numbers_of(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

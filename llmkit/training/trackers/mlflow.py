@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from llmkit.training.trackers.tracker import PROJECT, Row, Status, Tracker, with_environment, without_chatter
+from llmkit.training.trackers.sent import Row
+from llmkit.training.trackers.tracker import PROJECT, Status, Tracker, with_environment, without_chatter
 
 RETRIES = "3"  # where the run waits; in between a thread of the library tries again, as often as it does by itself
 
@@ -19,6 +20,7 @@ class MLflow(Tracker):
     """A run with the same id after a resume. MLflow deletes no value, so there is one for each name and step."""
 
     library = "mlflow"
+    _id = ""
 
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See Tracker."""
@@ -68,12 +70,22 @@ class MLflow(Tracker):
 
     def finish(self, status: Status, rows: Sequence[Row]) -> None:
         """See Tracker. What the server has missed is sent again."""
+        if not self._id:
+            return
         with _soon():
-            self._mlflow.flush_async_logging()
-            self._has = self._values()
-            for row in rows:
-                self.send(row)
-            self._mlflow.end_run(status)
+            try:
+                if rows:
+                    self._send_missed(rows)
+            finally:
+                active = self._mlflow.active_run()
+                if active is not None and active.info.run_id == self._id:  # not the caller's
+                    self._mlflow.end_run(status)
+
+    def _send_missed(self, rows: Sequence[Row]) -> None:
+        self._mlflow.flush_async_logging()
+        self._has = self._values()
+        for row in rows:
+            self.send(row)
 
     def _there(self, name: str, step: int) -> bool:
         """Whether a value is there from before, which is then used up: a row may follow with the name and step."""

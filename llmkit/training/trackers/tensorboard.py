@@ -9,14 +9,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from llmkit.training.trackers.sent import Sent
-from llmkit.training.trackers.tracker import Row, Status, Tracker
+from llmkit.training.trackers.sent import Row, Sent
+from llmkit.training.trackers.tracker import Status, Tracker
 
 
 class TensorBoard(Tracker):
     """Event files. A resumed run begins a file that takes back the steps it repeats."""
 
     library = "tensorboard"
+    _writer: Any = None
 
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See Tracker."""
@@ -36,7 +37,7 @@ class TensorBoard(Tracker):
         last = max((row["step"] for row in rows), default=-1)
         self._sent = Sent({"sent": [last, 1], **known} if begun else {})
         self._sent.cut(last)
-        self._writer: Any = SummaryWriter(str(folder), purge_step=last + 1 if begun else None)
+        self._writer = SummaryWriter(str(folder), purge_step=last + 1 if begun else None)
         self.begin(TensorBoardCallback(self._writer))
         self.keep(folder=place, **self._sent.kept())
         return rows
@@ -57,4 +58,5 @@ class TensorBoard(Tracker):
 
     def finish(self, status: Status, rows: Sequence[Row]) -> None:
         """See Tracker."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

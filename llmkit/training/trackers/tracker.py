@@ -78,7 +78,7 @@ class Tracker:
         raise NotImplementedError
 
     def finish(self, status: Status, rows: Sequence[Row]) -> None:
-        """End it. `rows` are all of the log."""
+        """End what has begun, if anything has. `rows` are all of the log; none if the tracker failed."""
         raise NotImplementedError
 
     def begin(self, callback: TrainerCallback, about: Tracked | None = None) -> None:

@@ -10,8 +10,8 @@ from contextlib import closing
 from secrets import token_hex
 from typing import Any
 
-from llmkit.training.trackers.sent import Sent
-from llmkit.training.trackers.tracker import Row, Status, Tracker, without_chatter
+from llmkit.training.trackers.sent import Row, Sent
+from llmkit.training.trackers.tracker import Status, Tracker, without_chatter
 
 REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
@@ -75,5 +75,6 @@ class Trackio(Tracker):
 
     def finish(self, status: Status, rows: Sequence[Row]) -> None:
         """See Tracker."""
-        with without_chatter():
-            self.end()
+        if self._callback is not None:
+            with without_chatter():
+                self.end()

@@ -14,8 +14,8 @@ from typing import Any
 
 from llmkit.system.console import say, warn
 from llmkit.system.secrets import without_secrets
-from llmkit.training.trackers.sent import Sent
-from llmkit.training.trackers.tracker import PROJECT, Row, Status, Tracker, without_chatter
+from llmkit.training.trackers.sent import Row, Sent
+from llmkit.training.trackers.tracker import PROJECT, Status, Tracker, without_chatter
 
 PATIENCE = 300.0  # seconds to wait at the end for a server that takes no data; they stay in the folder
 
@@ -28,6 +28,7 @@ class Wandb(Tracker):
     """
 
     library = "wandb"
+    _own = False  # or the caller's, who ends it
 
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
         """See Tracker."""
@@ -35,7 +36,7 @@ class Wandb(Tracker):
         from transformers.integrations.integration_utils import WandbCallback
 
         self._wandb: Any = wandb
-        self._own = wandb.run is None  # or the caller's, who ends it
+        self._own = wandb.run is None
         known = self.known()
         chosen = os.environ.get("WANDB_RUN_ID") if self.tracked.series is None else None
         self._id = known.get("id") or chosen or token_hex(4)
