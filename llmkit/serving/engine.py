@@ -20,7 +20,8 @@ from llmkit.system.out_of_memory import OutOfMemory
 from llmkit.tasks.values import Prediction
 
 COMPANY = 0.004  # seconds that the first request waits for others
-TURN = 65_536  # characters that are read together: more would keep the first of them waiting, and save no padding
+TURN = 65_536  # characters that are read together at most: more would save no padding
+SECONDS = 1.0  # that a turn may take, by the speed of those before it: all of its requests wait for the last one
 
 Example = Mapping[str, Any]
 Answer = Callable[[Sequence[Example]], Sequence[Prediction]]
@@ -44,6 +45,7 @@ class Engine:
         self._jobs: deque[Job] = deque()
         self._changed = Condition()
         self._stopping = False
+        self._characters = self._seconds = 0.0  # of the turns so far, where each counts half as much as the next
         self._thread = Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -76,7 +78,10 @@ class Engine:
             for job in turn:
                 self._measured.waited.observe(began - job.arrived)
             results = self._results(turn)
-            self._measured.turn(sum(len(job.examples) for job in turn), time.monotonic() - began)
+            took = time.monotonic() - began
+            self._measured.turn(sum(len(job.examples) for job in turn), took)
+            self._characters = self._characters / 2 + sum(job.characters for job in turn)
+            self._seconds = self._seconds / 2 + took
             loop = turn[0].future.get_loop()
             try:
                 loop.call_soon_threadsafe(_deliver, turn, results)
@@ -105,7 +110,8 @@ class Engine:
         """The oldest jobs up to the size of a turn; one that is larger is a turn of its own. Skips cancelled ones."""
         turn: list[Job] = []
         characters = 0
-        while self._jobs and (not turn or characters + self._jobs[0].characters <= TURN):
+        most = min(TURN, SECONDS * self._characters / self._seconds) if self._seconds else 0  # at first one job, timed
+        while self._jobs and (not turn or characters + self._jobs[0].characters <= most):
             job = self._jobs.popleft()
             if not job.future.cancelled():
                 turn.append(job)

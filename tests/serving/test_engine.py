@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,8 +53,25 @@ def test_what_waits_is_read_together_in_order_of_arrival() -> None:
         turns.append([example["text"] for example in examples])
         return echo(examples)
 
-    assert ask_all(noted, list("abcdef"), c=story.TURN, d=10, e=story.TURN - 10) == list("abcdef")
-    assert turns == [["a", "b"], ["c"], ["d", "e"], ["f"]]
+    assert ask_all(noted, list("0abcdef"), c=story.TURN, d=10, e=story.TURN - 10) == list("0abcdef")
+    assert turns == [["0"], ["a", "b"], ["c"], ["d", "e"], ["f"]], "the first alone, which shows the speed"
+
+
+def test_a_slow_model_reads_what_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic() + 60  # after all of them have arrived
+    ends, costs = list[float](), {"first": 3.0}  # seconds; the first one loads something
+
+    def slow(examples: Examples) -> list[Prediction]:
+        nonlocal now
+        now += sum(costs.get(example["text"], 0.24) for example in examples)
+        ends.append(now)
+        return echo(examples)
+
+    monkeypatch.setattr(story, "time", SimpleNamespace(monotonic=lambda: now))
+    texts = ["first", *map(str, range(20))]
+    assert ask_all(slow, texts, **dict.fromkeys(texts, 100)) == texts
+    took = [round((after - before) / 0.24) for before, after in pairwise(ends)]
+    assert took == [1, 1, 1, 2, 3, 3, 4, 4, 1]
 
 
 def test_an_error_is_only_of_the_text_that_causes_it(capsys: pytest.CaptureFixture[str]) -> None:
