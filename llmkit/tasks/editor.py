@@ -20,14 +20,14 @@ class Editor:
 
     def texts(self, example: Mapping[str, Any]) -> Texts:
         """The texts of an example that can be edited so that its gold answer follows."""
-        raise NotImplementedError
+        raise NotImplementedError  # a kind without it says so in `unedited`, and is not asked
 
     def edited(self, example: Mapping[str, Any], edits: Mapping[str, Edited]) -> dict[str, Any] | None:
         """The example with some of its `texts` edited, and the gold answer where it is then; None if it cannot follow.
 
         `edits` are by name, of `Texts.edited`.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
     def same_answer(self, before: Prediction, after: Prediction, edits: Mapping[str, Edited]) -> bool:
         """Whether the prediction for an edited example is the one `before` the edit."""

@@ -79,7 +79,7 @@ class Embedder:
             )
         self.dim = wanted.dim or full
         self._backend = backend_copy(tokenizer, "cls_token_id", "embedding")
-        self._head = Head("embedding", AutoModel, targets=_no_targets, outputs=self._vectors, loss=_no_loss)
+        self._head = Head("embedding", AutoModel, targets=_never_trained, outputs=self._vectors, loss=_never_trained)
 
     def __call__(self, texts: Sequence[str], advance: Advance) -> Array | None:
         """Vectors of texts, float32 [texts, dim]; None on all processes but the first."""
@@ -176,9 +176,5 @@ def _max_length(checkpoint: Checkpoint, settings: SentenceSettings, own: int, wa
     return min(limits, default=USUAL)
 
 
-def _no_targets(*_: Any) -> Batch:
-    raise NotImplementedError  # never trained
-
-
-def _no_loss(*_: Any, **__: Any) -> Any:
-    raise NotImplementedError
+def _never_trained(*_: Any, **__: Any) -> Any:
+    raise NotImplementedError  # an Embedder only computes vectors

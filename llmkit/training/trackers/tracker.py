@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Tracked:
         return self.run.path / "trackers"
 
 
-class Tracker:
+class Tracker(ABC):
     """A run in a tracker. A subclass starts and ends it; rows go through transformers' callback."""
 
     library: ClassVar[str]
@@ -52,9 +53,9 @@ class Tracker:
         self._arguments: Any = _Arguments(tracked, arguments)
         self._sent: Sent | None = None  # which rows are there for good, if the tracker itself is not asked
 
+    @abstractmethod
     def start(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Begin, or go on with the tracker's own run of before. Returns those of the log's rows that are to be sent."""
-        raise NotImplementedError
 
     def send(self, row: Row) -> None:
         """Report a row of the log, unless it is there from before and stays."""
@@ -73,13 +74,13 @@ class Tracker:
         if self._sent is not None:
             self.keep(**{**self.known(), **self._sent.kept()})
 
+    @abstractmethod
     def scores(self, scores: Mapping[str, float], step: int) -> None:
         """Report the final scores."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, status: Status, rows: Sequence[Row]) -> None:
         """End what has begun, if anything has. `rows` are all of the log; none if the tracker failed."""
-        raise NotImplementedError
 
     def begin(self, callback: TrainerCallback, about: Tracked | None = None) -> None:
         """Let a callback report the recipe and the model's configuration. Rows go through it from now on."""
