@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STAMP_OF_DEMO := $(VENV)/.installed-for-demo
 AUDIT := $(VENV)/audit
 OLDEST := .venv-oldest
 # Packages come from the index alone; the Hub is never asked.
@@ -18,12 +19,17 @@ help:  ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## .venv with llmkit and everything to work on it
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(STAMP): $(STAMP_OF_DEMO)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: install  ## The whole flow on embedded data: offline, minutes on two cores
+# What a newcomer waits for: half of `dev`. The server is what the demo's last words suggest.
+$(STAMP_OF_DEMO): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve]'
+	touch $@
+
+demo: $(STAMP_OF_DEMO)  ## The whole flow on embedded data: offline, minutes on two cores
 	rm -rf runs/demo
 	$(BIN)/llmkit demo
 
