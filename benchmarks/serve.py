@@ -82,11 +82,10 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=3)
     given = options.parse_args()
     asked = questions(given.data, given.model, given.questions)
-    contenders = {}
+    contenders = {"llmkit serve, PyTorch": lambda folder: served(given.model, asked, folder)}
     if given.export:
         contenders["llmkit serve, ONNX"] = lambda folder: served(given.export, asked, folder)
         contenders["llmkit serve, ONNX int8"] = lambda folder: served(given.export, asked, folder, "--int8")
-    contenders["llmkit serve, PyTorch"] = lambda folder: served(given.model, asked, folder)
     contenders["transformers, one at a time"] = lambda _: plain(given.model, asked)
     title = f"{len(asked)} questions on passages of about 170 tokens, {CLIENTS} clients at once"
     compare(title, contenders, runs=given.runs, speed="questions/s")
