@@ -83,6 +83,7 @@ def prepare(
     import torch
     from transformers import set_seed
 
+    from llmkit.models.cpu_attention import train_by_products
     from llmkit.models.packed_attention import uses_kernel
     from llmkit.models.unpadded import unpad
     from llmkit.tasks.head import training_collator
@@ -105,6 +106,7 @@ def prepare(
     set_seed(recipe.train.seed)  # the fresh weights of a head follow from it
     model = task.model_to_train(recipe, checkpoint, codec)
     unpad(model, bf16=bf16, training=True)
+    train_by_products(model, bf16=bf16)
     if recipe.model.lora is not None:
         assert checkpoint is not None
         add_adapters(model, checkpoint, recipe.model.lora, recipe.train.learning_rate)

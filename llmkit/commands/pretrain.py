@@ -22,6 +22,7 @@ from llmkit.corpus.tokenizer import load_tokenizer
 from llmkit.models.capabilities import fit_inputs
 from llmkit.models.checkpoint import Checkpoint, with_own_dropout
 from llmkit.models.continuing import to_continue
+from llmkit.models.cpu_attention import train_by_products
 from llmkit.models.masked_lm import model_for_pretraining
 from llmkit.models.packing_trial import choose_attention
 from llmkit.models.teacher import lessons_of, teacher_of
@@ -83,6 +84,7 @@ def prepare(
     model = model_for_pretraining(origin, tokenizer, size)
     fit_inputs(tokenizer, model.base_model)
     choose_attention(model, bf16=bf16)
+    train_by_products(model, bf16=bf16)
     if lessons is not None:
         lessons.give(model)
 

@@ -102,7 +102,15 @@ UNDOCUMENTED = (
         "eval_on_start",
         "make an evaluation before training: of step 0, or one that is owed",
     ),
-    Internal("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "register the variable-length kernel"),
+    Internal("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "register our attention, on GPUs and on CPUs"),
+    Internal("transformers.masking_utils", "ALL_MASK_ATTENTION_FUNCTIONS", "the masks of our attention on CPUs"),
+    Internal("transformers.masking_utils", "sdpa_mask", "the same"),
+    Internal(
+        "transformers.integrations.sdpa_attention",
+        "sdpa_attention_forward",
+        "torch's attention as transformers calls it, where ours has nothing to gain",
+        ("scaling", "dropout"),
+    ),
     Internal(
         "torch.nn.attention.varlen",
         "varlen_attn",
