@@ -20,6 +20,8 @@ settings.load_profile("llmkit")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Every processor computes in float32, one with bf16 instructions too.
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("COLUMNS", "160")
 for _name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "XDG_CACHE_HOME"):

@@ -68,6 +68,7 @@ PRIVATE = (
     ),
     Internal("torch.cpu", "_is_avx512_bf16_supported", "whether the CPU computes in bf16; nothing public says so"),
     Internal("torch.cpu", "_is_amx_tile_supported", "the same"),
+    Internal("torch.ops.mkldnn", "_is_mkldnn_bf16_supported", "whether oneDNN may compute in bf16"),
     Internal(
         "sacrebleu.metrics.base.Metric",
         "_extract_corpus_statistics",

@@ -36,8 +36,11 @@ def choose(bf16: bool | Literal["auto"]) -> Choice:
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
         device = torch.cuda.get_device_name(0)
     else:
-        # Without bf16 instructions, autocast to bf16 is emulated and many times slower than fp32.
-        supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        # Without bf16 instructions, or where ONEDNN_MAX_CPU_ISA keeps oneDNN from them, autocast to bf16 is emulated
+        # and many times slower than fp32.
+        instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        supported = instructions and torch.backends.mkldnn.is_available()
+        supported = supported and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
         device = f"CPU, {torch.get_num_threads()} threads"
     use = supported if bf16 == "auto" else bf16
     if bf16 == "auto":

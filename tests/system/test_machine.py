@@ -24,15 +24,18 @@ from llmkit.system.threads import describe
 pytestmark = pytest.mark.oldest
 
 
-@pytest.mark.parametrize(("avx512", "amx"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("avx512", "amx", "onednn"), [(False, False, True), (True, False, True), (False, True, True), (True, True, False)]
+)
 def test_bf16_is_chosen_where_the_processor_computes_in_it(
-    monkeypatch: pytest.MonkeyPatch, avx512: bool, amx: bool
+    monkeypatch: pytest.MonkeyPatch, avx512: bool, amx: bool, onednn: bool
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
     choice = choose("auto")
-    assert choice.bf16 is (avx512 or amx)
+    assert choice.bf16 is ((avx512 or amx) and onednn)
     assert choice.threads == torch.get_num_threads()
     assert choice.why.endswith(
         "bf16 (supported by the hardware)" if choice.bf16 else "fp32 (no bf16 instructions here)"
