@@ -70,10 +70,8 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: query, key and value [B, H, L, D] → [B, L, H, D]."""
     if _by_torch(module, query, key, value, attention_mask, dropout, others):
-        found, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **others
-        )
-        return found, None
+        others |= {"scaling": scaling, "dropout": dropout}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **others)
     if attention_mask is not None and attention_mask.dtype != torch.bool:
         attention_mask = attention_mask.to(value.dtype)
     # Rotary positions are computed in float32.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import Command
+from support.runs import pretrained, write_demo_text, write_questions
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBertForMaskedLM, PreTrainedModel
@@ -155,3 +158,21 @@ def test_only_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     model.config._attn_implementation = "eager"
     train_by_products(model, bf16=True)
     assert model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+def test_runs_train_with_it(kind: str, llmkit: Command, tmp_path: Path, counted: list[int]) -> None:
+    if kind == "pretrain":
+        data = [
+            "-r",
+            "tiny/pretrain",
+            f"corpus.sources=[{{path: {write_demo_text(tmp_path)}}}]",
+            "corpus.tokenizer.vocab_size=300",
+        ]
+    else:
+        write_questions(tmp_path / "squad.jsonl")
+        data = ["-r", "tiny/squad", f"model.pretrained={pretrained(tmp_path)}"]
+        data += ["data.train=squad.jsonl", "data.validation=squad.jsonl"]
+    code, _, err = llmkit(kind, *data, "train.bf16=true", "train.max_steps=2", "-o", "run")
+    assert code == 0, err
+    assert counted
