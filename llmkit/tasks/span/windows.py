@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
+AT_ONCE = 64  # examples: the tokenizer takes some hundred bytes for each token, and an example may be a whole article
+
 
 def windows(
     task: str,
@@ -43,8 +45,8 @@ def windows(
     special = tokenizer.num_special_tokens_to_add(pair=True)
 
     def features() -> Iterator[dict[str, Any]]:
-        for start in range(0, len(examples), 256):
-            rows = examples[start : start + 256]
+        for start in range(0, len(examples), AT_ONCE):
+            rows = examples[start : start + AT_ONCE]
             backend.no_truncation()
             questions = backend.encode_batch([q.strip() for q in rows["question"]], add_special_tokens=False)
             _check_room(rows["id"], questions, special, data)
