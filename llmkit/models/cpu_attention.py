@@ -17,9 +17,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 PRODUCTS = "llmkit_products"
-LONGEST = (
-    192  # tokens of a row: for longer ones torch makes larger products, and is as fast (torch 2.13, Xeon with AMX)
-)
+LONGEST = 192  # tokens of a row: with longer ones torch makes larger products, and is as fast (2.13, with AMX)
 
 
 def train_by_products(model: PreTrainedModel, *, bf16: bool) -> None:
