@@ -49,8 +49,10 @@ def serve(
         -d '{"question": "Who founded Ambury?", "context": "Ambury was founded by Tom Reed in 1820."}'
     """
     from llmkit.system.extras import need
+    from llmkit.system.machine import keep_few_shapes
 
     need("serve", ["fastapi", "prometheus_client", "uvicorn"])
+    keep_few_shapes()
     from llmkit.commands import serve as command
     from llmkit.serving.limits import Limits
 

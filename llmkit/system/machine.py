@@ -62,6 +62,16 @@ def keep_memory() -> None:
         mallopt(mmap_max, 0)
 
 
+def keep_few_shapes() -> None:
+    """Let oneDNN, which computes bf16 on CPUs, keep the code of few shapes. Call it before torch is loaded.
+
+    It compiles code for every number of tokens, and keeps that of a thousand of them in either of two caches: half a
+    gigabyte, after hours of requests that are all of different lengths. A pass needs a dozen. The user's settings stay.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "32")
+
+
 def give_memory_back() -> None:
     """Return free memory, which `keep_memory` retains, to the kernel: other allocators and programs may need it."""
     if malloc_trim := _of_glibc("malloc_trim"):

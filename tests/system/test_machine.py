@@ -44,6 +44,30 @@ def test_bf16_is_chosen_where_the_processor_computes_in_it(
         assert choose(told).bf16 is told, "the recipe has the last word"
 
 
+def test_a_server_keeps_few_shapes_before_torch_is_there() -> None:
+    code = """
+import os, sys
+from unittest.mock import patch
+from llmkit.cli.main import main
+
+def loaded(name, *others):
+    if name == "llmkit.commands" and "serve" in (others[2] or ()):
+        print("torch" in sys.modules, os.environ["LRU_CACHE_CAPACITY"], os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"])
+        raise SystemExit
+    return real(name, *others)
+
+import builtins
+real = builtins.__import__
+sys.argv = ["llmkit", "serve", "model"]
+with patch("builtins.__import__", loaded):
+    main()
+"""
+    environment = os.environ | {"LRU_CACHE_CAPACITY": "7"}
+    environment.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY", None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.split() == ["False", "7", "32"], done.stderr
+
+
 @pytest.mark.parametrize("able", [True, False])
 def test_a_gpu_is_named(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
