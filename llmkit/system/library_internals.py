@@ -59,7 +59,7 @@ PRIVATE = (
     Internal(
         "transformers.PretrainedConfig",
         "_attn_implementation",
-        "choose the variable-length kernel, and restore the choice after exporting",
+        "choose the attention, and restore the choice after exporting",
     ),
     Internal(
         "transformers.PreTrainedModel",
