@@ -45,6 +45,7 @@ def test_bf16_is_chosen_where_the_processor_computes_in_it(
 
 
 def test_a_server_keeps_few_shapes_before_torch_is_there() -> None:
+    pytest.importorskip("fastapi")
     code = """
 import os, sys
 from unittest.mock import patch
