@@ -7,6 +7,7 @@ bytes of a character; normalizers drop accents and vowel signs. One rule makes p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import regex
@@ -31,7 +32,7 @@ def token_places(offsets: Sequence[tuple[int, int]], text: str) -> Array:
     (Unicode UAX 29), so that a letter keeps its accents and vowel signs. Tokens of one cluster have the same place.
     """
     begins, ends = _borders(text)
-    covered = np.array(offsets, np.int32).reshape(-1, 2)
+    covered = np.fromiter(chain.from_iterable(offsets), np.int32, 2 * len(offsets)).reshape(-1, 2)
     places = np.empty_like(covered)
     places[:, 0], places[:, 1] = begins[covered[:, 0]], ends[covered[:, 1]]
     places[(covered[:, 0] >= covered[:, 1]) | (places[:, 0] >= places[:, 1])] = -1

@@ -40,6 +40,7 @@ def windows(
     number. A question without an answer is trained on only if the task has `null_answers`.
     """
     backend = backend_copy(tokenizer, "cls_token_id", task)
+    backend.no_truncation()
     cls_id = tokenizer.cls_token_id
     assert cls_id is not None
     special = tokenizer.num_special_tokens_to_add(pair=True)
@@ -47,32 +48,34 @@ def windows(
     def features() -> Iterator[dict[str, Any]]:
         for start in range(0, len(examples), AT_ONCE):
             rows = examples[start : start + AT_ONCE]
-            backend.no_truncation()
             questions = backend.encode_batch([q.strip() for q in rows["question"]], add_special_tokens=False)
             _check_room(rows["id"], questions, special, data)
             # Tokenize each passage once: questions about the same passage are usually adjacent.
             texts = list(dict.fromkeys(rows["context"]))
             passages = dict(zip(texts, backend.encode_batch(texts, add_special_tokens=False), strict=True))
-            # Not from the windows: RoBERTa's post-processor cuts spaces off offsets, and would do so again.
-            places = {text: token_places(passages[text].offsets, text) for text in texts}
-            backend.enable_truncation(data.max_length, stride=data.doc_stride, strategy="only_second")
-            for row, (question, context) in enumerate(zip(questions, rows["context"], strict=True)):
-                if training and not null_answers and not rows["answers"][row]["text"]:
+            answers = rows["answers"] if training else [None] * len(questions)
+            # For training, places are needed to find answers only. They are taken before RoBERTa's post-processor cuts
+            # spaces off the offsets.
+            pairs = zip(rows["context"], answers, strict=True)
+            located = dict.fromkeys(text for text, given in pairs if given is None or given["text"])
+            places = {text: token_places(passages[text].offsets, text) for text in located}
+            for row, (question, context, given) in enumerate(zip(questions, rows["context"], answers, strict=True)):
+                if given and not given["text"] and not null_answers:
                     continue
-                answer = _first_answer(rows["answers"][row], places[context]) if training else None
+                answer = _first_answer(given, places[context]) if given and given["text"] else None
                 room = data.max_length - len(question) - special
-                whole = backend.post_process(question, passages[context])
-                for number, encoding in enumerate((whole, *whole.overflowing)):
-                    first = number * (room - data.doc_stride)  # token of the passage
+                whole = _Pair(backend.post_process(question, passages[context]))
+                for number, first in enumerate(_starts(whole.tokens, room, data.doc_stride)):
                     span = _held(answer, first, first + room)
                     if training and span is None and not _sampled(f"{rows['id'][row]} {number}", data.null_windows):
                         continue
-                    feature, passage = _feature(encoding, start + row)
+                    feature, passage = whole.window(first, first + room)
+                    feature["example"] = start + row
                     if training:
-                        ends = passage[list(span)] if span else [encoding.ids.index(cls_id)] * 2
+                        ends = passage[list(span)] if span else [feature["input_ids"].tolist().index(cls_id)] * 2
                         yield {**feature, "start_positions": ends[0], "end_positions": ends[1]}
                     else:
-                        offsets = np.full((len(encoding), 2), -1, np.int32)
+                        offsets = np.full((feature["length"], 2), -1, np.int32)
                         offsets[passage] = places[context][first : first + room]
                         yield {**feature, "offsets": offsets.ravel()}
 
@@ -107,11 +110,15 @@ def _sampled(key: str, share: float) -> bool:
 
 
 def _first_answer(answers: dict[str, list[Any]], places: Array) -> tuple[int, int] | None:
-    """The passage's first and last token of the first answer, which is the one to train on; None if there is none."""
-    if not answers["text"]:
-        return None
+    """The passage's first and last token of the first answer, which is the one to train on; None if it has none."""
     start = answers["answer_start"][0]
     return tokens_at(places, start, start + len(answers["text"][0]))
+
+
+def _starts(tokens: int, room: int, stride: int) -> range:
+    """Where windows of `room` tokens begin in a passage. Neighbors share `stride`; the last reaches the end."""
+    step = room - stride
+    return range(0, max(tokens - room, 0) + step, step)
 
 
 def _held(answer: tuple[int, int] | None, first: int, end: int) -> tuple[int, int] | None:
@@ -121,15 +128,26 @@ def _held(answer: tuple[int, int] | None, first: int, end: int) -> tuple[int, in
     return answer[0] - first, answer[1] - first
 
 
-def _feature(encoding: Any, example: int) -> tuple[dict[str, Any], Array]:
-    """A window's columns, and the positions of the passage's tokens in it."""
-    passage = np.array([sequence == 1 for sequence in encoding.sequence_ids])
-    # Except in the first window, tokenizers gives the passage segment 0. The [SEP] after it has the right segment.
-    type_ids = np.where(passage, encoding.type_ids[-1], encoding.type_ids)
-    feature = {
-        "input_ids": np.array(encoding.ids, dtype=np.int32),  # lists take ten times the memory
-        "token_type_ids": type_ids.astype(np.int8),
-        "length": len(encoding.ids),
-        "example": example,
-    }
-    return feature, np.flatnonzero(passage)
+class _Pair:
+    """A question and its whole passage with special tokens, to cut windows from.
+
+    tokenizers would cut them itself, but copies all of them, and whole articles have a hundred. Half the time.
+    """
+
+    def __init__(self, encoding: Any) -> None:
+        passage = np.array([sequence == 1 for sequence in encoding.sequence_ids])
+        self.tokens = int(passage.sum())
+        self._ids = np.array(encoding.ids, dtype=np.int32)  # lists take ten times the memory
+        self._type_ids = np.array(encoding.type_ids, dtype=np.int8)
+        self._begins = int(passage.argmax()) if self.tokens else len(passage)
+
+    def window(self, first: int, end: int) -> tuple[dict[str, Any], Array]:
+        """Its columns, with tokens [first, end) of the passage at most, and the positions of these in it."""
+        begins, ends = self._begins, self._begins + self.tokens
+        first, end = begins + first, min(begins + end, ends)
+        ids, type_ids = (
+            np.concatenate([column[:begins], column[first:end], column[ends:]])
+            for column in (self._ids, self._type_ids)
+        )
+        feature = {"input_ids": ids, "token_type_ids": type_ids, "length": len(ids)}
+        return feature, np.arange(begins, begins + end - first)
