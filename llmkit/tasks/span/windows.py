@@ -131,7 +131,7 @@ def _held(answer: tuple[int, int] | None, first: int, end: int) -> tuple[int, in
 class _Pair:
     """A question and its whole passage with special tokens, to cut windows from.
 
-    tokenizers would cut them itself, but copies all of them, and whole articles have a hundred. Half the time.
+    tokenizers would cut them itself, but copies all of them, and a whole article has a hundred.
     """
 
     def __init__(self, encoding: Any) -> None:
